@@ -1,0 +1,159 @@
+"""Magnitudes from theory: bolometric corrections with extinction, on a table of atmospheres."""
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pymc_starpop.extinction import ccm89_rv_slope
+from pymc_starpop.kernels.interpolation import interpolate_bolometric
+
+SOLAR_MBOL = 4.74  # absolute bolometric magnitude at 1 nominal solar luminosity, IAU 2015 B2
+TABLE_RV = 3.1  # R_V of the tabulated extinction
+TABLE_AV_RANGE = (0.0, 4.0)  # range over which the polynomials in A_V were fitted (mag)
+
+
+@dataclass(frozen=True, eq=False)
+class BolometricTable:
+    """Polynomial coefficients in A_V of the bolometric corrections in some bands.
+
+    ``BC(A_V) = sum_p coefficients[..., p] A_V**p`` for 0 <= A_V <= 4 mag at R_V = 3.1.
+
+    Attributes
+    ----------
+    feh : ndarray (Fb,)
+        [Fe/H] axis (dex).
+    log_teff : ndarray (T,)
+        log10(T_eff / K) axis.
+    log_g : ndarray (G,)
+        log10 surface gravity axis (cgs).
+    coefficients : ndarray (Fb, T, G, B, 4)
+        Coefficients (mag / mag**p). Kernels and Ops share these arrays: do not write into them.
+    bands : tuple of str
+        The B bands, in order.
+    """
+
+    feh: np.ndarray
+    log_teff: np.ndarray
+    log_g: np.ndarray
+    coefficients: np.ndarray
+    bands: tuple[str, ...]
+
+    def interpolate(self, log_teff: np.ndarray, log_g: np.ndarray, feh: float) -> np.ndarray:
+        """Coefficients (E, B, 4) at log_teff (E,), log_g (E,) and one [Fe/H]."""
+        return interpolate_bolometric(
+            log_teff, log_g, feh, self.log_teff, self.log_g, self.feh, self.coefficients
+        )[0]
+
+
+@dataclass(frozen=True, eq=False)
+class BolometricPhotometry:
+    """Photometry of a grid whose magnitudes come from bolometric corrections.
+
+    With A_V the extinction in V, c_p the coefficients and b_b the CCM89 slope of a band,
+
+        M_b = 4.74 - 2.5 log10(L/Lsun) - BC_b(A_V) + A_V b_b (1/R_V - 1/3.1)
+
+    (Cardelli, Clayton & Mathis 1989: A_b/A_V is linear in 1/R_V).
+
+    Attributes
+    ----------
+    everything : BolometricTable
+        The table of all bands.
+    wavelength : ndarray (B,)
+        Effective wavelengths (micron), for the dependence on R_V.
+    system : tuple of str
+        "Vega" or "AB" for each band.
+    """
+
+    everything: BolometricTable
+    wavelength: np.ndarray
+    system: tuple[str, ...]
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of all bands."""
+        return self.everything.bands
+
+    @property
+    def av_range(self) -> tuple[float, float]:
+        """Smallest and largest A_V (mag) that the polynomials cover."""
+        return TABLE_AV_RANGE
+
+    def check_bands(self, bands: Sequence[str]) -> tuple[str, ...]:
+        """Return the bands as a tuple after checking that they exist and differ."""
+        return check_bands(bands, self.bands)
+
+    def table(self, bands: Sequence[str]) -> BolometricTable:
+        """Table of the chosen bands."""
+        bands = self.check_bands(bands)
+        index = [self.bands.index(band) for band in bands]
+        full = self.everything
+        # `take` and not [..., index, :], whose result need not be C-contiguous.
+        chosen = np.take(full.coefficients, index, axis=3)
+        return BolometricTable(full.feh, full.log_teff, full.log_g, chosen, bands)
+
+    def rv_slope(self, bands: Sequence[str]) -> np.ndarray:
+        """CCM89 slopes b_b (B,) of A_b/A_V in 1/R_V."""
+        index = [self.bands.index(band) for band in self.check_bands(bands)]
+        return np.asarray(ccm89_rv_slope(self.wavelength[index]), dtype=np.float64)
+
+    def magnitudes(
+        self,
+        table: BolometricTable,
+        log_teff: np.ndarray,
+        log_g: np.ndarray,
+        log_l: np.ndarray,
+        feh: float,
+        av: float,
+        rv: float,
+    ) -> np.ndarray:
+        """Absolute magnitudes (E, B), reddened by av (mag), in the bands of `table`."""
+        coefficients = table.interpolate(log_teff, log_g, feh)
+        correction = coefficients @ av ** np.arange(coefficients.shape[-1], dtype=np.float64)
+        rv_term = av * self.rv_slope(table.bands) * (1.0 / rv - 1.0 / TABLE_RV)
+        return SOLAR_MBOL - 2.5 * log_l[:, None] - correction + rv_term
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the table, its bands and wavelengths."""
+        full = self.everything
+        arrays = (full.feh, full.log_teff, full.log_g, full.coefficients, self.wavelength)
+        return content_hash(*arrays, self.bands, self.system)
+
+
+def check_bands(bands: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return `bands` as a tuple, or raise a ValueError that says what is wrong with them."""
+    if isinstance(bands, str) or not isinstance(bands, Iterable):
+        raise ValueError(f"bands={bands!r}: expected a sequence of band names, e.g. [{bands!r}]")
+    bands = tuple(bands)
+    if not bands:
+        raise ValueError("bands is empty: expected at least one band name; iso.bands lists all")
+    for band in bands:
+        if band not in known:
+            close = difflib.get_close_matches(str(band), known, n=5, cutoff=0.4)
+            hint = f"close matches: {', '.join(close)}; " if close else ""
+            raise ValueError(
+                f"bands: unknown band {band!r}; {hint}iso.bands lists all {len(known)}"
+            )
+    repeated = sorted({band for band in bands if bands.count(band) > 1})
+    if repeated:
+        raise ValueError(
+            f"bands: each band may be given once, got {', '.join(repeated)} repeatedly"
+        )
+    return bands
+
+
+def content_hash(*parts: object) -> str:
+    """Hexadecimal hash of arrays (dtype, shape and bytes) and of the repr of anything else."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part))
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()

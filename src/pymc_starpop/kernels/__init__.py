@@ -1,0 +1,1 @@
+"""Numba kernels (arrays in, arrays out) and their slow NumPy twins (``reference_*``)."""

@@ -1,0 +1,147 @@
+"""The probability that a member of the cluster passes the magnitude limits.
+
+A star of magnitude m enters the catalog with probability P = Phi((faint - m)/s_f) -
+Phi((bright - m)/s_b). Along a segment m is linear, and the mean of P weighted with the tilted
+mass function is a difference of the integrals of Phi, with quadrature where m hardly changes.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from pymc_starpop.kernels.fastmath import GL16_NODES, GL16_WEIGHTS
+
+#: Raise by one whenever a kernel of this file changes: compiled copies are cached by it.
+VERSION = 1
+
+_ROOT_HALF = math.sqrt(0.5)
+_ROOT_2PI = math.sqrt(2.0 * math.pi)
+# Beyond this many standard deviations Phi is 0 or 1 to double precision.
+_FAR = 8.3
+# Below this change of the argument along the segment, quadrature is exact to 1e-15.
+_FLAT = 1.0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _phi(u):
+    """Return the normal density."""
+    return math.exp(-0.5 * u * u) / _ROOT_2PI
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _cdf(u):
+    """Return the normal distribution function."""
+    return 0.5 * math.erfc(-_ROOT_HALF * u)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _mean_cdf(ua, ub, tilt):
+    """Return the mean of Phi(u) with density 1 + tilt (t - 1/2) for u from ua to ub, and slopes.
+
+    Returns
+    -------
+    mean, d_mean/d_ua, d_mean/d_ub, d_mean/d_tilt : float
+    """
+    if ua > _FAR and ub > _FAR:
+        return 1.0, 0.0, 0.0, 0.0
+    if ua < -_FAR and ub < -_FAR:
+        return 0.0, 0.0, 0.0, 0.0
+    h = ub - ua
+    m0, m1, da, db, da1, db1 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    if abs(h) < _FLAT:
+        for k in range(GL16_NODES.shape[0]):
+            t, w = GL16_NODES[k], GL16_WEIGHTS[k]
+            u = ua + t * h
+            p, f = w * _cdf(u), w * _phi(u)
+            m0 += p
+            m1 += (t - 0.5) * p
+            da += (1.0 - t) * f
+            db += t * f
+            da1 += (t - 0.5) * (1.0 - t) * f
+            db1 += (t - 0.5) * t * f
+        return m0 + tilt * m1, da + tilt * da1, db + tilt * db1, m1
+    ca, cb, fa, fb = _cdf(ua), _cdf(ub), _phi(ua), _phi(ub)
+    # int Phi = u Phi + phi;  int u Phi = ((u^2 - 1) Phi + u phi) / 2
+    first = (ub * cb + fb - ua * ca - fa) / h
+    second = 0.5 * ((ub * ub - 1.0) * cb + ub * fb - (ua * ua - 1.0) * ca - ua * fa) / h
+    m0 = first
+    m1 = (second - ua * first) / h - 0.5 * first
+    # Moments of phi along the segment, int t^k phi(u) dt, by parts.
+    p0 = (cb - ca) / h
+    p1 = (-(fb - fa) / h - ua * p0) / h
+    p2 = ((cb - ca - (ub * fb - ua * fa)) / h - ua * (2.0 * h * p1 + ua * p0)) / (h * h)
+    da, db = p0 - p1, p1
+    da1, db1 = -p2 + 1.5 * p1 - 0.5 * p0, p2 - 0.5 * p1
+    return m0 + tilt * m1, da + tilt * da1, db + tilt * db1, m1
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def selection_integral(
+    mag, reddening, weights, tilts, bright, faint, sigma_bright, sigma_faint, scatter, av_scatter
+):
+    """Return Z = sum of weight x mean P and its derivatives.
+
+    Parameters
+    ----------
+    mag, reddening : (T, E) magnitude in the band of the limits and its dm/dA_V (or (0, 0))
+    weights, tilts : (T, E - 1)
+    bright, faint, sigma_bright, sigma_faint : float
+        Limits and the photometric errors at them, mag.
+    scatter, av_scatter : float
+        Intrinsic scatter and the standard deviation of A_V, mag.
+
+    Returns
+    -------
+    z : (1,)
+    d_mag, d_reddening, d_weights, d_tilts : as the arguments
+    d_scatter, d_av_scatter : (1,)
+    """
+    n_track, n_node = mag.shape
+    with_reddening = av_scatter > 0.0
+    z = np.zeros(1)
+    d_mag = np.zeros_like(mag)
+    d_red = np.zeros_like(reddening)
+    d_weights = np.zeros_like(weights)
+    d_tilts = np.zeros_like(weights)
+    d_scatter = np.zeros(1)
+    d_av = np.zeros(1)
+    limits = (faint, bright)
+    sigmas = (sigma_faint, sigma_bright)
+    for t in range(n_track):
+        for s in range(n_node - 1):
+            red = 0.0
+            if with_reddening:
+                red = 0.5 * (reddening[t, s] + reddening[t, s + 1])
+            weight = weights[t, s]
+            for side in range(2):
+                sign = 1.0 - 2.0 * side
+                tau = math.sqrt(sigmas[side] ** 2 + scatter**2 + (av_scatter * red) ** 2)
+                ua = (limits[side] - mag[t, s]) / tau
+                ub = (limits[side] - mag[t, s + 1]) / tau
+                mean, da, db, dt = _mean_cdf(ua, ub, tilts[t, s])
+                z[0] += sign * weight * mean
+                d_weights[t, s] += sign * mean
+                d_tilts[t, s] += sign * weight * dt
+                if da != 0.0 or db != 0.0:
+                    d_mag[t, s] -= sign * weight * da / tau
+                    d_mag[t, s + 1] -= sign * weight * db / tau
+                    d_tau = -sign * weight * (ua * da + ub * db) / tau
+                    d_scatter[0] += d_tau * scatter / tau
+                    if with_reddening:
+                        d_av[0] += d_tau * av_scatter * red * red / tau
+                        half = 0.5 * d_tau * av_scatter**2 * red / tau
+                        d_red[t, s] += half
+                        d_red[t, s + 1] += half
+    return z, d_mag, d_red, d_weights, d_tilts, d_scatter, d_av
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def selection_integral_0d(
+    mag, reddening, weights, tilts, scatter, av_scatter, bright, faint, sigma_bright, sigma_faint
+):
+    """`selection_integral` with 0-d arrays for the scalars, as PyTensor passes them."""
+    return selection_integral(
+        mag, reddening, weights, tilts, bright.item(), faint.item(), sigma_bright.item(),
+        sigma_faint.item(), scatter.item(), av_scatter.item(),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Symbolic log-likelihoods: parameters in, PyTensor expressions out."""

@@ -1,0 +1,1 @@
+"""PyTensor Ops over the numba kernels, and thin functions that hide them."""

@@ -1,0 +1,174 @@
+"""The cluster likelihood as a PyTensor Op whose value and gradient are one evaluation.
+
+`ClusterLikelihood` gives the value and `ClusterGradient` what its pullback needs. Where a graph
+asks for both, a late rewrite puts `ClusterValueAndGradient` in the place of the pair. It may do so
+only where the cotangent does not depend on the value: for sums over stars, plain or weighted, not
+for, say, the log of a sum of two such likelihoods, where both Ops stay.
+"""
+
+from pytensor import tensor as pt
+from pytensor.compile.mode import optdb
+from pytensor.gradient import DisconnectedType, disconnected_type
+from pytensor.graph.basic import Apply
+from pytensor.graph.features import ReplaceValidate
+from pytensor.graph.rewriting.basic import GraphRewriter
+from pytensor.graph.traversal import ancestors
+from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+from pytensor.tensor import TensorVariable
+
+from pymc_starpop.kernels import cluster as kernels
+from pymc_starpop.ops._numba import NoSecondDerivative, PlainKernelOp, float64_inputs
+
+_NAMES = (
+    "mag", "variance", "tracks", "reddening", "weights", "tilts", "scale", "scatter",
+    "av_scatter", "member", "log_member", "log_field",
+)  # fmt: skip
+_NDIMS = (2, 2, 3, 3, 2, 2, 2, 1, 0, 1, 1, 1)
+# The data and the scale of the pruning have no derivative.
+_DIFFERENTIABLE = (2, 3, 4, 5, 7, 8, 9, 10, 11)
+_N_INPUT = len(_NAMES)
+
+
+def _gradient_outputs(inputs):
+    """Output variables of the gradient; that of av_scatter has shape (1,)."""
+    one = pt.tensor(dtype="float64", shape=(1,)).type
+    return [one() if i == _NAMES.index("av_scatter") else inputs[i].type() for i in _DIFFERENTIABLE]
+
+
+def _gradient_shapes(shapes):
+    """Shapes of the gradient outputs."""
+    return [(1,) if i == _NAMES.index("av_scatter") else shapes[i] for i in _DIFFERENTIABLE]
+
+
+class ClusterLikelihood(PlainKernelOp):
+    """Log-likelihood of each star (N,); for the inputs see `pymc_starpop.kernels.cluster`."""
+
+    def make_node(self, *inputs) -> Apply:
+        """Check the inputs and make the node."""
+        inputs = float64_inputs(dict(zip(_NAMES, inputs, strict=True)), _NDIMS)
+        return Apply(self, inputs, [pt.tensor(dtype="float64", shape=inputs[0].type.shape[:1])])
+
+    def infer_shape(self, node, shapes):
+        """One number a star."""
+        return [(shapes[0][0],)]
+
+    def connection_pattern(self, node):
+        """The data have no derivative."""
+        return [[i in _DIFFERENTIABLE] for i in range(_N_INPUT)]
+
+    def pullback(self, inputs, outputs, cotangents):
+        """Make the gradient node, which the rewrite below merges with this one."""
+        (cotangent,) = cotangents
+        result = [disconnected_type() for _ in inputs]
+        if not isinstance(cotangent.type, DisconnectedType):
+            for i, gradient in zip(
+                _DIFFERENTIABLE, _cluster_gradient(*inputs, cotangent), strict=True
+            ):
+                result[i] = gradient[0] if inputs[i].type.ndim == 0 else gradient
+        return result
+
+    def kernel(self, *arrays):
+        """Call the numba kernel."""
+        return (kernels.cluster_value_0d(*arrays),)
+
+
+class ClusterGradient(NoSecondDerivative, PlainKernelOp):
+    """Gradient of sum_i cotangent_i log L_i; inputs of `ClusterLikelihood` and cotangent (N,)."""
+
+    def make_node(self, *inputs) -> Apply:
+        """Make the node."""
+        inputs = [pt.as_tensor(i) for i in inputs]
+        return Apply(self, inputs, _gradient_outputs(inputs))
+
+    def infer_shape(self, node, shapes):
+        """Shapes of what the derivatives are taken by."""
+        return _gradient_shapes(shapes)
+
+    def kernel(self, *arrays):
+        """Call the numba kernel."""
+        return kernels.cluster_gradient_0d(*arrays)
+
+
+class ClusterValueAndGradient(NoSecondDerivative, PlainKernelOp):
+    """Outputs of `ClusterLikelihood` and of `ClusterGradient` from one pass over the stars."""
+
+    def make_node(self, *inputs) -> Apply:
+        """Make the node."""
+        inputs = [pt.as_tensor(i) for i in inputs]
+        value = pt.tensor(dtype="float64", shape=inputs[0].type.shape[:1])
+        return Apply(self, inputs, [value, *_gradient_outputs(inputs)])
+
+    def infer_shape(self, node, shapes):
+        """One number a star, and the shapes of what the derivatives are taken by."""
+        return [(shapes[0][0],), *_gradient_shapes(shapes)]
+
+    def kernel(self, *arrays):
+        """Call the numba kernel."""
+        return kernels.cluster_value_and_gradient_0d(*arrays)
+
+
+@register_funcify_default_op_cache_key(ClusterLikelihood)
+def _numba_cluster_likelihood(op, node, **kwargs):
+    return kernels.cluster_value_0d, kernels.VERSION
+
+
+@register_funcify_default_op_cache_key(ClusterGradient)
+def _numba_cluster_gradient(op, node, **kwargs):
+    return kernels.cluster_gradient_0d, kernels.VERSION
+
+
+@register_funcify_default_op_cache_key(ClusterValueAndGradient)
+def _numba_cluster_value_and_gradient(op, node, **kwargs):
+    return kernels.cluster_value_and_gradient_0d, kernels.VERSION
+
+
+_cluster_likelihood = ClusterLikelihood()
+_cluster_gradient = ClusterGradient()
+_cluster_value_and_gradient = ClusterValueAndGradient()
+
+
+def cluster_likelihood(**inputs) -> TensorVariable:
+    """Log-likelihood of each star, differentiably.
+
+    Parameters
+    ----------
+    **inputs
+        mag, variance (N, B); tracks, reddening (T, E, B); weights, tilts, scale (T, E - 1);
+        scatter (B,); av_scatter (); member, log_member, log_field (N,). See
+        `pymc_starpop.kernels.cluster`.
+    """
+    return _cluster_likelihood(*[inputs[name] for name in _NAMES])
+
+
+class MergeValueAndGradient(GraphRewriter):
+    """Replace a value node and a gradient node of the same inputs by one node for both."""
+
+    def add_requirements(self, fgraph):
+        """Ask for validated replacement."""
+        fgraph.attach_feature(ReplaceValidate())
+
+    def apply(self, fgraph):
+        """Merge every pair whose cotangent does not depend on the value."""
+        nodes = fgraph.toposort()
+        values = {tuple(n.inputs): n for n in nodes if isinstance(n.op, ClusterLikelihood)}
+        for node in nodes:
+            if not isinstance(node.op, ClusterGradient):
+                continue
+            value = values.pop(tuple(node.inputs[:_N_INPUT]), None)
+            if value is None:
+                continue
+            if value.outputs[0] in set(ancestors([node.inputs[_N_INPUT]])):
+                continue
+            both = _cluster_value_and_gradient(*node.inputs)
+            pairs = zip([*value.outputs, *node.outputs], both, strict=True)
+            fgraph.replace_all_validate(list(pairs), reason="merge_cluster_value_and_gradient")
+
+
+# After the last merge of equal nodes (49), before in-place rewrites (50).
+optdb.register(
+    "starpop_merge_value_and_gradient",
+    MergeValueAndGradient(),
+    "fast_run",
+    "fast_compile",
+    position=49.5,
+)

@@ -1,0 +1,129 @@
+"""What a cluster likelihood is built from: parameters that may be symbolic, and fixed options."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from pymc_starpop._namespace import NUMPY, Namespace
+from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.field import UniformField
+from pymc_starpop.imf import InitialMassFunction, Kroupa
+from pymc_starpop.selection import MagnitudeLimits
+
+__all__ = ["ClusterOptions", "ClusterParameters", "split_arguments"]
+
+
+@dataclass(frozen=True)
+class ClusterParameters:
+    """Parameters of a cluster; each a number or a PyTensor expression.
+
+    Attributes
+    ----------
+    feh : [Fe/H], dex
+    log_age : log10(age / yr)
+    distance_modulus, distance_pc : true distance modulus (mag) or distance (pc), one of them
+    av, rv : extinction A_V (mag) and R_V
+    field_fraction : fraction of field stars among the cataloged stars
+    binary_fraction : fraction of the born systems that are binaries
+    mass_ratio_slope : exponent of the mass-ratio distribution
+    intrinsic_scatter : scatter of the magnitudes around the isochrone, mag; scalar or (band,)
+    av_scatter : standard deviation of A_V between stars, mag
+    parallax_zero_point : added to the parallax that the distance predicts, mas
+    """
+
+    feh: Any
+    log_age: Any
+    distance_modulus: Any = None
+    distance_pc: Any = None
+    av: Any = 0.0
+    rv: Any = 3.1
+    field_fraction: Any = 0.0
+    binary_fraction: Any = 0.0
+    mass_ratio_slope: Any = 0.0
+    intrinsic_scatter: Any = 0.0
+    av_scatter: Any = 0.0
+    parallax_zero_point: Any = 0.0
+    imf: InitialMassFunction = field(default_factory=Kroupa)
+    corrections: EmpiricalCorrections | None = None
+
+    def true_distance_modulus(self, xp: Namespace = NUMPY) -> Any:
+        """Return the distance modulus (mag), from whichever distance was given."""
+        if self.distance_modulus is not None:
+            return self.distance_modulus
+        return 5.0 * xp.log(self.distance_pc) / math.log(10.0) - 5.0
+
+    def map_values(self, function: Callable[[str, Any], Any]) -> "ClusterParameters":
+        """Return a copy with `function(name, value)` in place of every parameter that is given.
+
+        Names of the parameters of the mass function and of the corrections carry a prefix, such
+        as ``imf.high_slope``; of a tuple, its index: ``imf.slopes.0``.
+        """
+        changes: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in ("imf", "corrections") and value is not None:
+                changes[f.name] = _map_fields(f.name, value, function)
+            elif value is not None:
+                changes[f.name] = function(f.name, value)
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Fixed choices of a cluster likelihood.
+
+    Attributes
+    ----------
+    field : density of field stars
+    selection : magnitude limits of the catalog, or None
+    mass_min : lowest mass of the mass function, Msun
+    eep_max : last EEP of the track
+    binary_eep_max : last EEP at which a primary has a companion
+    mass_ratio_min : lowest mass ratio of a binary
+    mass_ratio_nodes : number of mass ratios in the integral over q
+    """
+
+    field: Any = field(default_factory=UniformField)
+    selection: MagnitudeLimits | None = None
+    mass_min: float = 0.1
+    eep_max: int = 808
+    binary_eep_max: int = 480
+    mass_ratio_min: float = 0.1
+    mass_ratio_nodes: int = 21
+
+
+def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, ClusterOptions]:
+    """Sort keyword arguments into parameters and options.
+
+    Raises
+    ------
+    TypeError
+        For a missing or an unknown name, as for any function.
+    """
+    option_names = {f.name for f in fields(ClusterOptions)}
+    options = {k: v for k, v in arguments.items() if k in option_names}
+    parameters = {k: v for k, v in arguments.items() if k not in option_names}
+    known = {f.name for f in fields(ClusterParameters)}
+    unknown = sorted(set(parameters) - known)
+    if unknown:
+        raise TypeError(
+            f"unknown argument(s) {', '.join(unknown)}; parameters are {', '.join(sorted(known))}, "
+            f"options are {', '.join(sorted(option_names))}"
+        )
+    return ClusterParameters(**parameters), ClusterOptions(**options)
+
+
+def _map_fields(prefix: str, holder: Any, function: Callable[[str, Any], Any]) -> Any:
+    """Return a copy of a dataclass with its numeric and symbolic fields mapped."""
+    changes: dict[str, Any] = {}
+    names = getattr(holder, "_parameters", None) or [f.name for f in fields(holder)]
+    for f in fields(holder):
+        name, value = f"{prefix}.{f.name}", getattr(holder, f.name)
+        if f.name not in names:
+            continue
+        if isinstance(value, tuple):
+            changes[f.name] = tuple(function(f"{name}.{i}", v) for i, v in enumerate(value))
+        elif value is not None:
+            changes[f.name] = function(name, value)
+    return replace(holder, **changes)

@@ -1,0 +1,209 @@
+"""From a mass function and binaries to the weights of a cluster's model tracks.
+
+Everything here works on NumPy arrays and on PyTensor tensors alike (keyword ``xp``). Shapes: E
+nodes along the isochrone, E - 1 segments between them, Q mass ratios; the tracks are the single
+stars first, then one for each mass ratio: T = Q + 1.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pymc_starpop._namespace import NUMPY, Namespace, expm1_ratio
+from pymc_starpop.imf import InitialMassFunction
+from pymc_starpop.isochrones.bolometric import SOLAR_MBOL
+
+__all__ = [
+    "cut_at_mass",
+    "mass_ratios",
+    "mass_weights",
+    "mix_tracks",
+    "quadrature_weights",
+    "reddened",
+    "shifted",
+    "single_tracks",
+]
+
+
+def reddened(coefficients: Any, log_l: Any, av: Any, rv_term: Any) -> tuple[Any, Any]:
+    """Turn luminosities into absolute magnitudes with extinction.
+
+        M_b = 4.74 - 2.5 log10(L/Lsun) - sum_p c_bp A_V^p + A_V b_b (1/R_V - 1/3.1)
+
+    (the last term from Cardelli, Clayton & Mathis 1989: A_b/A_V is linear in 1/R_V).
+
+    Parameters
+    ----------
+    coefficients : array (E, B, 4)
+        Bolometric corrections as polynomials in A_V at R_V = 3.1.
+    log_l : array (E,)
+    av : scalar
+        A_V, mag.
+    rv_term : array (B,)
+        b_b (1/R_V - 1/3.1).
+
+    Returns
+    -------
+    mag, reddening : array (E, B)
+        Absolute magnitude and its derivative dM/dA_V.
+    """
+    c0, c1, c2, c3 = (coefficients[..., k] for k in range(4))
+    mag = SOLAR_MBOL - 2.5 * log_l[:, None] - c0 - (((c3 * av + c2) * av + c1) - rv_term) * av
+    return mag, rv_term - ((3.0 * c3 * av + 2.0 * c2) * av + c1)
+
+
+def cut_at_mass(mass: Any, mass_min: float, xp: Namespace = NUMPY) -> tuple[Any, Any]:
+    """Find how far each node moves towards the next so that the track starts at `mass_min`.
+
+    Returns
+    -------
+    shift : array (E - 1,)
+        0 where the node stays, 1 where it falls onto the next one, between them for the node
+        that comes to lie exactly at `mass_min`.
+    cut_mass : array (E,)
+        Initial masses after the shift, Msun.
+    """
+    step = mass[1:] - mass[:-1]
+    below = mass[:-1] < mass_min
+    # The division sees a harmless 1 where nodes share a mass or stay.
+    safe = xp.where(below & (step > 0.0), step, 1.0)
+    partial = xp.minimum((mass_min - mass[:-1]) / safe, 1.0)
+    shift = xp.where(below & (step > 0.0), partial, 0.0)
+    return shift, shifted(mass, shift, xp)
+
+
+def shifted(column: Any, shift: Any, xp: Namespace = NUMPY) -> Any:
+    """Apply the shift of `cut_at_mass` to values (E,) or (E, B) at the nodes."""
+    weight = shift[:, None] if column.ndim == 2 else shift
+    moved = column[:-1] + weight * (column[1:] - column[:-1])
+    return xp.concatenate([moved, column[-1:]])
+
+
+def mass_weights(
+    mass: Any, imf: InitialMassFunction, mass_min: float, xp: Namespace = NUMPY
+) -> tuple[Any, Any]:
+    """Integrate the mass function over the segments.
+
+    Parameters
+    ----------
+    mass : array (E,)
+        Initial mass (Msun), cut at `mass_min`.
+
+    Returns
+    -------
+    weight : array (E - 1,)
+        Share of the stars, normalized from `mass_min` to the last mass; 0 where the mass does not
+        increase.
+    density : array (E,)
+        Mass function at the nodes, 1/Msun, in the same normalization.
+    """
+    low = xp.maximum(mass[:-1], mass_min)
+    # A segment whose mass falls gets its own lower end twice: weight and gradient are 0.
+    high = xp.maximum(mass[1:], low)
+    total = imf.integral(mass_min, mass[-1], xp)
+    return imf.integral(low, high, xp) / total, imf.density(mass, xp) / total
+
+
+def quadrature_weights(n: int) -> np.ndarray:
+    """Weights (n,) of an integral over [0, 1] from n >= 2 equidistant values.
+
+    The trapezoidal rule with Gregory's end corrections of third order where n allows it: exact
+    for smooth ends, and 1 in the interior, where a narrow peak is integrated best.
+    """
+    weights = np.ones(n)
+    ends = np.array([3.0 / 8.0, 7.0 / 6.0, 23.0 / 24.0]) if n >= 6 else np.array([0.5])
+    weights[: ends.size] = ends
+    weights[n - ends.size :] = ends[::-1]
+    return weights / (n - 1)
+
+
+def mass_ratios(
+    mass: Any, slope: Any, n_ratio: int, mass_ratio_min: float, mass_min: float,
+    xp: Namespace = NUMPY,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Place mass ratios between the faintest lit secondary and 1, with their probabilities.
+
+    p(q) = (1 + slope) q^slope / (1 - q_min^(1 + slope)) on [q_min, 1]. A secondary below
+    `mass_min` is dark, so the lit ones span [max(q_min, mass_min / M), 1].
+
+    Parameters
+    ----------
+    mass : array (E,)
+        Primary mass (Msun), at least `mass_min` where it matters.
+    slope : scalar
+        Exponent of the mass-ratio distribution.
+
+    Returns
+    -------
+    ratio : array (Q, E)
+    probability : array (Q, E)
+        Of each ratio, given a binary; sums to 1 - dark.
+    dark : array (E,)
+        Probability that the secondary of a binary is dark.
+    """
+    unit = np.linspace(0.0, 1.0, n_ratio)[:, None]
+    lowest = xp.minimum(xp.maximum(mass_min / mass, mass_ratio_min), 1.0)[None, :]
+    ratio = lowest + (1.0 - lowest) * unit
+    power = quadrature_weights(n_ratio)[:, None] * xp.exp(slope * xp.log(ratio))
+    exponent = 1.0 + slope
+    span = math.log(1.0 / mass_ratio_min)
+    log_lowest = xp.log(lowest[0] / mass_ratio_min)
+    dark = (
+        log_lowest * expm1_ratio(exponent * log_lowest, xp)
+        / (span * expm1_ratio(exponent * span, xp))
+    )  # fmt: skip
+    probability = power * ((1.0 - dark) / power.sum(axis=0))[None, :]
+    return ratio, probability, dark
+
+
+def mix_tracks(
+    weight: Any, density: Any, binary_fraction: Any, probability: Any, dark: Any,
+    has_binaries: np.ndarray, xp: Namespace = NUMPY,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Share the mass function between single stars and binaries.
+
+    Systems with a dark secondary join the single track.
+
+    Parameters
+    ----------
+    weight, density : array (E - 1,), (E,)
+        From `mass_weights`.
+    probability, dark : array (Q, E), (E,)
+        From `mass_ratios`.
+    has_binaries : ndarray of bool (E - 1,)
+        Whether the primaries of a segment may have companions.
+
+    Returns
+    -------
+    weights, tilts, scale : array (Q + 1, E - 1)
+        Integral over each segment, relative slope of its density, and the weight that pruning may
+        rely on, which is positive also where a fraction is 0.
+    """
+    single, single_tilt = _segment_means(1.0 + binary_fraction * (dark - 1.0), density, xp)
+    lit, lit_tilt = _segment_means(probability, density, xp)
+    plain_tilt = _relative_slope(density[:-1], density[1:], xp)
+    singles = weight * xp.where(has_binaries, single, 1.0)
+    binaries = weight * xp.where(has_binaries, lit, 0.0)
+    weights = xp.concatenate([singles[None, :], binary_fraction * binaries])
+    tilts = xp.concatenate([xp.where(has_binaries, single_tilt, plain_tilt)[None, :], lit_tilt])
+    return weights, tilts, xp.concatenate([weight[None, :], binaries])
+
+
+def single_tracks(weight: Any, density: Any, xp: Namespace = NUMPY) -> tuple[Any, Any, Any]:
+    """Return `mix_tracks` for single stars only, shapes (1, E - 1)."""
+    tilt = _relative_slope(density[:-1], density[1:], xp)
+    return weight[None, :], tilt[None, :], weight[None, :]
+
+
+def _relative_slope(start: Any, end: Any, xp: Namespace) -> Any:
+    """Slope of a density from one end of a segment to the other, relative to its mean."""
+    total = start + end
+    return 2.0 * (end - start) / xp.where(total > 0.0, total, 1.0)
+
+
+def _segment_means(share: Any, density: Any, xp: Namespace) -> tuple[Any, Any]:
+    """Mean of a share (..., E) over each segment, and the slope of share times density."""
+    at_nodes = share * density
+    mean = 0.5 * (share[..., :-1] + share[..., 1:])
+    return mean, _relative_slope(at_nodes[..., :-1], at_nodes[..., 1:], xp)

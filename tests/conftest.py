@@ -1,0 +1,50 @@
+"""Settings and fixtures that all tests share."""
+
+import os
+
+# Read by OpenMP, BLAS and numba when they are first loaded, so before any other import.
+for _name in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+):
+    os.environ[_name] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+# A first call compiles, which takes longer than any deadline. Fixed examples where a failure must
+# be the change's own and not the draw's.
+settings.register_profile("default_here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default_here")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of published data that is kept beside the checkout, not in it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no ../shared/data beside the checkout: published test data absent")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def iso():
+    """Bundled isochrones."""
+    import pymc_starpop as psp
+
+    return psp.load_isochrones()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random generator with a fixed seed, new for every test."""
+    return np.random.default_rng(20260101)

@@ -1,0 +1,251 @@
+"""Star catalogs from arrays and tables, and what they refuse."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pymc_starpop.photometry import StarCatalog
+from tolerances import assert_close
+
+NAN = np.nan
+COLUMNS = {
+    "id": ["a", "b", "c"],
+    "g": [10.0, 11.0, NAN],
+    "e_g": [0.01, 0.02, NAN],
+    "j": [9.0, NAN, 12.0],
+    "e_j": [0.02, 0.02, 0.02],
+    "plx": [3.0, 2.0, NAN],
+    "e_plx": [0.1, 0.2, NAN],
+    "ruwe": [1.0, 1.1, NAN],
+}
+NAMES = {
+    "mag": {"Gaia_G_EDR3": "g", "2MASS_J": "j"},
+    "mag_err": {"Gaia_G_EDR3": "e_g", "2MASS_J": "e_j"},
+    "parallax": "plx",
+    "parallax_err": "e_plx",
+    "star": "id",
+    "extra": ["ruwe"],
+}
+
+
+def make(**changes):
+    """Return a valid catalog of two stars and two bands with some arguments changed."""
+    arguments = {
+        "mag": [[10.0, 9.0], [11.0, 10.5]],
+        "mag_err": [[0.01, 0.02], [0.03, 0.04]],
+        "bands": ["G", "J"],
+    }
+    return StarCatalog(**(arguments | changes))
+
+
+def assert_same(one, other):
+    """Raise where two catalogs differ."""
+    assert one.bands == other.bands
+    for name in ("mag", "mag_err", "parallax", "parallax_err", "membership_prior"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
+    assert list(one.star) == list(other.star)
+    assert one.extra.keys() == other.extra.keys()
+    for name, values in one.extra.items():
+        np.testing.assert_array_equal(values, other.extra[name])
+
+
+def test_attributes():
+    cat = make(mag=[[10.0, NAN], [11.0, 10.5]], membership_prior=0.7, extra={"ruwe": [1.0, 1.2]})
+    assert (len(cat), cat.n_star, cat.n_band, cat.bands) == (2, 2, 2, ("G", "J"))
+    assert cat.mag.dtype == cat.mag_err.dtype == np.float64
+    assert cat.measured.tolist() == [[True, False], [True, True]]
+    assert np.isnan(cat.mag_err[0, 1])  # no error without a magnitude
+    assert cat.membership_prior.tolist() == [0.7, 0.7]
+    assert cat.parallax is None
+    assert cat.parallax_err is None
+    assert cat.star.tolist() == [0, 1]
+    assert cat.extra["ruwe"].tolist() == [1.0, 1.2]
+    coords = cat.coords()
+    assert list(coords) == ["star", "band"]
+    assert coords["band"] == ["G", "J"]
+    assert "2 stars" in repr(cat)
+
+
+def test_is_immutable_and_copies():
+    mag = np.array([[10.0], [11.0]])
+    cat = StarCatalog(mag, mag * 0 + 0.1, ["G"], extra={"x": np.array([1.0, 2.0])})
+    mag[0, 0] = 99.0
+    assert cat.mag[0, 0] == 10.0
+    for array in (cat.mag, cat.mag_err, cat.measured.base, cat.star, cat.extra["x"]):
+        if array is not None:
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 1
+    with pytest.raises(AttributeError):
+        cat.bands = ("J",)
+
+
+def test_survives_pickling():
+    cat = StarCatalog.from_table(COLUMNS, **NAMES, membership_prior=0.5)
+    assert_same(pickle.loads(pickle.dumps(cat)), cat)
+
+
+def test_tables_equal_arrays():
+    expected = StarCatalog(
+        np.column_stack([COLUMNS["g"], COLUMNS["j"]]),
+        np.column_stack([COLUMNS["e_g"], COLUMNS["e_j"]]),
+        ["Gaia_G_EDR3", "2MASS_J"],
+        parallax=COLUMNS["plx"],
+        parallax_err=COLUMNS["e_plx"],
+        membership_prior=0.5,
+        star=COLUMNS["id"],
+        extra={"ruwe": COLUMNS["ruwe"]},
+    )
+    assert_same(StarCatalog.from_table(COLUMNS, **NAMES, membership_prior=0.5), expected)
+
+
+def test_pandas_equals_arrays():
+    pandas = pytest.importorskip("pandas")
+    expected = StarCatalog.from_table(COLUMNS, **NAMES, membership_prior=0.5)
+    frame = pandas.DataFrame(COLUMNS)
+    shuffled = frame.set_index(np.array([5, 7, 3]))  # an index that is not 0, 1, 2
+    for table in (frame, frame.convert_dtypes(), shuffled):
+        assert_same(StarCatalog.from_table(table, **NAMES, membership_prior=0.5), expected)
+
+
+@pytest.mark.parametrize("kind", ["plain", "masked", "quantity", "masked quantity"])
+def test_astropy_equals_arrays(kind):
+    table_module = pytest.importorskip("astropy.table")
+    units = pytest.importorskip("astropy.units")
+    expected = StarCatalog.from_table(COLUMNS, **NAMES, membership_prior=0.5)
+    columns = {name: np.array(values) for name, values in COLUMNS.items()}
+    if "masked" in kind:
+        columns = {
+            name: values if name == "id" else np.ma.masked_invalid(values)
+            for name, values in columns.items()
+        }
+    table = table_module.Table(columns)
+    if "quantity" in kind:
+        for name in ("g", "e_g", "j", "e_j"):
+            table[name].unit = units.mag
+        table["plx"].unit = table["e_plx"].unit = units.mas
+        table = table_module.QTable(table)
+    assert_same(StarCatalog.from_table(table, **NAMES, membership_prior=0.5), expected)
+
+
+def test_numbers_for_columns_and_a_floor():
+    cat = StarCatalog.from_table(
+        COLUMNS,
+        mag=NAMES["mag"],
+        mag_err={"Gaia_G_EDR3": 0.03, "2MASS_J": "e_j"},
+        parallax="plx",
+        parallax_err=0.5,
+        error_floor={"Gaia_G_EDR3": 0.04},
+    )
+    assert_close(cat.mag_err[:2, 0], [0.05, 0.05], "same_formula")
+    assert_close(cat.mag_err[0, 1], 0.02, "same_formula")
+    assert cat.parallax_err[0] == 0.5
+
+
+@given(
+    errors=st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=20),
+    floor=st.floats(0.0, 0.5),
+)
+def test_error_floor_adds_in_quadrature(errors, floor):
+    cat = StarCatalog(np.full((len(errors), 1), 12.0), np.array(errors)[:, None], ["G"])
+    expected = np.sqrt(np.array(errors) ** 2 + floor**2)
+    assert_close(cat.with_error_floor(floor).mag_err[:, 0], expected, "same_formula")
+    assert cat.mag_err[0, 0] == errors[0]
+
+
+@given(mask=st.lists(st.booleans(), min_size=3, max_size=3).filter(any))
+def test_select_keeps_rows_together(mask):
+    cat = StarCatalog.from_table(COLUMNS, **NAMES, membership_prior=0.5)
+    by_mask, by_index = cat.select(np.array(mask)), cat.select(np.flatnonzero(mask))
+    assert_same(by_mask, by_index)
+    for row, original in enumerate(np.flatnonzero(mask)):
+        assert by_mask.star[row] == cat.star[original]
+        np.testing.assert_array_equal(by_mask.mag[row], cat.mag[original])
+        np.testing.assert_array_equal(by_mask.parallax[row], cat.parallax[original])
+        np.testing.assert_array_equal(by_mask.extra["ruwe"][row], cat.extra["ruwe"][original])
+
+
+MANY = {"mag": np.full((9, 1), 12.0), "bands": ["G"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mag": [10.0, 11.0]}, r"mag must have shape \(stars, 2\)"),
+        ({"mag": [[10.0, 9.0], [11.0]]}, "mag must hold numbers"),
+        ({"mag": [["x", 9.0], [11.0, 1.0]]}, "mag must hold numbers"),
+        ({"mag": np.empty((0, 2))}, "mag must have shape"),
+        ({"mag_err": [[0.01, 0.02]]}, r"mag_err must have the shape of mag, \(2, 2\)"),
+        ({"bands": ["G", "G"]}, "each band once, got G"),
+        ({"bands": "GJ"}, "bands must be a sequence"),
+        ({"bands": ["G"]}, r"mag must have shape \(stars, 1\)"),
+        ({"mag_err": [[0.01, 0.0], [0.03, 0.04]]}, "got 0.0 in row 0 of J"),
+        ({"mag_err": [[0.01, 0.02], [-1, 0.04]]}, "got -1.0 in row 1 of G"),
+        ({"mag_err": [[0.01, 0.02], [NAN, 0.04]]}, "got nan in row 1 of G"),
+        ({"mag_err": [[0.01, 0.02], [np.inf, 0.04]]}, "got inf in row 1 of G"),
+        ({"mag": [[np.inf, 9.0], [11.0, 1.0]]}, "mag is infinite in row 0"),
+        ({"mag": [[10.0, 9.0], [NAN, NAN]]}, "no measured band in row 1"),
+        (MANY | {"mag_err": np.zeros((9, 1))}, "rows 0, 1, 2, 3, 4 and 4 more"),
+        ({"parallax": [1.0, 2.0]}, "parallax was given without parallax_err"),
+        ({"parallax_err": [1.0, 2.0]}, "parallax_err was given without parallax"),
+        ({"parallax": [1.0], "parallax_err": [1.0]}, "parallax must have one value"),
+        ({"parallax": [1.0, 2.0], "parallax_err": [0.1, 0.0]}, "got 0.0 in row 1"),
+        ({"parallax": [1.0, np.inf], "parallax_err": [0.1, 0.1]}, "parallax is infinite in row 1"),
+        ({"membership_prior": 1.2}, "membership_prior must lie in 0 to 1, got 1.2"),
+        ({"membership_prior": [0.5, NAN]}, "got nan in row 1"),
+        ({"membership_prior": [0.5]}, "membership_prior must be one number or have shape"),
+        ({"star": ["a", "a"]}, "star must hold each label once"),
+        ({"star": ["a"]}, "star must have one value for each"),
+        ({"extra": {"x": [1.0]}}, "x must have one value for each"),
+    ],
+)
+def test_bad_arrays(changes, words):
+    with pytest.raises(ValueError, match=words):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mag": {"Gaia_G_EDR3": "G", "2MASS_J": "j"}}, "column 'G', which the table lacks"),
+        ({"mag": {}}, "mag is empty"),
+        ({"mag_err": {"Gaia_G_EDR3": "e_g"}}, "mag_err must name the same bands"),
+        ({"parallax": 3.0, "parallax_err": None}, "without parallax_err"),
+        ({"parallax": "id"}, "parallax .column 'id'. must hold numbers"),
+        ({"mag": {"Gaia_G_EDR3": ["g"], "2MASS_J": "j"}}, "must be the name of a column"),
+        ({"error_floor": -0.1}, "floor must be finite and not negative"),
+        ({"error_floor": {"TESS": 0.1}}, "floor names 'TESS', which the catalog lacks"),
+    ],
+)
+def test_bad_tables(changes, words):
+    with pytest.raises(ValueError, match=words):
+        StarCatalog.from_table(COLUMNS, **(NAMES | changes))
+
+
+def test_columns_of_unequal_length():
+    table = COLUMNS | {"j": [1.0, 2.0], "e_j": [0.1, 0.1]}
+    with pytest.raises(ValueError, match="must be a column of length 3"):
+        StarCatalog.from_table(table, **NAMES)
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [
+        ([True], "a mask must have shape"),
+        ([False, False], "no star"),
+        ([], "no star"),
+        ([0.5], "bool mask or a list of row indices"),
+        ([[0, 1]], "bool mask or a list of row indices"),
+        ([2], "row indices must lie in 0 to 1"),
+    ],
+)
+def test_bad_selections(which, words):
+    with pytest.raises(ValueError, match=words):
+        make().select(which)
+
+
+def test_unknown_band():
+    with pytest.raises(ValueError, match="its bands are G, J"):
+        make().band_index("K")

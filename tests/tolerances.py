@@ -1,0 +1,60 @@
+"""One table of tolerances: what a comparison is for decides how close it must be.
+
+A test names the purpose, never a number, so that loosening a check shows up here.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Relative and absolute tolerance, as `numpy.testing.assert_allclose` takes them."""
+
+    rtol: float
+    atol: float
+
+
+TOLERANCE = {
+    # the same formula twice in float64, in another order or another language
+    "same_formula": Tolerance(rtol=1e-12, atol=1e-12),
+    # a fast kernel against its slow twin: cancellation in the recurrences costs some digits
+    "kernel": Tolerance(rtol=1e-9, atol=1e-9),
+    # a closed form against adaptive quadrature
+    "quadrature": Tolerance(rtol=1e-8, atol=1e-10),
+    # two published implementations of the same conventions
+    "other_code": Tolerance(rtol=1e-10, atol=1e-10),
+    # exact gradient against central differences, relative to max(1, |gradient|)
+    "gradient": Tolerance(rtol=1e-5, atol=1e-5),
+    # what float32 storage of a bundled table leaves
+    "float32": Tolerance(rtol=2e-6, atol=2e-6),
+}
+
+# Per-star log-likelihood, in nats.
+NATS_SINGLE_WORST = 0.05
+NATS_SINGLE_MEDIAN = 0.005
+NATS_BINARY_DEFAULT = 0.25
+NATS_BINARY_FINE = 0.05
+NATS_CONVERGED = 0.005
+
+# Maxima of the likelihood of a simulated cluster.
+LOG_AGE_FROM_TRUTH = 0.01
+FEH_FROM_TRUTH = 0.02
+NATS_RIVAL_MAXIMUM = 80.0
+
+
+def assert_close(actual: ArrayLike, expected: ArrayLike, purpose: str) -> None:
+    """Raise where `actual` is not within the tolerance of that purpose of `expected`."""
+    tolerance = TOLERANCE[purpose]
+    np.testing.assert_allclose(actual, expected, rtol=tolerance.rtol, atol=tolerance.atol)
+
+
+def assert_gradient_close(gradient: ArrayLike, differences: ArrayLike) -> None:
+    """Raise where an exact gradient is off by more than 1e-5 of max(1, |gradient|)."""
+    gradient, differences = np.asarray(gradient), np.asarray(differences)
+    scale = np.maximum(1.0, np.abs(differences))
+    np.testing.assert_allclose(
+        gradient / scale, differences / scale, rtol=0.0, atol=TOLERANCE["gradient"].atol
+    )
