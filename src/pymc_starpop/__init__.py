@@ -1,0 +1,32 @@
+"""Likelihoods of stellar populations for PyMC."""
+
+from pymc_starpop import reference
+from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.examples_data import load_example
+from pymc_starpop.field import UniformField
+from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
+from pymc_starpop.isochrones import Isochrone, IsochroneGrid, load_isochrones
+from pymc_starpop.likelihoods.cluster import cluster_logp
+from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.simulate import simulate_cluster
+
+__all__ = [
+    "BrokenPowerLaw",
+    "Chabrier",
+    "EmpiricalCorrections",
+    "Isochrone",
+    "IsochroneGrid",
+    "Kroupa",
+    "LogNormal",
+    "MagnitudeLimits",
+    "PowerLaw",
+    "Salpeter",
+    "StarCatalog",
+    "UniformField",
+    "cluster_logp",
+    "load_example",
+    "load_isochrones",
+    "reference",
+    "simulate_cluster",
+]

@@ -1,7 +1,7 @@
 """Densities of field stars, normalized over the region of the catalog."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -149,6 +149,71 @@ class UniformField:
             reference=self.reference if selection is None else selection.band,
         )
 
+    def draw(
+        self,
+        n: int,
+        bands: Sequence[str],
+        rng: np.random.Generator,
+        selection: MagnitudeLimits | None = None,
+    ) -> np.ndarray:
+        """Draw the magnitudes of n field stars.
+
+        Parameters
+        ----------
+        n : int
+        bands : sequence of str
+            B bands.
+        rng : numpy.random.Generator
+        selection : MagnitudeLimits, optional
+            Its band and limits are the reference and its range.
+
+        Returns
+        -------
+        ndarray
+            Shape (n, B), mag.
+
+        Raises
+        ------
+        ValueError
+            Where a range is not given; `frozen` takes all of them from a catalog.
+
+        Examples
+        --------
+        >>> field = UniformField(mag_range=(10, 20), color_ranges={("SDSS_g", "TESS"): (0, 2)})
+        >>> field.draw(3, ["TESS", "SDSS_g"], np.random.default_rng(1)).shape
+        (3, 2)
+        """
+        wanted = self.reference if selection is None else selection.band
+        reference = wanted if wanted in bands else bands[0]
+        mag_range = self.mag_range
+        if isinstance(mag_range, Mapping):
+            mag_range = mag_range.get(reference)
+        if mag_range is None and selection is not None and selection.band == reference:
+            mag_range = (selection.bright, selection.faint)
+        mag_range = _given(f"mag_range[{reference!r}]", mag_range)
+        mags = rng.uniform(*mag_range, size=n)
+        drawn = np.empty((n, len(bands)))
+        for index, band in enumerate(bands):
+            drawn[:, index] = mags
+            if band != reference:
+                limits = self._given_color_range(band, reference)
+                name = f"color_ranges[{band!r}, {reference!r}]"
+                drawn[:, index] += rng.uniform(*_given(name, limits), size=n)
+        return drawn
+
+    def draw_parallax(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the parallaxes (n,) of n field stars, mas."""
+        return rng.uniform(*_given("parallax_range", self.parallax_range), size=n)
+
+    def _given_color_range(self, band: str, reference: str) -> Range | None:
+        given = self.color_ranges or {}
+        if (band, reference) in given:
+            return given[band, reference]
+        if (reference, band) in given:
+            low, high = given[reference, band]
+            return -high, -low
+        return None
+
     def _widths(
         self, bands: list[str], catalog: StarCatalog, selection: MagnitudeLimits | None
     ) -> list[float]:
@@ -181,12 +246,9 @@ class UniformField:
     def _color_range(
         self, band: str, reference: str, catalog: StarCatalog, required: bool = True
     ) -> Range | None:
-        given = self.color_ranges or {}
-        if (band, reference) in given:
-            return given[band, reference]
-        if (reference, band) in given:
-            low, high = given[reference, band]
-            return -high, -low
+        given = self._given_color_range(band, reference)
+        if given is not None:
+            return given
         color = (
             catalog.mag[:, catalog.band_index(band)] - catalog.mag[:, catalog.band_index(reference)]
         )
@@ -204,6 +266,15 @@ def _data_range(name: str, values: np.ndarray, required: bool = True) -> Range |
         f"{name} of UniformField cannot be taken from the catalog, whose {finite.size} values "
         f"there have no width; give {name} as (low, high)."
     )
+
+
+def _given(name: str, limits: Range | None) -> Range:
+    if limits is None:
+        raise ValueError(
+            f"{name} of UniformField is needed to draw field stars and was not given; give it as "
+            "(low, high), or take all ranges from a catalog with field.frozen(catalog)."
+        )
+    return limits
 
 
 def _width(limits: Range | None) -> float:

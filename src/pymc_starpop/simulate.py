@@ -173,7 +173,7 @@ def simulate_cluster(
         mag[is_field] = field.draw(int(is_field.sum()), bands, rng, options.selection)
         err[is_field] = _errors(mag_err, mag[is_field], np.flatnonzero(is_field))
         if parallax_err is not None:
-            field_parallax = rng.uniform(*field.parallax_limits(), size=int(is_field.sum()))
+            field_parallax = field.draw_parallax(int(is_field.sum()), rng)
     parallax = None
     if parallax_err is not None:
         expected = 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0)
