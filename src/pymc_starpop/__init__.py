@@ -2,6 +2,7 @@
 
 from pymc_starpop import reference
 from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.distributions import ClusterPhotometry
 from pymc_starpop.examples_data import load_example
 from pymc_starpop.field import UniformField
 from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
@@ -10,10 +11,12 @@ from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.selection import MagnitudeLimits
 from pymc_starpop.simulate import simulate_cluster
+from pymc_starpop.summaries import find_start, membership
 
 __all__ = [
     "BrokenPowerLaw",
     "Chabrier",
+    "ClusterPhotometry",
     "EmpiricalCorrections",
     "Isochrone",
     "IsochroneGrid",
@@ -25,8 +28,10 @@ __all__ = [
     "StarCatalog",
     "UniformField",
     "cluster_logp",
+    "find_start",
     "load_example",
     "load_isochrones",
+    "membership",
     "reference",
     "simulate_cluster",
 ]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.field import UniformField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.photometry import StarCatalog
@@ -39,6 +38,7 @@ class ClusterSampler:
     ):
         self.parameters = parameters
         self.options = options
+        self.bands = bands
         self._eep, mass, mag, reddening = single_star_track(iso, bands, parameters, options)
         # Where the mass does not increase there are no stars; what is left is a function of mass.
         keep = np.concatenate([[True], mass[1:] > np.maximum.accumulate(mass)[:-1]])
@@ -141,48 +141,82 @@ def simulate_cluster(
     rng = np.random.default_rng(rng)
     bands = tuple(iso.bolometric(bands).bands)
     is_field = rng.random(n_star) < p.field_fraction
-    truth = {
-        "initial_mass": np.full(n_star, np.nan),
-        "mass_ratio": np.full(n_star, np.nan),
-        "is_field": is_field,
-    }
-    mag, err = np.empty((n_star, len(bands))), np.empty((n_star, len(bands)))
+    in_field = np.flatnonzero(is_field)
     sampler = ClusterSampler(iso, bands, p, options)
-    todo = np.flatnonzero(~is_field)
-    for _ in range(_MAX_ROUNDS):
-        if not todo.size:
-            break
-        drawn = sampler.draw(todo.size, rng)
-        sigma = _errors(mag_err, drawn["mag"], todo)
-        observed = drawn["mag"] + sigma * rng.normal(size=sigma.shape)
-        passed = _passes(observed, bands, options)
-        kept = todo[passed]
-        mag[kept], err[kept] = observed[passed], sigma[passed]
-        truth["initial_mass"][kept] = drawn["initial_mass"][passed]
-        truth["mass_ratio"][kept] = drawn["mass_ratio"][passed]
-        todo = todo[~passed]
-    if todo.size:
-        raise ValueError(
-            f"selection: {todo.size} of {n_star} stars found no place between "
-            f"{options.selection.bright} and {options.selection.faint} mag in {_MAX_ROUNDS} "
-            "rounds; widen the limits or move the cluster"
-        )
-    field_parallax = None
-    if is_field.any():
-        field = options.field
-        mag[is_field] = field.draw(int(is_field.sum()), bands, rng, options.selection)
-        err[is_field] = _errors(mag_err, mag[is_field], np.flatnonzero(is_field))
-        if parallax_err is not None:
-            field_parallax = field.draw_parallax(int(is_field.sum()), rng)
+    members = draw_observed(
+        sampler, np.flatnonzero(~is_field), lambda m, i: _errors(mag_err, m, i), rng
+    )
+    truth = {"is_field": is_field}
+    for name in ("initial_mass", "mass_ratio"):
+        truth[name] = np.full(n_star, np.nan)
+        truth[name][~is_field] = members[name]
+    mag, err = np.empty((n_star, len(bands))), np.empty((n_star, len(bands)))
+    mag[~is_field], err[~is_field] = members["mag"], members["mag_err"]
+    if in_field.size:
+        mag[is_field] = options.field.draw(in_field.size, bands, rng, options.selection)
+        err[is_field] = _errors(mag_err, mag[is_field], in_field)
     parallax = None
     if parallax_err is not None:
         expected = 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0)
         parallax = expected + p.parallax_zero_point + parallax_err * rng.normal(size=n_star)
-        parallax[is_field] = field_parallax
+        if in_field.size:
+            parallax[is_field] = options.field.draw_parallax(in_field.size, rng)
     return StarCatalog(
         mag, err, bands=bands, parallax=parallax,
         parallax_err=None if parallax is None else np.full(n_star, parallax_err), extra=truth,
     )  # fmt: skip
+
+
+def draw_observed(
+    sampler: ClusterSampler,
+    index: np.ndarray,
+    sigma: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Draw members with noise, one for each index, again where one fails the selection.
+
+    Parameters
+    ----------
+    sampler : ClusterSampler
+    index : ndarray of int (n,)
+        Rows of the catalog that the members fill.
+    sigma : callable
+        Photometric errors (k, B) from magnitudes (k, B) and rows (k,).
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict
+        initial_mass and mass_ratio (n,), mag and mag_err (n, B).
+
+    Raises
+    ------
+    ValueError
+        Where hardly any star passes the selection.
+    """
+    n, n_band = index.size, len(sampler.bands)
+    result = {
+        "initial_mass": np.empty(n),
+        "mass_ratio": np.empty(n),
+        "mag": np.empty((n, n_band)),
+        "mag_err": np.empty((n, n_band)),
+    }
+    todo = np.arange(n)
+    for _ in range(_MAX_ROUNDS):
+        if not todo.size:
+            return result
+        drawn = sampler.draw(todo.size, rng)
+        drawn["mag_err"] = sigma(drawn["mag"], index[todo])
+        drawn["mag"] = drawn["mag"] + drawn["mag_err"] * rng.normal(size=drawn["mag"].shape)
+        passed = _passes(drawn["mag"], sampler.bands, sampler.options)
+        for name, values in result.items():
+            values[todo[passed]] = drawn[name][passed]
+        todo = todo[~passed]
+    selection = sampler.options.selection
+    raise ValueError(
+        f"selection: {todo.size} of {n} stars found no place between {selection.bright} and "
+        f"{selection.faint} mag in {_MAX_ROUNDS} rounds; widen the limits or move the cluster"
+    )
 
 
 def _check_numbers(iso: IsochroneGrid, p: ClusterParameters, n_star: int) -> None:
@@ -203,8 +237,6 @@ def _check_numbers(iso: IsochroneGrid, p: ClusterParameters, n_star: int) -> Non
         value = np.asarray(getattr(p, name), dtype=float)
         if not np.all((value >= low) & (value <= high)):
             raise ValueError(f"{name}={value} is out of range: expected {low:g} to {high:g}")
-    if p.field_fraction > 0 and not isinstance(p_field := p.field_fraction, float | int):
-        raise ValueError(f"field_fraction must be a number, got {p_field!r}")
 
 
 def _errors(mag_err: Any, mag: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -23,8 +23,8 @@ class Blocks(NamedTuple):
 
     Attributes
     ----------
-    group_low, group_high : (B, G) magnitudes
-    group_weight : (G,) log of the largest scale in the group
+    group_low, group_high : (G / 8, B, 8) magnitudes, G rounded up to a multiple of 8
+    group_weight : (G / 8, 8) log of the largest scale in the group
     block_low, block_high : (G, B, 8) magnitudes
     block_weight : (G, 8)
     start, step : (K, B, 8) y_a and d of each segment, magnitudes
@@ -131,11 +131,12 @@ def build_blocks(model, with_reddening):
     track, first = _list_blocks(model.scale)
     n_block = track.shape[0]
     n_group = n_block // LANES
+    n_row = (n_group + LANES - 1) // LANES
     n_red = n_block if with_reddening else 0
     blocks = Blocks(
-        np.empty((n_band, n_group)),
-        np.empty((n_band, n_group)),
-        np.empty(n_group),
+        np.zeros((n_row, n_band, LANES)),
+        np.zeros((n_row, n_band, LANES)),
+        np.full((n_row, LANES), -np.inf),
         np.empty((n_group, n_band, LANES)),
         np.empty((n_group, n_band, LANES)),
         np.empty((n_group, LANES)),
@@ -152,8 +153,9 @@ def build_blocks(model, with_reddening):
     for k in range(n_block):
         _fill_block(blocks, k, model, with_reddening)
     for g in range(n_group):
+        row, lane = g // LANES, g % LANES
         for b in range(n_band):
-            blocks.group_low[b, g] = blocks.block_low[g, b].min()
-            blocks.group_high[b, g] = blocks.block_high[g, b].max()
-        blocks.group_weight[g] = blocks.block_weight[g].max()
+            blocks.group_low[row, b, lane] = blocks.block_low[g, b].min()
+            blocks.group_high[row, b, lane] = blocks.block_high[g, b].max()
+        blocks.group_weight[row, lane] = blocks.block_weight[g].max()
     return blocks

@@ -35,6 +35,7 @@ from pymc_starpop.kernels.scan import (
     TILT_MOMENT,
     StarView,
     new_survivors,
+    new_workspace,
     scan_star,
 )
 
@@ -224,8 +225,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
     blocks = build_blocks(model, with_reddening)
     kept = new_survivors(blocks.track.shape[0] * LANES)
     star = StarView(np.empty(n_band), np.empty(n_band), np.empty(n_band))
-    group_bound = np.empty(blocks.group_weight.shape[0])
-    form = np.empty((7, LANES))
+    work = new_workspace(blocks)
     for i in range(n_star):
         log_norm = _prepare_star(
             star, i, data.mag, data.variance, model.scatter, av_variance, blocks.reddening_max
@@ -236,7 +236,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
         rest = math.log1p(-member) if member < 1.0 else -np.inf
         n_kept = scan_star(
             star, blocks, av_variance, rest + log_field - log_member - log_norm, prior,
-            group_bound, form, kept,
+            work, kept,
         )  # fmt: skip
         top, total = _member_sum(n_kept, kept.index, kept.moment, blocks.true_weight)
         log_cluster = log_member + log_norm + top + math.log(total) if total > 0.0 else -np.inf

@@ -16,12 +16,20 @@ import numpy as np
 from pymc_starpop.kernels.blocks import LANES
 from pymc_starpop.kernels.fastmath import FAST
 from pymc_starpop.kernels.segment import segment_moments
+from pymc_starpop.kernels.simd import (
+    address_of,
+    bound_boxes,
+    bound_segments,
+    quadratic_forms,
+    reddening_forms,
+)
 
 #: A (star, segment) pair below exp(-20) = 2e-9 of the star's likelihood is left out; ten
 #: thousand of them, all at the bound, would move a log-likelihood by 2e-5.
 LOG_TOLERANCE = -20.0
 # The density along a segment is at most twice its mean.
 _LOG_TILT = math.log(2.0)
+_TWO_PI = 2.0 * math.pi
 
 # Columns of the table of survivors.
 LOG_PEAK, I0, I1, I2, TILT_MOMENT, SHRINK, KD, KR = range(8)
@@ -34,6 +42,16 @@ class StarView(NamedTuple):
     mag: np.ndarray
     inverse: np.ndarray
     box_inverse: np.ndarray
+
+
+class Workspace(NamedTuple):
+    """Room for one star: bounds of groups (G / 8, 8) and of blocks, candidates, quadratic forms."""
+
+    group_bound: np.ndarray
+    bound: np.ndarray
+    order: np.ndarray
+    order_bound: np.ndarray
+    form: np.ndarray
 
 
 class Survivors(NamedTuple):
@@ -49,111 +67,148 @@ def new_survivors(capacity):
     return Survivors(np.empty((capacity, 2), dtype=np.int64), np.empty((capacity, N_COLUMN)))
 
 
-@numba.njit(error_model="numpy", inline="always")
-def _bound_boxes(mag, inverse, low, high, weight, bound):
-    """Set bound[j] = weight_j - chi2(star, box_j) / 2 for boxes low, high (B, J)."""
-    for j in range(bound.shape[0]):
-        bound[j] = 0.0
-    for b in range(low.shape[0]):
-        x, p = mag[b], inverse[b]
-        for j in range(bound.shape[0]):
-            away = max(max(low[b, j] - x, x - high[b, j]), 0.0)
-            bound[j] += away * away * p
-    for j in range(bound.shape[0]):
-        bound[j] = weight[j] - 0.5 * bound[j]
+@numba.njit(cache=True, error_model="numpy")
+def new_workspace(blocks):
+    """Allocate the workspace for these blocks."""
+    n_block = blocks.track.shape[0]
+    return Workspace(
+        np.empty(blocks.group_weight.shape), np.empty(LANES),
+        np.empty(n_block + 1, dtype=np.int64), np.empty(n_block + 1), np.empty((7, LANES)),
+    )  # fmt: skip
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _quadratic_forms(mag, inverse, start, step, form):
-    """Set A, B, C of eight segments into rows 0 to 2; start, step are (B, 8)."""
-    for row in range(3):
-        for lane in range(LANES):
-            form[row, lane] = 0.0
-    for b in range(start.shape[0]):
-        x, p = mag[b], inverse[b]
-        for lane in range(LANES):
-            d = step[b, lane]
-            r = x - start[b, lane]
-            form[0, lane] += p * d * d
-            form[1, lane] += p * d * r
-            form[2, lane] += p * r * r
+def _with_differential_extinction(av_variance, form):
+    """Turn A, B, C of eight segments into those under S = D^-1 + av_variance kk'.
 
-
-@numba.njit(error_model="numpy", inline="always")
-def _reddening_forms(mag, inverse, start, step, reddening, form):
-    """Set k'Dk, k'Dd, k'Dr of eight segments into rows 3 to 5 (D the diagonal inverse)."""
-    for row in range(3, 6):
-        for lane in range(LANES):
-            form[row, lane] = 0.0
-    for b in range(start.shape[0]):
-        x, p = mag[b], inverse[b]
-        for lane in range(LANES):
-            pk = p * reddening[b, lane]
-            form[3, lane] += pk * reddening[b, lane]
-            form[4, lane] += pk * step[b, lane]
-            form[5, lane] += pk * (x - start[b, lane])
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _with_differential_extinction(form, lane, av_variance):
-    """Return A, B, C under S = D^-1 + av_variance kk', the log of its norm, and the shrinkage.
-
-    Sherman-Morrison: P = D - shrink (Dk)(Dk)', and log|S| grows by log1p(av_variance k'Dk).
+    Sherman-Morrison: P = D - shrink (Dk)(Dk)', shrink = av_variance / (1 + av_variance k'Dk).
     """
-    excess = av_variance * form[3, lane]
-    shrink = av_variance / (1.0 + excess)
-    kd, kr = form[4, lane], form[5, lane]
-    a = max(form[0, lane] - shrink * kd * kd, 0.0)
-    b = form[1, lane] - shrink * kd * kr
-    c = max(form[2, lane] - shrink * kr * kr, 0.0)
-    return a, b, c, -0.5 * math.log1p(excess), shrink
+    for lane in range(LANES):
+        shrink = av_variance / (1.0 + av_variance * form[3, lane])
+        kd, kr = form[4, lane], form[5, lane]
+        form[0, lane] = max(form[0, lane] - shrink * kd * kd, 0.0)
+        form[1, lane] -= shrink * kd * kr
+        form[2, lane] = max(form[2, lane] - shrink * kr * kr, 0.0)
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _smallest_chi2(a, b, c):
-    """Return the smallest chi-square on the segment."""
-    nearest = min(max(b, 0.0), a) / a if a > 0.0 else 0.0
-    return c - nearest * (2.0 * b - a * nearest)
+def _largest(values):
+    """Return the index of the largest of eight values."""
+    best = 0
+    for lane in range(1, LANES):
+        if values[lane] > values[best]:
+            best = lane
+    return best
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def _scan_block(
-    k, mag, inverse, start, step, weight, reddening, true_weight, tilt, av_variance,
-    threshold, form, index, moment, n_kept,
+def _scan_blocks(
+    order, order_bound, n_order, mag, inverse, start, step, weight, reddening, true_weight, tilt,
+    av_variance, floor, log_prior, best, form, index, moment, n_kept,
 ):  # fmt: skip
-    """Integrate the segments of block k above the threshold; return (n_kept, best log term)."""
-    _quadratic_forms(mag, inverse, start[k], step[k], form)
-    if av_variance > 0.0:
-        _reddening_forms(mag, inverse, start[k], step[k], reddening[k], form)
-    best = -np.inf
-    for lane in range(LANES):
-        a, b, c, extra, shrink = form[0, lane], form[1, lane], form[2, lane], 0.0, 0.0
-        if av_variance > 0.0:
-            a, b, c, extra, shrink = _with_differential_extinction(form, lane, av_variance)
-        bound = weight[k, lane] - 0.5 * _smallest_chi2(a, b, c) + extra + _LOG_TILT
-        if not (bound >= threshold) or weight[k, lane] == -np.inf:
+    """Integrate the segments of the listed blocks that matter; return (n_kept, best log term)."""
+    threshold = LOG_TOLERANCE + max(floor, log_prior + best)
+    n_band = mag.shape[0]
+    to_mag, to_inverse = address_of(mag, 0), address_of(inverse, 0)
+    to_form, to_bound = address_of(form, 0), address_of(form, 6 * LANES)
+    for n in range(n_order):
+        k = order[n]
+        if order_bound[n] < threshold:
             continue
-        log_peak, i0, i1, i2, dt = segment_moments(a, b, c, tilt[k, lane])
-        index[n_kept, 0] = k
-        index[n_kept, 1] = lane
-        row = moment[n_kept]
-        row[LOG_PEAK] = log_peak + extra
-        row[I0] = i0
-        row[I1] = i1
-        row[I2] = i2
-        row[TILT_MOMENT] = dt
+        at = k * n_band * LANES
+        quadratic_forms(
+            n_band, to_mag, to_inverse, address_of(start, at), address_of(step, at), to_form
+        )
         if av_variance > 0.0:
-            row[SHRINK] = shrink
-            row[KD] = form[4, lane]
-            row[KR] = form[5, lane]
-        n_kept += 1
-        if true_weight[k, lane] > 0.0 and i0 > 0.0:
-            best = max(best, log_peak + extra + math.log(true_weight[k, lane] * i0))
+            reddening_forms(
+                n_band, to_mag, to_inverse, address_of(start, at), address_of(step, at),
+                address_of(reddening, at), to_form,
+            )  # fmt: skip
+            _with_differential_extinction(av_variance, form)
+        bound_segments(to_form, address_of(weight, k * LANES), _LOG_TILT, to_bound)
+        # The most promising segment first: what it gives rejects others.
+        first = _largest(form[6])
+        for i in range(LANES):
+            lane = (first + i) % LANES
+            bound = form[6, lane]
+            if not (bound >= threshold) or weight[k, lane] == -np.inf:
+                continue
+            a, b, c, extra = form[0, lane], form[1, lane], form[2, lane], 0.0
+            # The integral is at most that of the whole Gaussian.
+            if a > _TWO_PI and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
+                continue
+            if av_variance > 0.0:
+                extra = -0.5 * math.log1p(av_variance * form[3, lane])
+            log_peak, i0, i1, i2, dt = segment_moments(a, b, c, tilt[k, lane])
+            index[n_kept, 0] = k
+            index[n_kept, 1] = lane
+            moment[n_kept, LOG_PEAK] = log_peak + extra
+            moment[n_kept, I0] = i0
+            moment[n_kept, I1] = i1
+            moment[n_kept, I2] = i2
+            moment[n_kept, TILT_MOMENT] = dt
+            if av_variance > 0.0:
+                moment[n_kept, SHRINK] = av_variance / (1.0 + av_variance * form[3, lane])
+                moment[n_kept, KD] = form[4, lane]
+                moment[n_kept, KR] = form[5, lane]
+            n_kept += 1
+            if true_weight[k, lane] > 0.0 and i0 > 0.0:
+                term = log_peak + extra + math.log(true_weight[k, lane] * i0)
+                if term > best:
+                    best = term
+                    threshold = LOG_TOLERANCE + max(floor, log_prior + best)
     return n_kept, best
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def scan_star(star, blocks, av_variance, floor, log_prior, group_bound, form, kept):
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def _list_candidates(
+    mag, inverse, threshold, seed, group_bound, low, high, weight, bound, order, order_bound
+):
+    """List the blocks, other than the seed, whose bound is above the threshold."""
+    n = 0
+    n_band = mag.shape[0]
+    for g in range(low.shape[0]):
+        if group_bound[g // LANES, g % LANES] < threshold:
+            continue
+        at = g * n_band * LANES
+        bound_boxes(
+            n_band, address_of(mag, 0), address_of(inverse, 0), address_of(low, at),
+            address_of(high, at), address_of(weight, g * LANES), _LOG_TILT, address_of(bound, 0),
+        )  # fmt: skip
+        for j in range(LANES):
+            k = g * LANES + j
+            if bound[j] >= threshold and k != seed:
+                order[n] = k
+                order_bound[n] = bound[j]
+                n += 1
+    return n
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def _find_seed(mag, inverse, group_bound, g_low, g_high, g_weight, low, high, weight, bound):
+    """Bound all groups and return the block that promises most."""
+    best, best_bound = 0, -np.inf
+    n_band = mag.shape[0]
+    to_mag, to_inverse = address_of(mag, 0), address_of(inverse, 0)
+    for row in range(g_low.shape[0]):
+        at = row * n_band * LANES
+        bound_boxes(
+            n_band, to_mag, to_inverse, address_of(g_low, at), address_of(g_high, at),
+            address_of(g_weight, row * LANES), _LOG_TILT, address_of(group_bound, row * LANES),
+        )  # fmt: skip
+        for j in range(LANES):
+            if group_bound[row, j] > best_bound:
+                best, best_bound = row * LANES + j, group_bound[row, j]
+    at = best * n_band * LANES
+    bound_boxes(
+        n_band, to_mag, to_inverse, address_of(low, at), address_of(high, at),
+        address_of(weight, best * LANES), _LOG_TILT, address_of(bound, 0),
+    )  # fmt: skip
+    return best * LANES + _largest(bound)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def scan_star(star, blocks, av_variance, floor, log_prior, work, kept):
     """Collect the segments that matter to one star and return their number.
 
     Parameters
@@ -163,40 +218,27 @@ def scan_star(star, blocks, av_variance, floor, log_prior, group_bound, form, ke
     log_prior : float
         Log of the prior probability of membership; -inf where that is 0.
     """
-    n_group = group_bound.shape[0]
-    if n_group == 0:
+    if blocks.track.shape[0] == 0:
         return 0
-    mag, inverse, box_inverse = star.mag, star.inverse, star.box_inverse
-    start, step, weight, reddening = blocks.start, blocks.step, blocks.weight, blocks.reddening
-    true_weight, tilt = blocks.true_weight, blocks.tilt
-    low, high, block_weight = blocks.block_low, blocks.block_high, blocks.block_weight
-    index, moment = kept.index, kept.moment
-    bound = form[6]
-    _bound_boxes(
-        mag, box_inverse, blocks.group_low, blocks.group_high, blocks.group_weight, group_bound
-    )
-    g = np.argmax(group_bound)
-    _bound_boxes(mag, box_inverse, low[g], high[g], block_weight[g], bound)
-    seed = g * LANES + np.argmax(bound)
+    seed = _find_seed(
+        star.mag, star.box_inverse, work.group_bound, blocks.group_low, blocks.group_high,
+        blocks.group_weight, blocks.block_low, blocks.block_high, blocks.block_weight, work.bound,
+    )  # fmt: skip
     # The seed is integrated whatever its bound, to have something to compare with.
-    n_kept, best = _scan_block(
-        seed, mag, inverse, start, step, weight, reddening, true_weight, tilt, av_variance,
-        -np.inf, form, index, moment, 0,
+    work.order[0] = seed
+    work.order_bound[0] = np.inf
+    n_kept, best = _scan_blocks(
+        work.order, work.order_bound, 1, star.mag, star.inverse, blocks.start, blocks.step,
+        blocks.weight, blocks.reddening, blocks.true_weight, blocks.tilt, av_variance, -np.inf,
+        0.0, -np.inf, work.form, kept.index, kept.moment, 0,
     )  # fmt: skip
     threshold = LOG_TOLERANCE + max(floor, log_prior + best)
-    for g in range(n_group):
-        if group_bound[g] + _LOG_TILT < threshold:
-            continue
-        _bound_boxes(mag, box_inverse, low[g], high[g], block_weight[g], bound)
-        for j in range(LANES):
-            k = g * LANES + j
-            if k == seed or bound[j] + _LOG_TILT < threshold:
-                continue
-            n_kept, found = _scan_block(
-                k, mag, inverse, start, step, weight, reddening, true_weight, tilt, av_variance,
-                threshold, form, index, moment, n_kept,
-            )  # fmt: skip
-            if found > best:
-                best = found
-                threshold = LOG_TOLERANCE + max(floor, log_prior + best)
-    return n_kept
+    n_order = _list_candidates(
+        star.mag, star.box_inverse, threshold, seed, work.group_bound, blocks.block_low,
+        blocks.block_high, blocks.block_weight, work.bound, work.order, work.order_bound,
+    )  # fmt: skip
+    return _scan_blocks(
+        work.order, work.order_bound, n_order, star.mag, star.inverse, blocks.start, blocks.step,
+        blocks.weight, blocks.reddening, blocks.true_weight, blocks.tilt, av_variance, floor,
+        log_prior, best, work.form, kept.index, kept.moment, n_kept,
+    )[0]  # fmt: skip

@@ -67,10 +67,10 @@ def as_float64(name: str, value: Any) -> Any:
     return np.float64(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)
 
 
-def star_terms(
+def star_arrays(
     catalog: StarCatalog, parameters: ClusterParameters, options: ClusterOptions
-) -> StarTerms:
-    """Put what the catalog holds into shared variables."""
+) -> dict[str, np.ndarray]:
+    """Arrays of the catalog by the names of `StarTerms`, without NaN."""
     needs_field = not is_zero(parameters.field_fraction) or catalog.membership_prior is not None
     log_field = np.zeros(catalog.n_star)
     if needs_field:
@@ -86,6 +86,14 @@ def star_terms(
         arrays["parallax_err"] = np.where(measured, catalog.parallax_err, np.inf)
     if catalog.membership_prior is not None:
         arrays["membership_prior"] = np.asarray(catalog.membership_prior, dtype=np.float64)
+    return arrays
+
+
+def star_terms(
+    catalog: StarCatalog, parameters: ClusterParameters, options: ClusterOptions
+) -> StarTerms:
+    """Put what the catalog holds into shared variables."""
+    arrays = star_arrays(catalog, parameters, options)
     key = ("catalog", content_hash(*arrays.values(), tuple(arrays)))
     shared = dict(
         zip(arrays, shared_tables(key, list(arrays), lambda: list(arrays.values())), strict=True)

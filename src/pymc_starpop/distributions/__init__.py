@@ -1,0 +1,5 @@
+"""PyMC distributions."""
+
+from pymc_starpop.distributions.cluster import ClusterPhotometry
+
+__all__ = ["ClusterPhotometry"]

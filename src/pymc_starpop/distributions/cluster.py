@@ -1,0 +1,285 @@
+"""The photometry of a star cluster as a PyMC distribution."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.distributions.distribution import Distribution, _support_point
+from pymc.logprob.abstract import _logprob
+from pytensor import tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.tensor import TensorVariable
+from pytensor.tensor.random.op import RandomVariable
+
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, parameter_ranges
+from pymc_starpop.likelihoods.cluster import (
+    StarTerms,
+    as_float64,
+    assemble_logp,
+    star_arrays,
+)
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
+from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.simulate import ClusterSampler, draw_observed
+
+__all__ = ["ClusterPhotometry"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Stands for a symbolic parameter in a template; passes as a scalar."""
+
+    name: str
+    ndim: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterModel:
+    """All of a cluster model but its data and its symbolic parameters.
+
+    Attributes
+    ----------
+    iso : IsochroneGrid
+    template : ClusterParameters
+        Numbers, and a `Slot` for each symbolic parameter.
+    options : ClusterOptions
+    bands : tuple of str
+    limit_errors : photometric errors at the limits of the selection, or None
+    star_names : names of the arrays with one entry a star that follow the variances
+    slot_names : names of the symbolic parameters, in the order of the inputs
+    """
+
+    iso: IsochroneGrid
+    template: ClusterParameters
+    options: ClusterOptions
+    bands: tuple[str, ...]
+    limit_errors: tuple[float, float] | None
+    star_names: tuple[str, ...]
+    slot_names: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells two models apart."""
+        parts = (
+            self.iso.fingerprint, self.template, self.options, self.bands, self.limit_errors,
+            self.star_names, self.slot_names,
+        )  # fmt: skip
+        return tuple(repr(part) for part in parts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClusterModel) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def fill(self, values: tuple[Any, ...]) -> ClusterParameters:
+        """Return the parameters with values in place of the slots."""
+        given = dict(zip(self.slot_names, values, strict=True))
+        return self.template.map_values(
+            lambda name, value: given[name] if isinstance(value, Slot) else value
+        )
+
+    def split(self, inputs: tuple[Any, ...]) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
+        """Sort the inputs of the random variable into variances, star arrays and slots."""
+        n = 1 + len(self.star_names)
+        return inputs[0], dict(zip(self.star_names, inputs[1:n], strict=True)), inputs[n:]
+
+    def terms(self, mag: Any, variance: Any, stars: dict[str, Any]) -> StarTerms:
+        """What the likelihood takes from the stars."""
+        names = ("parallax", "parallax_err", "membership_prior", "log_field")
+        return StarTerms(
+            mag=mag,
+            variance=variance,
+            limit_errors=self.limit_errors,
+            bands=self.bands,
+            **{name: stars.get(name) for name in names},
+        )
+
+
+class ClusterPhotometryRV(RandomVariable):
+    """Magnitudes (N, B) of the stars of a cluster, a draw for each star.
+
+    Inputs are variances (N, B), arrays (N,), and scalar parameters (or one for each band).
+    """
+
+    name = "cluster_photometry"
+    dtype = "float64"
+    __props__ = ("name", "signature", "dtype", "inplace", "model")
+    _print_name = ("ClusterPhotometry", r"\operatorname{ClusterPhotometry}")
+
+    def __init__(self, model: ClusterModel, signature: str, **kwargs: Any):
+        self.model = model
+        super().__init__(signature=signature, **{"dtype": "float64", **kwargs})
+
+    def rng_fn(self, rng, *args):
+        """Draw members from the isochrone and field stars from the field model."""
+        *inputs, _ = args
+        model = self.model
+        variance, stars, slots = model.split(tuple(inputs))
+        p = model.fill(tuple(_without_batch(np.asarray(s)) for s in slots))
+        sigma = np.sqrt(variance)
+        drawn = np.full(variance.shape, np.nan)
+        if not _within_ranges(model.iso, p):
+            return drawn
+        prior = stars.get("membership_prior", 1.0)
+        is_member = rng.random(len(variance)) < prior * (1.0 - p.field_fraction)
+        member = np.flatnonzero(is_member)
+        sampler = ClusterSampler(model.iso, model.bands, p, model.options)
+        finite = np.where(np.isfinite(sigma), sigma, 1.0)
+        drawn[is_member] = draw_observed(sampler, member, lambda _, i: finite[i], rng)["mag"]
+        n_field = len(variance) - member.size
+        if n_field:
+            drawn[~is_member] = model.options.field.draw(
+                n_field, model.bands, rng, model.options.selection
+            )
+        return np.where(np.isfinite(sigma), drawn, np.nan)
+
+
+def _without_batch(value: Any) -> Any:
+    """Drop the leading axis of length 1 that the stars add to a parameter."""
+    return value[0] if value.ndim else value
+
+
+def _within_ranges(iso: IsochroneGrid, p: ClusterParameters) -> bool:
+    """Whether all numbers lie where the model is defined."""
+    for name, ((low, high), _) in parameter_ranges(iso).items():
+        value = getattr(p, name)
+        if value is not None and not np.all((value >= low) & (value <= high)):
+            return False
+    return True
+
+
+@_logprob.register(ClusterPhotometryRV)
+def _cluster_logprob(op, values, rng, size, *inputs, **kwargs):
+    (mag,) = values
+    variance, stars, slots = op.model.split(inputs)
+    p = op.model.fill(tuple(_without_batch(slot) for slot in slots))
+    return assemble_logp(
+        op.model.iso, p, op.model.options, op.model.terms(mag, variance, stars)
+    )
+
+
+@_support_point.register(ClusterPhotometryRV)
+def _cluster_support_point(op, rv, rng, size, *inputs):
+    return pt.zeros_like(rv)
+
+
+class ClusterPhotometry(Distribution):
+    """Photometry of a star cluster: the distribution of its stars' magnitudes.
+
+    The log-probability is one number a star, that of `pymc_starpop.cluster_logp`; draws are new
+    magnitudes with the errors of the catalog. Dimensions are star and band, whose coordinates
+    `StarCatalog.coords` gives.
+
+    Parameters
+    ----------
+    name : str
+        Name of the variable.
+    iso : IsochroneGrid
+        Isochrones.
+    observed : StarCatalog
+        The stars.
+    **parameters
+        As for `pymc_starpop.cluster_logp`; priors, numbers or any PyTensor expression.
+
+    Raises
+    ------
+    ValueError
+        As `pymc_starpop.cluster_logp`.
+
+    Examples
+    --------
+    >>> import pymc as pm, pymc_starpop as psp
+    >>> iso = psp.load_isochrones()
+    >>> cat = psp.simulate_cluster(iso, n_star=20, bands=["Gaia_G_EDR3", "2MASS_Ks"], rng=1,
+    ...                            feh=0.0, log_age=9.0, distance_modulus=10.0)
+    >>> with pm.Model(coords=cat.coords()) as model:
+    ...     age = pm.Uniform("log_age", 8.5, 9.5)
+    ...     stars = psp.ClusterPhotometry("stars", iso, feh=0.0, log_age=age,
+    ...                                   distance_modulus=10.0, observed=cat)
+    >>> model.named_vars_to_dims["stars"]
+    ('star', 'band')
+    """
+
+    rv_type = ClusterPhotometryRV
+    rv_op = ClusterPhotometryRV
+
+    def __new__(cls, name: str, iso: IsochroneGrid, *, observed: StarCatalog, **kwargs: Any):
+        """Add the variable to the model on the context stack."""
+        model = pm.modelcontext(None)
+        _check_observed(observed)
+        for dim, labels in observed.coords().items():
+            if dim not in model.coords:
+                model.add_coord(dim, labels)
+            elif list(model.coords[dim]) != list(labels):
+                raise ValueError(
+                    f"observed: the model's coordinate {dim!r} has {len(model.coords[dim])} "
+                    f"labels that are not those of the catalog ({len(labels)}); build the model "
+                    "with coords=catalog.coords()"
+                )
+        mag = np.where(observed.measured, observed.mag, 0.0)
+        return super().__new__(
+            cls, name, iso, observed, observed=mag, dims=("star", "band"), **kwargs
+        )
+
+    @classmethod
+    def dist(cls, iso: IsochroneGrid, catalog: StarCatalog, **kwargs: Any) -> TensorVariable:
+        """Return the random variable without adding it to a model.
+
+        Parameters
+        ----------
+        iso : IsochroneGrid
+            Isochrones.
+        catalog : StarCatalog
+            Gives the bands, errors, parallaxes and membership priors.
+        **kwargs
+            Parameters and options of `pymc_starpop.cluster_logp`.
+        """
+        return_next_rng = kwargs.pop("return_next_rng", False)
+        rng = kwargs.pop("rng", None) or pt.random.shared_rng(seed=None)
+        kwargs.pop("shape", None)
+        p, options = split_arguments(kwargs)
+        _check_observed(catalog)
+        check_catalog(iso, catalog, options)
+        check_cluster(iso, p, options, bands=catalog.bands)
+        p = p.map_values(as_float64)
+        stars = star_arrays(catalog, p, options)
+        if hasattr(options.field, "frozen"):
+            options = replace(options, field=options.field.frozen(catalog, options.selection))
+        slots: dict[str, Variable] = {}
+
+        def take(name: str, value: Any) -> Any:
+            if not isinstance(value, Variable):
+                return value
+            slots[name] = value
+            return Slot(name)
+
+        template = p.map_values(take)
+        del stars["mag"]
+        variance = stars.pop("variance")
+        selection = options.selection
+        model = ClusterModel(
+            iso=iso,
+            template=template,
+            options=options,
+            bands=catalog.bands,
+            limit_errors=None if selection is None else selection.errors(catalog),
+            star_names=tuple(stars),
+            slot_names=tuple(slots),
+        )
+        params = [variance, *stars.values(), *slots.values()]
+        core = ["(b)"] + ["()"] * len(stars)
+        core += ["(b)" if value.type.ndim else "()" for value in slots.values()]
+        op = ClusterPhotometryRV(model, ",".join(core) + "->(b)")
+        next_rng, rv = op(*params, rng=rng, return_next_rng=True)
+        return (next_rng, rv) if return_next_rng else rv
+
+
+def _check_observed(catalog: Any) -> None:
+    if not isinstance(catalog, StarCatalog):
+        raise ValueError(
+            f"observed must be a StarCatalog, got {type(catalog).__name__}; make one with "
+            "psp.StarCatalog(mag, mag_err, bands=...) or psp.StarCatalog.from_table(...)"
+        )

@@ -1,0 +1,129 @@
+"""Membership probabilities of the stars of a cluster."""
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.backends.arviz import apply_function_over_dataset
+from pytensor import tensor as pt
+from pytensor.tensor import TensorVariable
+
+from pymc_starpop.distributions.cluster import ClusterPhotometryRV
+from pymc_starpop.likelihoods.cluster import assemble_logp, star_arrays
+from pymc_starpop.photometry import StarCatalog
+
+__all__ = ["membership"]
+
+
+def membership(
+    idata: Any,
+    model: pm.Model | None = None,
+    catalog: StarCatalog | None = None,
+    *,
+    name: str | None = None,
+    progressbar: bool = True,
+) -> xr.DataArray:
+    """Probability that each star is a member, for every posterior draw.
+
+    For star i, p_i = w_i L_c,i / [w_i L_c,i + (1 - w_i) F_i] with the terms of
+    `pymc_starpop.cluster_logp`. The mean over chains and draws is the posterior probability of
+    membership.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree or xarray.Dataset
+        Result of `pm.sample`, or its posterior.
+    model : pm.Model, optional
+        The model that was sampled; by default the one of the surrounding ``with``.
+    catalog : StarCatalog, optional
+        Other stars in the same bands, by default those that were fitted. Stars beyond the limits
+        of the selection are judged by the densities of members and field stars continued there.
+    name : str, optional
+        Name of the `ClusterPhotometry` variable, where the model has several.
+    progressbar : bool
+        Whether to show progress.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dimensions (chain, draw, star).
+
+    Raises
+    ------
+    ValueError
+        If the model has no such variable, or the catalog has other bands.
+    """
+    model = pm.modelcontext(model)
+    rv = _cluster_variable(model, name)
+    terms_of = rv.owner.op.model
+    if catalog is not None and tuple(catalog.bands) != terms_of.bands:
+        raise ValueError(
+            f"catalog has the bands {catalog.bands}, the model {terms_of.bands}; give the same "
+            "bands in the same order, with NaN where a star has no measurement"
+        )
+    probability = membership_probability(model, rv, catalog)
+    posterior = _posterior(idata)
+    stars = np.asarray(model.coords["star"]) if catalog is None else catalog.star
+    function = model.compile_fn(
+        inputs=model.free_RVs, outs=[probability], on_unused_input="ignore"
+    )
+    result = apply_function_over_dataset(
+        function,
+        posterior[[v.name for v in model.free_RVs]],
+        output_var_names=["membership"],
+        coords={"star": stars},
+        dims={"membership": ["star"]},
+        sample_dims=("chain", "draw"),
+        progressbar=progressbar,
+    )
+    return result["membership"]
+
+
+def membership_probability(
+    model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None
+) -> TensorVariable:
+    """Probability of membership (N,) in terms of the variables of the model."""
+    cluster = rv.owner.op.model
+    variance, stars, slots = cluster.split(tuple(rv.owner.op.dist_params(rv.owner)))
+    p = cluster.fill(tuple(slot[0] if slot.ndim else slot for slot in slots))
+    mag: Any = model.rvs_to_values[rv]
+    if catalog is not None:
+        stars = star_arrays(catalog, p, cluster.options)
+        mag, variance = stars.pop("mag"), stars.pop("variance")
+    stars = {key: pt.as_tensor(value) for key, value in stars.items()}
+    terms = cluster.terms(pt.as_tensor(mag), pt.as_tensor(variance), stars)
+    logp = assemble_logp(cluster.iso, p, cluster.options, terms)
+    prior = 1.0 if terms.membership_prior is None else terms.membership_prior
+    field = 1.0 - prior * (1.0 - p.field_fraction)
+    return 1.0 - field * pt.exp(terms.log_field - logp)
+
+
+def _cluster_variable(model: pm.Model, name: str | None) -> TensorVariable:
+    """Find the cluster's variable in the model."""
+    found = {
+        rv.name: rv
+        for rv in model.observed_RVs
+        if rv.owner is not None and isinstance(rv.owner.op, ClusterPhotometryRV)
+    }
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name in found:
+        return found[name]
+    listed = ", ".join(found) or "none"
+    raise ValueError(
+        f"name={name!r}: the model's ClusterPhotometry variables are: {listed}; give the name of "
+        "one of them"
+    )
+
+
+def _posterior(idata: Any) -> xr.Dataset:
+    """Return the posterior as a dataset."""
+    if isinstance(idata, xr.DataTree):
+        return (idata["posterior"] if "posterior" in idata.children else idata).dataset
+    if isinstance(idata, xr.Dataset):
+        return idata
+    raise ValueError(
+        f"idata must be an xarray.DataTree from pm.sample or its posterior Dataset, got "
+        f"{type(idata).__name__}"
+    )
