@@ -44,6 +44,36 @@ def iso():
     return psp.load_isochrones()
 
 
+@pytest.fixture(scope="session")
+def coarse(iso):
+    """Isochrones on so few nodes that the slow likelihood takes milliseconds."""
+    return iso.with_nodes(90)
+
+
+@pytest.fixture(scope="session")
+def stars(coarse):
+    """A small catalog with awkward stars."""
+    from cluster_fixtures import make_stars
+
+    return make_stars(coarse)
+
+
+@pytest.fixture(scope="session")
+def full(coarse, stars):
+    """Likelihood with all parameters but the distance modulus, compiled with its gradient."""
+    from cluster_fixtures import FULL_POINT, Compiled, full_arguments
+
+    return Compiled(coarse, stars, tuple(FULL_POINT), full_arguments)
+
+
+@pytest.fixture(scope="session")
+def single(coarse, stars):
+    """Likelihood of single stars with the distance modulus and a scatter for each band."""
+    from cluster_fixtures import SINGLE_POINT, Compiled, single_arguments
+
+    return Compiled(coarse, stars, tuple(SINGLE_POINT), single_arguments)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random generator with a fixed seed, new for every test."""

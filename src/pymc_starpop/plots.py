@@ -1,7 +1,7 @@
 """Plots: color-magnitude diagrams with model tracks. They take and return Matplotlib axes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,9 +21,9 @@ __all__ = ["plot_cmd"]
 
 # Two stars of one luminosity: 2.5 log10(2).
 EQUAL_MASS_OFFSET = 2.5 * np.log10(2.0)
-# The tip of the red giant branch and the start of core helium burning (Dotter 2016, table 2): the
-# helium flash between them is over too soon for a star to be seen there.
-_EEP_TIP, _EEP_HELIUM = 605, 631
+# The tip of the red giant branch and the start of core helium burning (Dotter 2016, table 2).
+# Stars lighter than about 2.1 Msun pass between them by the helium flash, too fast to be seen.
+_EEP_TIP, _EEP_HELIUM, _MASS_FLASH = 605, 631, 2.1
 
 _PARAMETERS = ("feh", "log_age", "distance_modulus", "distance_pc", "av", "rv")
 _DISTANCES = ("distance_modulus", "distance_pc")
@@ -34,14 +34,8 @@ _STAR_COLOR = "0.35"
 # Reversed, so that likely members stand out on white.
 _MEMBERSHIP_MAP = "viridis_r"
 
-_SYSTEMS = {
-    "Gaia": "Gaia",
-    "2MASS": "2MASS",
-    "PS": "Pan-STARRS1",
-    "SDSS": "SDSS",
-    "Bessell": "Bessell",
-    "WISE": "WISE",
-}
+# Prefixes of band names, with what stands for them on an axis.
+_SYSTEMS = dict.fromkeys(("Gaia", "2MASS", "SDSS", "Bessell", "WISE")) | {"PS": "Pan-STARRS1"}
 _SYMBOLS = {"BP": r"G_\mathrm{BP}", "RP": r"G_\mathrm{RP}", "Ks": r"K_\mathrm{s}"}
 
 
@@ -121,66 +115,60 @@ def plot_cmd(
     """
     bands = _check_cmd_bands(catalog, color, mag)
     draws = _track_parameters(iso, samples, parameters, corrections, n_samples, rng)
+    tracks = [_track(iso, p, bands) for p in draws] if iso is not None else []
+    rows = _complete_rows(catalog, bands)
+    probability = _check_membership(membership, catalog.n_star)
     if ax is None:
         ax = plt.subplots(figsize=(6.0, 6.5), layout="constrained")[1]
-    _plot_stars(ax, _star_points(catalog, bands), _check_membership(membership, catalog.n_star),
-                error_bars)  # fmt: skip
+    shown = None if probability is None else probability[rows]
+    _plot_stars(ax, catalog.select(rows), bands, shown, error_bars)
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
-    if iso is not None and draws:
-        tracks = [_track(iso, p, bands) for p in draws]
+    if tracks:
         _plot_tracks(ax, tracks, draws, binary_sequence)
     ax.set_xlabel(_color_label(bands[0], bands[1]))
     ax.set_ylabel(f"{_band_label(bands[2])} (mag)")
     return ax
 
 
-@dataclass(frozen=True)
-class _StarPoints:
-    """Stars that have all bands: rows of the catalog, positions and errors, all (n,)."""
-
-    rows: np.ndarray
-    color: np.ndarray
-    mag: np.ndarray
-    color_err: np.ndarray
-    mag_err: np.ndarray
-
-
-def _star_points(catalog: StarCatalog, bands: tuple[str, str, str]) -> _StarPoints:
-    blue, red, ordinate = (catalog.band_index(band) for band in bands)
-    rows = np.flatnonzero(catalog.measured[:, [blue, red, ordinate]].all(axis=1))
+def _complete_rows(catalog: StarCatalog, bands: tuple[str, str, str]) -> np.ndarray:
+    """Rows of the stars that were measured in all bands."""
+    columns = [catalog.band_index(band) for band in bands]
+    rows = np.flatnonzero(catalog.measured[:, columns].all(axis=1))
     if not rows.size:
         raise ValueError(
             f"no star of the catalog has all of {', '.join(dict.fromkeys(bands))}; choose other "
             "bands"
         )
-    mag, err = catalog.mag[rows], catalog.mag_err[rows]
-    return _StarPoints(
-        rows, mag[:, blue] - mag[:, red], mag[:, ordinate],
-        np.hypot(err[:, blue], err[:, red]), err[:, ordinate],
-    )  # fmt: skip
+    return rows
 
 
 def _plot_stars(
-    ax: Axes, points: _StarPoints, membership: np.ndarray | None, error_bars: bool
+    ax: Axes,
+    stars: StarCatalog,
+    bands: tuple[str, str, str],
+    membership: np.ndarray | None,
+    error_bars: bool,
 ) -> None:
+    blue, red, ordinate = (stars.band_index(band) for band in bands)
+    color, mag = stars.mag[:, blue] - stars.mag[:, red], stars.mag[:, ordinate]
     if error_bars:
+        err = stars.mag_err
         ax.errorbar(
-            points.color, points.mag, points.mag_err, points.color_err,
+            color, mag, err[:, ordinate], np.hypot(err[:, blue], err[:, red]),
             fmt="none", ecolor="0.75", elinewidth=0.6, zorder=1.5,
         )  # fmt: skip
     if membership is None:
-        ax.scatter(points.color, points.mag, s=9, c=_STAR_COLOR, linewidths=0, zorder=2)
+        ax.scatter(color, mag, s=9, c=_STAR_COLOR, linewidths=0, zorder=2)
         return
-    shown = membership[points.rows]
     # Likely members last, so that field stars do not hide them.
-    order = np.argsort(shown, kind="stable")
+    order = np.argsort(membership, kind="stable")
     scatter = ax.scatter(
-        points.color[order], points.mag[order], c=shown[order], s=14, vmin=0.0, vmax=1.0,
+        color[order], mag[order], c=membership[order], s=14, vmin=0.0, vmax=1.0,
         cmap=_MEMBERSHIP_MAP, edgecolors="0.3", linewidths=0.25, zorder=2,
     )  # fmt: skip
     ax.get_figure(root=True).colorbar(  # type: ignore[union-attr]
-        scatter, ax=ax, label="membership probability", fraction=0.05, pad=0.02
+        scatter, ax=ax, label="membership probability", fraction=0.05, pad=0.02, aspect=30
     )
 
 
@@ -191,7 +179,7 @@ def _plot_tracks(
     many = len(tracks) > 1
     lines = LineCollection(
         [track[:, 1:] for track in tracks], colors=_TRACK_COLOR, zorder=3,
-        linewidths=0.7 if many else 1.3, alpha=max(0.1, 5.0 / len(tracks)) if many else 1.0,
+        linewidths=0.7 if many else 1.3, alpha=float(np.clip(5.0 / len(tracks), 0.1, 1.0)),
         label=f"isochrones, {len(tracks)} posterior draws" if many else "isochrone",
     )  # fmt: skip
     handles: list[Any] = [lines]
@@ -207,23 +195,29 @@ def _plot_tracks(
         )  # fmt: skip
         ax.add_collection(binaries, autolim=False)
         handles.append(binaries)
-    legend = ax.legend(handles=handles, loc="best", frameon=False)
+    # Above the axes: inside, any corner may hold stars.
+    legend = ax.legend(
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False
+    )
     for handle in legend.legend_handles:
         # A translucent line cannot be seen alone.
         if handle is not None:
             handle.set_alpha(1.0)
 
 
-def _track(
-    iso: IsochroneGrid, p: ClusterParameters, bands: tuple[str, str, str]
-) -> np.ndarray:
-    """EEP, color and magnitude of a single-star track (E, 3), with NaN at the helium flash."""
-    unique = tuple(dict.fromkeys(bands))
-    eep, _, mag, _ = single_star_track(iso, unique, p, ClusterOptions())
+def _track(iso: IsochroneGrid, p: ClusterParameters, bands: tuple[str, str, str]) -> np.ndarray:
+    """EEP, color and magnitude of a single-star track (E, 3), with NaN at a helium flash."""
+    options, unique = ClusterOptions(), tuple(dict.fromkeys(bands))
+    eep, mass, mag, _ = single_star_track(iso, unique, p, options)
     blue, red, ordinate = (mag[:, unique.index(band)] for band in bands)
     track = np.column_stack([eep, blue - red, ordinate])
-    track = track[(eep <= _EEP_TIP) | (eep >= _EEP_HELIUM)]
-    gap = int(np.searchsorted(track[:, 0], _EEP_TIP, side="right"))
+    # The node moved to the lowest mass is there up to rounding.
+    keep = mass >= options.mass_min * (1.0 - 1e-9)
+    flash = (eep > _EEP_TIP) & (mass < _MASS_FLASH)
+    track = track[keep & ~(flash & (eep < _EEP_HELIUM))]
+    if not flash.any():
+        return track
+    gap = np.searchsorted(track[:, 0], _EEP_TIP, side="right")
     return np.insert(track, gap, [_EEP_TIP, np.nan, np.nan], axis=0)
 
 
@@ -252,8 +246,7 @@ def _track_parameters(
     corrected = {} if corrections is None else _correction_names(corrections)
     if samples is not None:
         drawn = _draw(_posterior(samples), (*_PARAMETERS, *corrected.values()), n_samples, rng)
-        _check_given_once(drawn, fixed)
-    _check_complete({*drawn, *fixed}, corrected)
+    _check_complete(drawn, fixed, corrected)
     n_track = len(next(iter(drawn.values()))) if drawn else 1
     tracks = []
     for k in range(n_track):
@@ -261,14 +254,14 @@ def _track_parameters(
         changed = {field: values.pop(name) for field, name in corrected.items()}
         _check_range(iso, values)
         moved = None if corrections is None else replace(corrections, **changed)
-        tracks.append(ClusterParameters(**values, corrections=moved))
+        tracks.append(ClusterParameters(corrections=moved, **values))  # type: ignore[arg-type]
     return tracks
 
 
 def _posterior(samples: Any) -> xr.Dataset:
     if isinstance(samples, xr.DataTree):
         node = samples["posterior"] if "posterior" in samples.children else samples
-        return node.to_dataset()  # type: ignore[union-attr]
+        return node.to_dataset()
     if isinstance(samples, xr.Dataset):
         return samples
     raise ValueError(
@@ -370,26 +363,22 @@ def _check_fixed(parameters: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in parameters.items()}
 
 
-def _check_given_once(drawn: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
-    def quantities(names: Mapping[str, Any]) -> set[str]:
-        return {"distance" if name in _DISTANCES else name for name in names}
-
-    twice = sorted(quantities(drawn) & quantities(fixed))
-    if twice:
+def _check_complete(
+    drawn: Mapping[str, Any], fixed: Mapping[str, Any], corrected: Mapping[str, str]
+) -> None:
+    """Check that every parameter is given, and only once."""
+    given = [{"distance" if name in _DISTANCES else name for name in n} for n in (drawn, fixed)]
+    if twice := sorted(given[0] & given[1]):
         raise ValueError(
             f"{', '.join(twice)} is in samples and in parameters; parameters is for what samples "
             "lacks"
         )
-
-
-def _check_complete(given: set[str], corrected: Mapping[str, str]) -> None:
-    needed = [name for name in ("feh", "log_age", *corrected.values()) if name not in given]
-    if not given & set(_DISTANCES):
-        needed.append("distance_modulus (or distance_pc)")
-    if needed:
+    needed = {"feh": "feh", "log_age": "log_age", "distance": "distance_modulus or distance_pc"}
+    needed |= {name: f"{name} (of the corrections)" for name in corrected.values()}
+    if missing := [text for name, text in needed.items() if name not in given[0] | given[1]]:
         raise ValueError(
-            f"an isochrone needs {', '.join(needed)}, which neither samples nor parameters holds; "
-            "add it to parameters, such as parameters={'feh': 0.0}"
+            f"samples and parameters lack {', '.join(missing)}, which an isochrone needs; add to "
+            "parameters such as {'feh': 0.0, 'log_age': 9.4, 'distance_pc': 300.0}"
         )
 
 
@@ -415,7 +404,7 @@ def _split_band(band: str) -> tuple[str, str]:
         return "", band.replace("_", " ")
     name, _, release = rest.partition("_")
     # EDR3 passbands are those of DR3; older ones are named.
-    system = _SYSTEMS[prefix] + (" DR2" if release.startswith("DR2") else "")
+    system = (_SYSTEMS[prefix] or prefix) + (" DR2" if release.startswith("DR2") else "")
     symbol = _SYMBOLS.get(name, name if len(name) == 1 else rf"\mathrm{{{name}}}")
     return system, f"${symbol}$"
 

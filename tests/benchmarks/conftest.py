@@ -32,8 +32,7 @@ class StubStellarPop:
         # Up to the turn-off the mass grows with EEP.
         young = one.eep <= eep_binary_max
         companions = [
-            np.interp(secondary_mass[lit], one.initial_mass[young], m)
-            for m in one.abs_mag[young].T
+            np.interp(secondary_mass[lit], one.initial_mass[young], m) for m in one.abs_mag[young].T
         ]
         secondary = np.stack(companions, axis=1)
         mag[lit] = -np.logaddexp(-LN_FLUX * mag[lit], -LN_FLUX * secondary) / LN_FLUX

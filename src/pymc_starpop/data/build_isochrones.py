@@ -14,8 +14,9 @@ Unpack both wheels (they are zip files) and run
         --theory lachesis_grids/grids/mist_v2.5_vvcrit0.4.h5 \
         --bolometric lachesis/Datafiles/BC_tables/bc_tables.h5
 
-The result is the same to the last byte every time. What is repaired and how numbers are rounded
-is said in PROVENANCE.md and tested in tests/isochrones/test_bundle.py.
+The result is the same to the last byte every time (another version of liblzma may pack the same
+arrays into other bytes). What is repaired and how numbers are rounded is said in PROVENANCE.md and
+tested in tests/isochrones/test_bundle.py.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pymc_starpop.data.fill_theory import complete
 from pymc_starpop.isochrones.bundle import (
     AV_NODES,
     BUNDLE_FILE,
@@ -106,48 +108,6 @@ def read_theory(path: Path) -> tuple[np.ndarray, np.ndarray]:
             theory[i, j, eep[inside] - 1] = block[inside]
     theory[..., 0] = np.log10(theory[..., 0])
     return age[keep_age], theory
-
-
-def fill_gaps(column: np.ndarray) -> None:
-    """Fill the missing EEPs between models linearly, in place; column (E, 4)."""
-    have = np.flatnonzero(np.isfinite(column[:, 0]))
-    inner = np.arange(have[0], have[-1] + 1)
-    for k in range(column.shape[1]):
-        column[inner, k] = np.interp(inner, have, column[have, k])
-
-
-def fill_below(target: np.ndarray, pattern: np.ndarray) -> None:
-    """Continue target (E, 4) below its first EEP with the run of pattern, joined at that EEP."""
-    edge = int(np.flatnonzero(np.isfinite(target[:, 0]))[0])
-    target[:edge] = pattern[:edge] + (target[edge] - pattern[edge])
-
-
-def continue_linearly(target: np.ndarray) -> None:
-    """Continue target (E, 4) below its first EEP with its slope there."""
-    edge = int(np.flatnonzero(np.isfinite(target[:, 0]))[0])
-    slope = (target[edge + 10] - target[edge]) / 10.0
-    target[:edge] = target[edge] + slope * (np.arange(edge) - edge)[:, None]
-
-
-def repair(theory: np.ndarray) -> np.ndarray:
-    """Fill what the source lacks, in place, and return where (F, A, E).
-
-    Below 0.1 Msun there are no models: the mass at a fixed EEP falls with age, and what an age
-    lacks is the run of the next younger one, joined at the edge. At [Fe/H] = +0.5, where models
-    begin at 0.5 Msun, it is the run of [Fe/H] = +0.25 at the same age.
-    """
-    filled = ~np.isfinite(theory[..., 0])
-    for f in range(theory.shape[0]):
-        lacks_dwarfs = 10.0 ** np.nanmin(theory[f, :, :, 0]) > 0.4
-        for a in range(theory.shape[1]):
-            fill_gaps(theory[f, a])
-            if lacks_dwarfs:
-                fill_below(theory[f, a], theory[f - 1, a])
-            elif a == 0:
-                continue_linearly(theory[f, a])
-            else:
-                fill_below(theory[f, a], theory[f, a - 1])
-    return filled
 
 
 def read_bolometric(path: Path, theory: np.ndarray) -> dict[str, np.ndarray]:
@@ -236,7 +196,9 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def build(theory_path: Path, bolometric_path: Path, output: Path) -> None:
     """Read both sources, repair, round and write."""
     log_age, theory = read_theory(theory_path)
-    filled = repair(theory)
+    theory, filled = complete(theory, np.asarray(FEH))
+    if not np.isfinite(theory).all() or (np.diff(theory[..., 0], axis=2) < 0.0).any():
+        raise ValueError(f"{theory_path}: not complete or mass falls along EEP; another version?")
     bolometric = read_bolometric(bolometric_path, theory)
     arrays = {
         "log_age": np.round(log_age, 6),

@@ -32,7 +32,7 @@ class Bundle:
     theory : (F, A, E, 4)
         log10 of initial mass (Msun), T_eff (K), surface gravity (cgs) and luminosity (Lsun).
     filled : (F, A, E)
-        True where the source has no model.
+        True where the theory is not the source's: no model there, or one that was moved in EEP.
     bc_feh, bc_log_teff, bc_log_g : (Fb,), (T,), (G,)
         Axes of the bolometric corrections.
     bc : (Fb, T, G, B, 4)

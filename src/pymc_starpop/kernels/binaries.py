@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 #: Raise by one whenever a kernel of this file changes: compiled copies are cached by it.
-VERSION = 1
+VERSION = 2
 
 _MAG_TO_LN = 0.4 * math.log(10.0)
 
@@ -150,7 +150,8 @@ def binary_tracks_pullback(
                 d_mag[i + 1, b] += g2 * t
                 g_t += g2 * (mag[i + 1, b] - mag[i, b])
             width = mass[i + 1] - mass[i]
-            if width > 0.0:
+            # A secondary below the track has the light of its end, whatever its mass.
+            if width > 0.0 and mass[i] <= q * mass[e] <= mass[i + 1]:
                 g_mass = g_t / width
                 d_ratio[j, e] += g_mass * mass[e]
                 d_mass[e] += g_mass * q

@@ -16,6 +16,8 @@ import numba
 import numpy as np
 
 LANES = 8
+# The density along a segment is at most twice its mean.
+_LOG_TILT = np.log(2.0)
 
 
 class Blocks(NamedTuple):
@@ -28,7 +30,7 @@ class Blocks(NamedTuple):
     block_low, block_high : (G, B, 8) magnitudes
     block_weight : (G, 8)
     start, step : (K, B, 8) y_a and d of each segment, magnitudes
-    weight : (K, 8) log scale of each segment; -inf where nothing is
+    weight : (K, 8) log of twice the scale of each segment; -inf where nothing is
     true_weight, tilt : (K, 8) weight and tilt of each segment
     track, first : (K,) track index and first segment of each block; track -1 where padding
     reddening : (K, B, 8) mean dm/dA_V of each segment
@@ -99,7 +101,7 @@ def _fill_block(blocks, k, model, with_reddening):
     for lane in range(LANES):
         s = blocks.first[k] + lane
         alive = t >= 0 and s < n_segment and scale[max(t, 0), min(s, n_segment - 1)] > 0.0
-        blocks.weight[k, lane] = np.log(scale[t, s]) if alive else -np.inf
+        blocks.weight[k, lane] = np.log(scale[t, s]) + _LOG_TILT if alive else -np.inf
         if alive:
             blocks.true_weight[k, lane] = model.weights[t, s]
             blocks.tilt[k, lane] = model.tilts[t, s]

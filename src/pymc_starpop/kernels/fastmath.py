@@ -69,4 +69,3 @@ def _unit_gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 GL16_NODES, GL16_WEIGHTS = _unit_gauss_legendre(16)
-GL24_NODES, GL24_WEIGHTS = _unit_gauss_legendre(24)

@@ -20,15 +20,14 @@ from pymc_starpop.kernels.simd import (
     address_of,
     bound_boxes,
     bound_segments,
+    lowest_bit,
     quadratic_forms,
     reddening_forms,
 )
 
-#: A (star, segment) pair below exp(-20) = 2e-9 of the star's likelihood is left out; ten
-#: thousand of them, all at the bound, would move a log-likelihood by 2e-5.
-LOG_TOLERANCE = -20.0
-# The density along a segment is at most twice its mean.
-_LOG_TILT = math.log(2.0)
+#: A (star, segment) pair below exp(-18) = 1.5e-8 of the star's likelihood is left out. A hundred
+#: of them, all at the bound, would move a log-likelihood by 1.5e-6.
+LOG_TOLERANCE = -18.0
 _TWO_PI = 2.0 * math.pi
 
 # Columns of the table of survivors.
@@ -101,12 +100,16 @@ def _largest(values):
     return best
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(error_model="numpy", inline="always")
 def _scan_blocks(
     order, order_bound, n_order, mag, inverse, start, step, weight, reddening, true_weight, tilt,
-    av_variance, floor, log_prior, best, form, index, moment, n_kept,
+    av_variance, floor, log_prior, best, form, index, moment, only_best,
 ):  # fmt: skip
-    """Integrate the segments of the listed blocks that matter; return (n_kept, best log term)."""
+    """Integrate the segments of the listed blocks that matter; return (n_kept, best log term).
+
+    With `only_best`, just the most promising segment of each block.
+    """
+    n_kept = 0
     threshold = LOG_TOLERANCE + max(floor, log_prior + best)
     n_band = mag.shape[0]
     to_mag, to_inverse = address_of(mag, 0), address_of(inverse, 0)
@@ -125,13 +128,14 @@ def _scan_blocks(
                 address_of(reddening, at), to_form,
             )  # fmt: skip
             _with_differential_extinction(av_variance, form)
-        bound_segments(to_form, address_of(weight, k * LANES), _LOG_TILT, to_bound)
-        # The most promising segment first: what it gives rejects others.
-        first = _largest(form[6])
-        for i in range(LANES):
-            lane = (first + i) % LANES
+        mask = bound_segments(to_form, address_of(weight, k * LANES), threshold, to_bound)
+        if only_best:
+            mask = 1 << _largest(form[6])
+        while mask != 0:
+            lane = lowest_bit(mask)
+            mask &= mask - 1
             bound = form[6, lane]
-            if not (bound >= threshold) or weight[k, lane] == -np.inf:
+            if bound < threshold or bound == -np.inf:
                 continue
             a, b, c, extra = form[0, lane], form[1, lane], form[2, lane], 0.0
             # The integral is at most that of the whole Gaussian.
@@ -160,31 +164,32 @@ def _scan_blocks(
     return n_kept, best
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(error_model="numpy", inline="always")
 def _list_candidates(
-    mag, inverse, threshold, seed, group_bound, low, high, weight, bound, order, order_bound
+    mag, inverse, threshold, group_bound, low, high, weight, bound, order, order_bound
 ):
-    """List the blocks, other than the seed, whose bound is above the threshold."""
+    """List the blocks whose bound is above the threshold."""
     n = 0
     n_band = mag.shape[0]
+    to_mag, to_inverse, to_bound = address_of(mag, 0), address_of(inverse, 0), address_of(bound, 0)
     for g in range(low.shape[0]):
         if group_bound[g // LANES, g % LANES] < threshold:
             continue
         at = g * n_band * LANES
-        bound_boxes(
-            n_band, address_of(mag, 0), address_of(inverse, 0), address_of(low, at),
-            address_of(high, at), address_of(weight, g * LANES), _LOG_TILT, address_of(bound, 0),
+        mask = bound_boxes(
+            n_band, to_mag, to_inverse, address_of(low, at), address_of(high, at),
+            address_of(weight, g * LANES), threshold, to_bound,
         )  # fmt: skip
-        for j in range(LANES):
-            k = g * LANES + j
-            if bound[j] >= threshold and k != seed:
-                order[n] = k
-                order_bound[n] = bound[j]
-                n += 1
+        while mask != 0:
+            j = lowest_bit(mask)
+            mask &= mask - 1
+            order[n] = g * LANES + j
+            order_bound[n] = bound[j]
+            n += 1
     return n
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(error_model="numpy", inline="always")
 def _find_seed(mag, inverse, group_bound, g_low, g_high, g_weight, low, high, weight, bound):
     """Bound all groups and return the block that promises most."""
     best, best_bound = 0, -np.inf
@@ -192,22 +197,22 @@ def _find_seed(mag, inverse, group_bound, g_low, g_high, g_weight, low, high, we
     to_mag, to_inverse = address_of(mag, 0), address_of(inverse, 0)
     for row in range(g_low.shape[0]):
         at = row * n_band * LANES
-        bound_boxes(
+        mask = bound_boxes(
             n_band, to_mag, to_inverse, address_of(g_low, at), address_of(g_high, at),
-            address_of(g_weight, row * LANES), _LOG_TILT, address_of(group_bound, row * LANES),
+            address_of(g_weight, row * LANES), best_bound, address_of(group_bound, row * LANES),
         )  # fmt: skip
-        for j in range(LANES):
-            if group_bound[row, j] > best_bound:
-                best, best_bound = row * LANES + j, group_bound[row, j]
+        if mask != 0:
+            j = _largest(group_bound[row])
+            best, best_bound = row * LANES + j, group_bound[row, j]
     at = best * n_band * LANES
     bound_boxes(
         n_band, to_mag, to_inverse, address_of(low, at), address_of(high, at),
-        address_of(weight, best * LANES), _LOG_TILT, address_of(bound, 0),
+        address_of(weight, best * LANES), best_bound, address_of(bound, 0),
     )  # fmt: skip
     return best * LANES + _largest(bound)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def scan_star(star, blocks, av_variance, floor, log_prior, work, kept):
     """Collect the segments that matter to one star and return their number.
 
@@ -220,25 +225,24 @@ def scan_star(star, blocks, av_variance, floor, log_prior, work, kept):
     """
     if blocks.track.shape[0] == 0:
         return 0
-    seed = _find_seed(
+    work.order[0] = _find_seed(
         star.mag, star.box_inverse, work.group_bound, blocks.group_low, blocks.group_high,
         blocks.group_weight, blocks.block_low, blocks.block_high, blocks.block_weight, work.bound,
     )  # fmt: skip
-    # The seed is integrated whatever its bound, to have something to compare with.
-    work.order[0] = seed
     work.order_bound[0] = np.inf
-    n_kept, best = _scan_blocks(
+    # One segment is integrated whatever its bound, to have something to compare with.
+    _, best = _scan_blocks(
         work.order, work.order_bound, 1, star.mag, star.inverse, blocks.start, blocks.step,
         blocks.weight, blocks.reddening, blocks.true_weight, blocks.tilt, av_variance, -np.inf,
-        0.0, -np.inf, work.form, kept.index, kept.moment, 0,
+        0.0, -np.inf, work.form, kept.index, kept.moment, True,
     )  # fmt: skip
     threshold = LOG_TOLERANCE + max(floor, log_prior + best)
     n_order = _list_candidates(
-        star.mag, star.box_inverse, threshold, seed, work.group_bound, blocks.block_low,
+        star.mag, star.box_inverse, threshold, work.group_bound, blocks.block_low,
         blocks.block_high, blocks.block_weight, work.bound, work.order, work.order_bound,
     )  # fmt: skip
     return _scan_blocks(
         work.order, work.order_bound, n_order, star.mag, star.inverse, blocks.start, blocks.step,
         blocks.weight, blocks.reddening, blocks.true_weight, blocks.tilt, av_variance, floor,
-        log_prior, best, work.form, kept.index, kept.moment, n_kept,
+        log_prior, best, work.form, kept.index, kept.moment, False,
     )[0]  # fmt: skip

@@ -67,6 +67,13 @@ def _store_row(builder, value, address, row):
     builder.store(value, _pointer(builder, target, _VECTOR), align=8)
 
 
+def _mask_at_least(builder, values, threshold):
+    """Bits of the lanes whose value is at least the threshold, as an int64."""
+    passed = builder.fcmp_ordered(">=", values, _splat(builder, threshold))
+    bits = builder.bitcast(passed, ir.IntType(LANES))
+    return builder.zext(bits, ir.IntType(64))
+
+
 def _accumulate(builder, n_band, n_sum, terms: Callable):
     """Sum vectors over bands: terms(index of the band) gives one vector for each sum."""
     sums = [cgutils.alloca_once_value(builder, _constant(0.0)) for _ in range(n_sum)]
@@ -79,15 +86,28 @@ def _accumulate(builder, n_band, n_sum, terms: Callable):
 
 
 @intrinsic
-def bound_boxes(typingctx, n_band, mag, inverse, low, high, weight, shift, out):
-    """out[j] = weight[j] + shift - chi2(star, box j) / 2 for eight boxes low, high (B, 8)."""
-    signature = types.void(
+def lowest_bit(typingctx, mask):
+    """Index of the lowest bit that is set, in a mask that is not 0."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def bound_boxes(typingctx, n_band, mag, inverse, low, high, weight, threshold, out):
+    """out[j] = weight[j] - chi2(star, box j) / 2 for eight boxes low, high (B, 8).
+
+    Returns the bits of the boxes whose bound is at least the threshold.
+    """
+    signature = types.int64(
         types.intp, types.intp, types.intp, types.intp, types.intp, types.intp, types.float64,
         types.intp,
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
-        n_band, mag, inverse, low, high, weight, shift, out = args
+        n_band, mag, inverse, low, high, weight, threshold, out = args
 
         def terms(b):
             x = _splat(builder, _load_scalar(builder, mag, b))
@@ -99,10 +119,10 @@ def bound_boxes(typingctx, n_band, mag, inverse, low, high, weight, shift, out):
 
         (chi2,) = _accumulate(builder, n_band, 1, terms)
         first = ir.Constant(weight.type, 0)
-        bound = builder.fadd(_load_row(builder, weight, first), _splat(builder, shift))
-        bound = builder.fsub(bound, builder.fmul(chi2, _constant(0.5)))
+        half = builder.fmul(chi2, _constant(0.5))
+        bound = builder.fsub(_load_row(builder, weight, first), half)
         _store_row(builder, bound, out, 0)
-        return context.get_dummy_value()
+        return _mask_at_least(builder, bound, threshold)
 
     return signature, codegen
 
@@ -158,21 +178,23 @@ def reddening_forms(typingctx, n_band, mag, inverse, start, step, reddening, out
 
 
 @intrinsic
-def bound_segments(typingctx, form, weight, shift, out):
-    """out[j] = weight[j] + shift - (smallest chi2 on segment j) / 2, from rows 0 to 2 of form."""
-    signature = types.void(types.intp, types.intp, types.float64, types.intp)
+def bound_segments(typingctx, form, weight, threshold, out):
+    """out[j] = weight[j] - (smallest chi2 on segment j) / 2, from rows 0 to 2 of form.
+
+    Returns the bits of the segments whose bound is at least the threshold.
+    """
+    signature = types.int64(types.intp, types.intp, types.float64, types.intp)
 
     def codegen(context, builder, signature, args):
-        form, weight, shift, out = args
+        form, weight, threshold, out = args
         a, b, c = (_load_row(builder, form, ir.Constant(form.type, i)) for i in range(3))
         inside = _minimum(builder, _maximum(builder, b, _constant(0.0)), a)
         nearest = builder.fdiv(inside, _maximum(builder, a, _constant(1e-300)))
         drop = builder.fsub(builder.fmul(b, _constant(2.0)), builder.fmul(a, nearest))
-        chi2 = builder.fsub(c, builder.fmul(nearest, drop))
+        half = builder.fmul(builder.fsub(c, builder.fmul(nearest, drop)), _constant(0.5))
         first = ir.Constant(weight.type, 0)
-        bound = builder.fadd(_load_row(builder, weight, first), _splat(builder, shift))
-        bound = builder.fsub(bound, builder.fmul(chi2, _constant(0.5)))
+        bound = builder.fsub(_load_row(builder, weight, first), half)
         _store_row(builder, bound, out, 0)
-        return context.get_dummy_value()
+        return _mask_at_least(builder, bound, threshold)
 
     return signature, codegen

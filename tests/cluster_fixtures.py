@@ -1,0 +1,118 @@
+"""A small cluster with awkward stars, and the likelihood compiled once with every parameter."""
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+
+import pymc_starpop as psp
+
+BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "2MASS_J", "2MASS_Ks")
+TRUTH = {"feh": 0.07, "log_age": 9.323, "distance_modulus": 9.4, "av": 0.35}
+LIMITS = psp.MagnitudeLimits("Gaia_G_EDR3", 9.0, 19.0)
+# Coarse: the comparisons are of two ways to compute one integral.
+OPTIONS = {"mass_ratio_nodes": 6}
+
+
+def make_stars(iso):
+    """Twelve stars: members, one far from everything, one with one band, a field star."""
+    errors = np.random.default_rng(5).uniform(0.01, 0.03, (12, len(BANDS)))
+    cat = psp.simulate_cluster(
+        iso, n_star=12, bands=BANDS, mag_err=errors, parallax_err=0.05, rng=6,
+        binary_fraction=0.4, intrinsic_scatter=0.01, selection=LIMITS, **TRUTH,
+    )  # fmt: skip
+    mag, parallax = cat.mag.copy(), cat.parallax.copy()
+    mag[0] = [12.0, 15.0, 12.0, 10.0]  # 50 sigma and more from everything
+    mag[1, 1:] = np.nan
+    mag[2, 2] = np.nan
+    mag[3] += [0.0, 0.1, -0.1, 0.1]
+    parallax[[1, 4]] = np.nan
+    return psp.StarCatalog(
+        mag, cat.mag_err, bands=BANDS, parallax=parallax, parallax_err=cat.parallax_err
+    )
+
+
+class Compiled:
+    """A likelihood with named scalar parameters: values, Jacobian, and the reference.
+
+    `build` turns a dictionary of parameters, numbers or tensors, into keyword arguments. The Python
+    virtual machine runs the same kernels as numba and is compiled in seconds.
+    """
+
+    def __init__(self, iso, catalog, names, build, mode="FAST_COMPILE"):
+        self.iso, self.catalog, self.names, self.build = iso, catalog, names, build
+        variables = {name: pt.dscalar(name) for name in names}
+        cotangent = pt.dvector("cotangent")
+        logp = psp.cluster_logp(iso, catalog, **build(variables))
+        gradient = pt.grad((cotangent * logp).sum(), list(variables.values()))
+        self._function = pytensor.function(
+            [*variables.values(), cotangent], [logp, *gradient], mode=mode
+        )
+
+    def _arguments(self, point):
+        return [point[name] for name in self.names]
+
+    def value(self, point):
+        return self._function(*self._arguments(point), np.ones(self.catalog.n_star))[0]
+
+    def jacobian(self, point):
+        """Derivative of each star's log-likelihood (N,) by name."""
+        rows = [
+            self._function(*self._arguments(point), unit)[1:]
+            for unit in np.eye(self.catalog.n_star)
+        ]
+        return dict(zip(self.names, np.array(rows).T, strict=True))
+
+    def reference(self, point):
+        return psp.reference.cluster_logp(self.iso, self.catalog, **self.build(point))
+
+
+def full_arguments(v):
+    """Everything at once, the distance in pc."""
+    arguments = {k: v[k] for k in v if "." not in k}
+    return arguments | {
+        "imf": psp.Kroupa(low_slope=v["imf.low_slope"], high_slope=v["imf.high_slope"]),
+        "corrections": psp.EmpiricalCorrections(
+            *(v[f"corrections.{k}"] for k in ("dtdm", "drdm", "msto_smooth", "feh_scale"))
+        ),
+        "selection": LIMITS,
+        **OPTIONS,
+    }
+
+
+FULL_POINT = {
+    "feh": 0.071,
+    "log_age": 9.3211,
+    "distance_pc": 757.0,
+    "av": 0.36,
+    "rv": 3.2,
+    "field_fraction": 0.17,
+    "binary_fraction": 0.42,
+    "mass_ratio_slope": 0.3,
+    "intrinsic_scatter": 0.012,
+    "av_scatter": 0.04,
+    "parallax_zero_point": -0.02,
+    "imf.low_slope": 1.2,
+    "imf.high_slope": 2.4,
+    "corrections.dtdm": 0.08,
+    "corrections.drdm": -0.1,
+    "corrections.msto_smooth": 31.0,
+    "corrections.feh_scale": 0.45,
+}
+
+SINGLE_POINT = {
+    "feh": 0.071,
+    "log_age": 9.3211,
+    "distance_modulus": 9.41,
+    "av": 0.36,
+    "field_fraction": 0.17,
+    "scatter_first": 0.012,
+    "scatter_last": 0.03,
+}
+
+
+def single_arguments(v):
+    """Single stars, one scatter for each band, no selection."""
+    arguments = {k: v[k] for k in v if not k.startswith("scatter")}
+    scatter = [v["scatter_first"], 0.01, 0.02, v["scatter_last"]]
+    symbolic = isinstance(v["scatter_first"], pt.TensorVariable)
+    return arguments | {"intrinsic_scatter": pt.stack(scatter) if symbolic else np.array(scatter)}

@@ -1,0 +1,292 @@
+"""The pruned kernel against a plain sum along every segment, and its gradient."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp
+from tolerances import TOLERANCE, assert_close
+
+from pymc_starpop.kernels import cluster
+from pymc_starpop.kernels.segment import segment_moments_many
+
+# Gauss-Legendre points in each of equal pieces of a segment.
+N_POINT, N_PIECE = 40, 20
+
+
+@dataclass
+class Problem:
+    """The arguments of the kernel, in order."""
+
+    mag: np.ndarray
+    variance: np.ndarray
+    tracks: np.ndarray
+    reddening: np.ndarray
+    weights: np.ndarray
+    tilts: np.ndarray
+    scale: np.ndarray
+    scatter: np.ndarray
+    av_scatter: float
+    member: np.ndarray
+    log_member: np.ndarray
+    log_field: np.ndarray
+
+    def arguments(self):
+        return [getattr(self, f.name) for f in fields(self)]
+
+    def value(self):
+        return cluster.cluster_value(*self.arguments())
+
+    def gradient(self, cotangent):
+        return cluster.cluster_value_and_gradient(*self.arguments(), cotangent)[1]
+
+
+def make_problem(rng, n_star=9, n_track=3, n_node=12, n_band=3, av_scatter=0.0):
+    """Curved tracks with a segment of no length and one without weight; stars near and far."""
+    x = np.sort(rng.uniform(0.0, 1.0, n_node))
+    bend = rng.normal(size=(3, n_band))
+    shift = 0.2 * rng.normal(size=(n_track, 1, n_band))
+    tracks = 15.0 - 4.0 * x[:, None] + bend[0] * x[:, None] ** 2 + shift
+    tracks[:, 4] = tracks[:, 3]
+    weights = rng.dirichlet(np.ones(n_track * (n_node - 1))).reshape(n_track, n_node - 1)
+    weights[:, 7] = 0.0
+    t, e = rng.integers(n_track, size=n_star), rng.integers(n_node, size=n_star)
+    variance = rng.uniform(0.01, 0.06, (n_star, n_band)) ** 2
+    mag = tracks[t, e] + rng.normal(size=(n_star, n_band)) * np.sqrt(variance)
+    mag[0] += 2.0  # at least 50 sigma from everything
+    variance[0] = 0.02**2
+    # Not measured: any number with an infinite variance.
+    mag[1, 1:], variance[1, 1:] = -7.0, np.inf
+    mag[2, 0], variance[2, 0] = 0.0, np.inf
+    return Problem(
+        mag=mag,
+        variance=variance,
+        tracks=tracks,
+        reddening=rng.uniform(0.1, 1.0, tracks.shape),
+        weights=weights,
+        tilts=rng.uniform(-1.5, 1.5, weights.shape),
+        scale=weights.copy(),
+        scatter=rng.uniform(0.0, 0.03, n_band),
+        av_scatter=av_scatter,
+        member=rng.uniform(0.2, 0.9, n_star),
+        log_member=rng.normal(size=n_star),
+        log_field=rng.normal(size=n_star) - 4.0,
+    )
+
+
+def dense_value(p):
+    """Log-likelihood (N,) from points along every segment with full covariance matrices."""
+    nodes, share = np.polynomial.legendre.leggauss(N_POINT)
+    t = ((np.arange(N_PIECE)[:, None] + 0.5 + 0.5 * nodes) / N_PIECE).ravel()
+    share = np.tile(0.5 * share / N_PIECE, N_PIECE)
+    out = []
+    for i in range(len(p.mag)):
+        b = np.isfinite(p.variance[i])
+        logs = []
+        for track, red, weights, tilts in zip(
+            p.tracks, p.reddening, p.weights, p.tilts, strict=True
+        ):
+            for s in np.flatnonzero(weights > 0.0):
+                k = 0.5 * (red[s, b] + red[s + 1, b]) if p.av_scatter > 0.0 else np.zeros(b.sum())
+                covariance = np.diag(p.variance[i, b] + p.scatter[b] ** 2)
+                covariance += p.av_scatter**2 * np.outer(k, k)
+                model = track[s, b] + t[:, None] * (track[s + 1, b] - track[s, b])
+                r = p.mag[i, b] - model
+                chi2 = np.einsum("ni,ij,nj->n", r, np.linalg.inv(covariance), r)
+                density = weights[s] * (1.0 + tilts[s] * (t - 0.5)) * share
+                norm = np.linalg.slogdet(2.0 * np.pi * covariance)[1]
+                logs.append(logsumexp(-0.5 * (chi2 + norm), b=density))
+        with np.errstate(divide="ignore"):
+            log_cluster = np.log(p.member[i]) + p.log_member[i] + logsumexp(logs)
+            out.append(np.logaddexp(log_cluster, np.log1p(-p.member[i]) + p.log_field[i]))
+    return np.array(out)
+
+
+@pytest.fixture(params=[0.0, 0.15], ids=["one extinction", "differential extinction"])
+def problem(request, rng):
+    return make_problem(rng, av_scatter=request.param)
+
+
+def test_value_is_the_integral_along_the_segments(problem):
+    assert_close(problem.value(), dense_value(problem), "pruned")
+
+
+@pytest.mark.parametrize("member", [0.0, 1.0])
+def test_certain_members_and_certain_field_stars(problem, member):
+    certain = replace(problem, member=np.full(len(problem.mag), member))
+    assert_close(certain.value(), dense_value(certain), "pruned")
+    if member == 0.0:
+        assert_close(certain.value(), certain.log_field, "same_formula")
+
+
+def test_one_star_one_band_one_segment(rng):
+    one = make_problem(rng, n_star=3, n_track=1, n_node=9, n_band=1)
+    one = replace(one, mag=one.tracks[0, 4:5] + 0.01, variance=np.array([[1e-4]]))
+    one = replace(one, member=np.ones(1), log_member=np.zeros(1), log_field=np.zeros(1))
+    assert_close(one.value(), dense_value(one), "pruned")
+
+
+def test_a_star_without_any_band_counts_the_mass_function(problem):
+    variance = problem.variance.copy()
+    variance[5] = np.inf
+    blind = replace(problem, variance=variance, member=np.ones(len(variance)))
+    expected = blind.log_member[5] + np.log(blind.weights.sum())
+    assert_close(blind.value()[5], expected, "kernel")
+
+
+def test_no_segment_with_weight_leaves_the_field(problem):
+    dark = replace(problem, weights=0.0 * problem.weights, scale=0.0 * problem.scale)
+    assert_close(dark.value(), np.log1p(-dark.member) + dark.log_field, "same_formula")
+    gradient = dark.gradient(np.ones(len(dark.mag)))
+    for part in gradient:
+        assert np.isfinite(part).all()
+    certain = replace(dark, member=np.ones(len(dark.mag)))
+    assert_array_equal(certain.value(), np.full(len(dark.mag), -np.inf))
+    for part in certain.gradient(np.ones(len(dark.mag))):
+        assert np.isfinite(part).all()
+
+
+def test_order_of_stars_tracks_and_direction_do_not_matter(problem, rng):
+    value = problem.value()
+    stars, tracks = rng.permutation(len(problem.mag)), rng.permutation(len(problem.tracks))
+    by_star = ("mag", "variance", "member", "log_member", "log_field")
+    mixed = replace(problem, **{name: getattr(problem, name)[stars] for name in by_star})
+    assert_close(mixed.value(), value[stars], "pruned")
+    by_track = ("tracks", "reddening", "weights", "tilts", "scale")
+    mixed = replace(problem, **{name: getattr(problem, name)[tracks] for name in by_track})
+    assert_close(mixed.value(), value, "pruned")
+    turned = replace(problem, **{name: getattr(problem, name)[:, ::-1] for name in by_track})
+    turned = replace(turned, tilts=-turned.tilts)
+    turned = replace(
+        turned, **{name: np.ascontiguousarray(getattr(turned, name)) for name in by_track}
+    )
+    assert_close(turned.value(), value, "pruned")
+
+
+def test_pruning_costs_nothing_that_can_be_seen(rng):
+    """Many nodes, precise magnitudes: almost every pair is left out."""
+    p = make_problem(rng, n_star=20, n_track=8, n_node=200)
+    p = replace(p, variance=np.where(np.isinf(p.variance), np.inf, 0.005**2), scatter=np.zeros(3))
+    everything = []
+    for i in range(20):
+        b = np.isfinite(p.variance[i])
+        d, r = np.diff(p.tracks[..., b], axis=1), p.mag[i, b] - p.tracks[:, :-1, b]
+        forms = [(u * v / p.variance[i, b]).sum(-1).ravel() for u, v in ((d, d), (d, r), (r, r))]
+        moments = segment_moments_many(*forms, p.tilts.ravel())
+        norm = -0.5 * np.log(2.0 * np.pi * p.variance[i, b]).sum()
+        everything.append(norm + logsumexp(moments[:, 0], b=moments[:, 1] * p.weights.ravel()))
+    full = np.logaddexp(
+        np.log(p.member) + p.log_member + everything, np.log1p(-p.member) + p.log_field
+    )
+    assert_close(p.value(), full, "pruned")
+
+
+GRADIENT_OF = [f.name for f in fields(Problem)][2:6] + [f.name for f in fields(Problem)][7:]
+STEP = 1e-5
+
+
+@pytest.mark.parametrize("name", GRADIENT_OF)
+def test_every_derivative_against_differences(problem, rng, name):
+    """For each star by itself: a far star must not hide behind the others."""
+    values = np.atleast_1d(np.asarray(getattr(problem, name), dtype=float))
+    n_star = len(problem.mag)
+    exact = [np.asarray(getattr(problem.gradient(unit), name)) for unit in np.eye(n_star)]
+    entries = list(np.ndindex(values.shape))
+    if len(entries) > 40:
+        entries = [entries[i] for i in rng.choice(len(entries), 40, replace=False)]
+    for entry in entries:
+
+        def moved(step, entry=entry):
+            other = values.copy()
+            other[entry] += step
+            return replace(problem, **{name: other if name != "av_scatter" else other[0]}).value()
+
+        if name == "weights" and values[entry] == 0.0:
+            continue  # without weight a segment is not in the model; `scale` keeps it there
+        numeric = (
+            8.0 * (moved(STEP) - moved(-STEP)) - (moved(2.0 * STEP) - moved(-2.0 * STEP))
+        ) / (12.0 * STEP)
+        got = np.array([part[entry] for part in exact])
+        allowed = TOLERANCE["gradient"].atol * np.maximum(1.0, np.abs(numeric))
+        assert_allclose(got / allowed, numeric / allowed, rtol=0.0, atol=1.0)
+
+
+def test_segments_of_no_weight_have_a_gradient_where_scale_says_so(problem):
+    """A binary fraction of 0: the derivative by the weights of binaries is that at small weight."""
+    weights = problem.weights.copy()
+    weights[2] = 0.0
+    # So wide that no star is exp(100) more probable on the track without weight.
+    zero = replace(problem, weights=weights, scatter=np.full(3, 0.4))
+    got = np.array([zero.gradient(unit).weights[2, 5] for unit in np.eye(len(problem.mag))])
+    value = zero.value()
+
+    def one_sided(step):
+        up = weights.copy()
+        up[2, 5] = step
+        return (replace(zero, weights=up).value() - value) / step
+
+    numeric = 2.0 * one_sided(1e-6) - one_sided(2e-6)
+    allowed = TOLERANCE["gradient"].atol * np.maximum(1.0, np.abs(numeric))
+    assert_allclose(got / allowed, numeric / allowed, rtol=0.0, atol=1.0)
+
+
+@pytest.mark.parametrize("av_scatter", [0.0, 0.15])
+def test_a_track_without_weight_next_to_a_star_does_not_hide_the_others(rng, av_scatter):
+    """A binary fraction of 0 and a star on the binary sequence, 10,000 nats from the single one."""
+    p = make_problem(rng, av_scatter=av_scatter)
+    tracks = p.tracks.copy()
+    tracks[2] += 3.0
+    weights = p.weights.copy()
+    weights[2] = 0.0
+    mag = p.mag.copy()
+    mag[5] = tracks[2, 6]
+    member = np.full(len(mag), 0.5)
+    member[5] = 1.0
+    p = replace(p, mag=mag, tracks=tracks, weights=weights, member=member)
+    assert_close(p.value() / dense_value(p), np.ones(len(mag)), "kernel")
+    for name, part in p.gradient(np.ones(len(mag)))._asdict().items():
+        if name != "weights":  # beyond the range of float64, and truly so
+            assert np.isfinite(part).all(), name
+
+
+def test_gradient_is_linear_in_the_cotangent(problem, rng):
+    cotangent = rng.normal(size=len(problem.mag))
+    parts = [problem.gradient(unit) for unit in np.eye(len(problem.mag))]
+    for name, total in problem.gradient(cotangent)._asdict().items():
+        summed = sum(
+            c * np.asarray(getattr(part, name)) for c, part in zip(cotangent, parts, strict=True)
+        )
+        scale = max(1.0, float(np.abs(summed).max()))
+        assert_close(np.asarray(total) / scale, summed / scale, "kernel")
+
+
+def test_value_alone_and_with_its_gradient_are_the_same(problem):
+    both, _ = cluster.cluster_value_and_gradient(
+        *problem.arguments(), np.ones(len(problem.mag))
+    )
+    assert_array_equal(problem.value(), both)
+
+
+def test_a_far_star_has_the_right_finite_value_and_gradient(problem):
+    """The first star is 50 standard deviations or more from everything."""
+    lonely = replace(problem, member=np.ones(len(problem.mag)))
+    value = lonely.value()[0]
+    assert -1e5 < value < -200.0
+    assert_close(value / dense_value(lonely)[0], 1.0, "kernel")
+    gradient = lonely.gradient(np.eye(len(problem.mag))[0])
+    assert np.abs(gradient.tracks).max() > 10.0
+
+
+def test_memory_layout_does_not_matter(problem):
+    plain = cluster.cluster_value_and_gradient_0d(
+        *problem.arguments()[:8], np.array(problem.av_scatter), *problem.arguments()[9:],
+        np.ones(len(problem.mag)),
+    )  # fmt: skip
+    fortran = [np.asfortranarray(a) for a in problem.arguments()[:8]]
+    other = cluster.cluster_value_and_gradient_0d(
+        *fortran, np.array(problem.av_scatter), *problem.arguments()[9:],
+        np.ones(len(problem.mag)),
+    )  # fmt: skip
+    for a, b in zip(plain, other, strict=True):
+        assert_array_equal(a, b)

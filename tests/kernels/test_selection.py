@@ -1,0 +1,136 @@
+"""The probability to pass magnitude limits against dense sums, and its derivatives."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from tolerances import assert_close, assert_gradient_close
+
+from pymc_starpop.kernels import selection
+
+N_POINT, N_PIECE = 20, 200
+STEP = 1e-4
+
+
+@dataclass
+class Problem:
+    """The arguments of the kernel, in order."""
+
+    mag: np.ndarray
+    reddening: np.ndarray
+    weights: np.ndarray
+    tilts: np.ndarray
+    bright: float = 12.0
+    faint: float = 16.0
+    sigma_bright: float = 0.01
+    sigma_faint: float = 0.05
+    scatter: float = 0.02
+    av_scatter: float = 0.0
+
+    def result(self):
+        return selection.selection_integral(*[getattr(self, f.name) for f in fields(self)])
+
+    def z(self):
+        return float(self.result()[0][0])
+
+
+def make_problem(rng, av_scatter=0.0, **limits):
+    """Three tracks across both limits, with segments of no length and ends next to a limit."""
+    mag = np.linspace(19.0, 10.0, 14) + 0.3 * rng.normal(size=(3, 14))
+    mag[:, 4] = mag[:, 3]
+    mag[1, 5], mag[1, 6] = 16.001, 15.999
+    weights = rng.dirichlet(np.ones(3 * 13)).reshape(3, 13)
+    weights[2, 8] = 0.0
+    tilts = rng.uniform(-1.5, 1.5, weights.shape)
+    reddening = rng.uniform(0.2, 0.9, mag.shape) if av_scatter else np.zeros((0, 0))
+    return Problem(mag, reddening, weights, tilts, av_scatter=av_scatter, **limits)
+
+
+def dense(p):
+    nodes, share = np.polynomial.legendre.leggauss(N_POINT)
+    t = ((np.arange(N_PIECE)[:, None] + 0.5 + 0.5 * nodes) / N_PIECE).ravel()
+    share = np.tile(0.5 * share / N_PIECE, N_PIECE)
+    m = p.mag[:, :-1, None] + t * np.diff(p.mag)[..., None]
+    extra = np.full(p.weights.shape, p.scatter**2)
+    if p.av_scatter:
+        extra += (p.av_scatter * 0.5 * (p.reddening[:, 1:] + p.reddening[:, :-1])) ** 2
+    passed = ndtr((p.faint - m) / np.sqrt(p.sigma_faint**2 + extra)[..., None])
+    passed -= ndtr((p.bright - m) / np.sqrt(p.sigma_bright**2 + extra)[..., None])
+    mean = ((1.0 + p.tilts[..., None] * (t - 0.5)) * passed * share).sum(axis=-1)
+    return float((p.weights * mean).sum())
+
+
+LIMITS = {
+    "both": {},
+    "faint only": {"bright": -np.inf},
+    "bright only": {"faint": np.inf},
+    "narrow": {"bright": 15.99, "faint": 16.0},
+    "wide errors": {"sigma_bright": 2.0, "sigma_faint": 3.0},
+    "sharp": {"sigma_bright": 1e-4, "sigma_faint": 1e-4, "scatter": 0.0},
+}
+
+
+@pytest.mark.parametrize("av_scatter", [0.0, 0.1], ids=["one extinction", "differential"])
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
+def test_probability_is_the_integral_along_the_segments(rng, limits, av_scatter):
+    if "scatter" in limits:
+        limits = limits | {"sigma_bright": 1e-3, "sigma_faint": 1e-3}
+    p = replace(make_problem(rng, av_scatter), **limits)
+    assert_close(p.z(), dense(p), "quadrature")
+
+
+def test_without_limits_everything_passes(rng):
+    p = make_problem(rng, bright=-np.inf, faint=np.inf)
+    assert_close(p.z(), p.weights.sum(), "same_formula")
+
+
+@pytest.mark.parametrize(("bright", "faint"), [(40.0, 60.0), (-60.0, -40.0)])
+def test_far_limits_let_nothing_pass(rng, bright, faint):
+    p = make_problem(rng, bright=bright, faint=faint)
+    assert p.z() == 0.0
+    for part in p.result():
+        assert np.isfinite(part).all()
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
+@pytest.mark.parametrize("av_scatter", [0.0, 0.1], ids=["one extinction", "differential"])
+def test_derivatives_against_differences(rng, limits, av_scatter):
+    p = replace(make_problem(rng, av_scatter), **limits)
+    result = dict(
+        zip(
+            ("mag", "reddening", "weights", "tilts", "scatter", "av_scatter"),
+            p.result()[1:],
+            strict=True,
+        )
+    )
+    step = STEP * min(1.0, p.sigma_bright / 0.01)
+    for name, exact in result.items():
+        values = np.atleast_1d(np.asarray(getattr(p, name), dtype=float))
+        for entry in np.ndindex(values.shape):
+
+            def moved(by, name=name, values=values, entry=entry):
+                other = values.copy()
+                other[entry] += by
+                scalar = name in ("scatter", "av_scatter")
+                return replace(p, **{name: other[0] if scalar else other}).z()
+
+            if name == "av_scatter" and not p.av_scatter:
+                assert exact[entry] == 0.0
+                continue
+            numeric = (
+                8.0 * (moved(step) - moved(-step)) - (moved(2.0 * step) - moved(-2.0 * step))
+            ) / (12.0 * step)
+            assert_gradient_close(exact[entry], numeric)
+
+
+def test_closed_form_and_quadrature_meet(rng):
+    """The kernel changes its formula where the argument changes by 1 along a segment."""
+    z = []
+    for change in (1.0 - 1e-9, 1.0 + 1e-9):
+        tau = np.hypot(0.05, 0.02)
+        mag = np.array([[16.0 - 0.4 * tau, 16.0 - 0.4 * tau + change * tau]])
+        p = Problem(mag, np.zeros((0, 0)), np.ones((1, 1)), np.full((1, 1), 0.8))
+        z.append([float(np.ravel(part)[0]) for part in p.result() if np.size(part)])
+        assert_close(p.z(), dense(p), "quadrature")
+    assert_close(z[0], z[1], "quadrature")

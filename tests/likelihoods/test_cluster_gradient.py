@@ -1,0 +1,119 @@
+"""Gradients of every parameter against differences of the slow likelihood, star by star."""
+
+import numpy as np
+import pytest
+from cluster_fixtures import FULL_POINT, SINGLE_POINT
+from numpy.testing import assert_allclose, assert_array_equal
+from tolerances import TOLERANCE
+
+# Steps: small against the photometric errors, large against the rounding of the log-likelihood.
+STEPS = {
+    "feh": 1e-5,
+    "log_age": 1e-5,
+    "distance_modulus": 1e-4,
+    "distance_pc": 1e-2,
+    "av": 1e-4,
+    "rv": 1e-3,
+    "field_fraction": 1e-4,
+    "binary_fraction": 1e-6,
+    "mass_ratio_slope": 1e-2,
+    "intrinsic_scatter": 1e-5,
+    "scatter_first": 1e-5,
+    "scatter_last": 1e-5,
+    "av_scatter": 1e-5,
+    "parallax_zero_point": 1e-4,
+    "imf.low_slope": 1e-3,
+    "imf.high_slope": 1e-3,
+    "corrections.dtdm": 1e-5,
+    "corrections.drdm": 1e-5,
+    "corrections.msto_smooth": 1e-3,
+    "corrections.feh_scale": 1e-4,
+}
+
+# Finite-difference weights of fourth order; offsets in steps.
+CENTRAL = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
+FORWARD = {0: -25 / 12, 1: 4.0, 2: -3.0, 3: 4 / 3, 4: -1 / 4}
+BACKWARD = {-k: -w for k, w in FORWARD.items()}
+
+
+def difference(compiled, point, name, stencil):
+    """Derivative (N,) of the slow likelihood by one parameter."""
+    h = STEPS[name]
+    values = {k: compiled.reference({**point, name: point[name] + k * h}) for k in stencil}
+    if name == "field_fraction":
+        # The likelihood itself is linear in it, its log may bend over 1e-20: two values suffice.
+        k = max(stencil) if max(stencil) > 0 else min(stencil)
+        with np.errstate(over="ignore"):
+            return np.expm1(values[k] - compiled.reference(point)) / (k * h)
+    return sum(weight * values[k] for k, weight in stencil.items()) / h
+
+
+def check(compiled, point, stencils=None):
+    """Compare every parameter; where a bound or a kink of the second derivative is, one side."""
+    jacobian = compiled.jacobian(point)
+    for name in compiled.names:
+        for stencil in (stencils or {}).get(name, [CENTRAL]):
+            numeric = difference(compiled, point, name, stencil)
+            # A star beyond hope as a member has an infinite derivative by a fraction at its bound.
+            finite = np.isfinite(numeric)
+            assert_array_equal(jacobian[name][~finite], numeric[~finite], err_msg=name)
+            exact, numeric = jacobian[name][finite], numeric[finite]
+            allowed = TOLERANCE["gradient"].atol * np.maximum(1.0, np.abs(numeric))
+            assert_allclose(exact / allowed, numeric / allowed, rtol=0.0, atol=1.0, err_msg=name)
+
+
+def near(point, seed):
+    """A random point around `point`."""
+    rng = np.random.default_rng(seed)
+    return {name: value * rng.uniform(0.9, 1.1) for name, value in point.items()} | {
+        "feh": rng.uniform(-0.4, 0.3),
+        "log_age": rng.uniform(8.6, 9.7),
+    }
+
+
+# What is changed in the full point, and the parameters whose differences go to one side.
+AWKWARD = {
+    "on a node in [Fe/H] and age": (
+        {"feh": 0.0, "log_age": 9.3},
+        {"feh": [FORWARD, BACKWARD], "log_age": [FORWARD, BACKWARD]},
+    ),
+    "fractions 0": (
+        {"field_fraction": 0.0, "binary_fraction": 0.0},
+        {"field_fraction": [FORWARD], "binary_fraction": [FORWARD]},
+    ),
+    "fractions 1": (
+        {"field_fraction": 1.0, "binary_fraction": 1.0},
+        {"field_fraction": [BACKWARD], "binary_fraction": [BACKWARD]},
+    ),
+    "no scatter and no extinction": (
+        {"intrinsic_scatter": 0.0, "av_scatter": 0.0, "av": 0.0},
+        {"intrinsic_scatter": [FORWARD], "av_scatter": [FORWARD], "av": [FORWARD]},
+    ),
+    "certain members": ({"field_fraction": 0.0}, {"field_fraction": [FORWARD]}),
+}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_at_random_points(full, seed):
+    check(full, near(FULL_POINT, seed))
+
+
+@pytest.mark.parametrize(("change", "stencils"), AWKWARD.values(), ids=AWKWARD.keys())
+def test_at_awkward_points(full, coarse, change, stencils):
+    if "feh" in change:
+        assert change["feh"] in coarse.feh
+        assert np.abs(coarse.log_age - change["log_age"]).min() < 1e-12
+        change["log_age"] = float(coarse.log_age[np.abs(coarse.log_age - 9.3).argmin()])
+    check(full, FULL_POINT | change, stencils)
+
+
+def test_of_single_stars(single):
+    check(single, SINGLE_POINT)
+
+
+def test_of_single_stars_that_are_certain_members(single):
+    """A star 50 sigma from everything has nothing but its Gaussian tail."""
+    point = SINGLE_POINT | {"field_fraction": 0.0, "scatter_first": 0.0}
+    check(single, point, {"field_fraction": [FORWARD], "scatter_first": [FORWARD]})
+    assert single.value(point)[0] < -1000.0
+    assert np.abs(single.jacobian(point)["av"][0]) > 1000.0
