@@ -1,6 +1,7 @@
 """A small cluster with awkward stars, and the likelihood compiled once with every parameter."""
 
 import numpy as np
+import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 
@@ -116,3 +117,34 @@ def single_arguments(v):
     scatter = [v["scatter_first"], 0.01, 0.02, v["scatter_last"]]
     symbolic = isinstance(v["scatter_first"], pt.TensorVariable)
     return arguments | {"intrinsic_scatter": pt.stack(scatter) if symbolic else np.array(scatter)}
+
+
+EASY = {"feh": 0.0, "log_age": 9.0, "distance_modulus": 8.0}
+
+
+def make_easy_catalog(iso):
+    """Forty members and eight field stars far off the cluster's sequence."""
+    field = psp.UniformField(
+        mag_range=(10.0, 16.0),
+        color_ranges={("2MASS_J", "Gaia_G_EDR3"): (1.0, 4.0), ("2MASS_Ks", "Gaia_G_EDR3"): (2, 6)},
+    )
+    cat = psp.simulate_cluster(
+        iso, n_star=48, bands=("Gaia_G_EDR3", "2MASS_J", "2MASS_Ks"), mag_err=0.03, rng=12,
+        field_fraction=0.17, field=field, selection=psp.MagnitudeLimits("Gaia_G_EDR3", 9.0, 18.0),
+        **EASY,
+    )  # fmt: skip
+    mag = cat.mag.copy()
+    mag[[3, 7], 1] = np.nan
+    return psp.StarCatalog(mag, cat.mag_err, bands=cat.bands, extra=dict(cat.extra))
+
+
+def make_easy_model(iso, catalog):
+    """A distance, an age and a field fraction to be found."""
+    with pm.Model(coords=catalog.coords()) as model:
+        psp.ClusterPhotometry(
+            "stars", iso, observed=catalog, feh=EASY["feh"],
+            log_age=pm.Uniform("log_age", 8.5, 9.5),
+            distance_modulus=pm.Normal("distance_modulus", 8.0, 0.3),
+            field_fraction=pm.Beta("field_fraction", 1.5, 5.0),
+        )  # fmt: skip
+    return model

@@ -74,6 +74,44 @@ def single(coarse, stars):
     return Compiled(coarse, stars, tuple(SINGLE_POINT), single_arguments)
 
 
+@pytest.fixture(scope="session")
+def easy_catalog(coarse):
+    """Members, and field stars far from them; two stars lack a band."""
+    from cluster_fixtures import make_easy_catalog
+
+    return make_easy_catalog(coarse)
+
+
+@pytest.fixture(scope="session")
+def cluster_model(coarse, easy_catalog):
+    """A PyMC model with three free variables."""
+    from cluster_fixtures import make_easy_model
+
+    return make_easy_model(coarse, easy_catalog)
+
+
+@pytest.fixture(scope="session")
+def nutpie_fit(cluster_model):
+    """What nutpie compiled for `pm.sample`, and the result of the sampling."""
+    import nutpie
+    import pymc as pm
+
+    compiled = []
+    original = nutpie.compile_pymc_model
+
+    def compile_and_keep(*args, **kwargs):
+        compiled.append(original(*args, **kwargs))
+        return compiled[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nutpie, "compile_pymc_model", compile_and_keep)
+        idata = pm.sample(
+            200, tune=300, chains=1, model=cluster_model, nuts_sampler="nutpie", random_seed=3,
+            progressbar=False, compute_convergence_checks=False,
+        )  # fmt: skip
+    return compiled[0], idata
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random generator with a fixed seed, new for every test."""

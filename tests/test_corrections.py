@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from tolerances import assert_close
 
 import pymc_starpop as psp
+from tolerances import assert_close
 
 EEP = np.array([202.0, 300.0, 353.0, 420.0, 453.0, 454.0, 470.0, 605.0, 808.0])
 MASS = np.array([0.1, 0.35, 0.6, 0.8, 0.95, 0.999, 1.0, 1.2, 3.0])

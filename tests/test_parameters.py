@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tolerances import assert_close
 
 import pymc_starpop as psp
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
+from tolerances import assert_close
 
 POSITION = {"feh": 0.1, "log_age": 9.4, "distance_pc": 305.0}
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate
-from tolerances import assert_close
 
 import pymc_starpop as psp
 from pymc_starpop import population
 from pymc_starpop._namespace import NUMPY
 from pymc_starpop.ops.namespace import TENSOR
+from tolerances import assert_close
 
 MASS = np.concatenate([[0.05, 0.08], np.geomspace(0.11, 1.9, 40), [1.9, 1.8, 1.95]])
 

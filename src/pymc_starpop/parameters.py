@@ -82,6 +82,7 @@ class ClusterOptions:
     binary_eep_max : last EEP at which a primary has a companion
     mass_ratio_min : lowest mass ratio of a binary
     mass_ratio_nodes : number of mass ratios in the integral over q
+    node_pieces : pieces into which the segments of the isochrone are cut for binaries
     """
 
     field: Any = field(default_factory=UniformField)
@@ -90,7 +91,8 @@ class ClusterOptions:
     eep_max: int = 808
     binary_eep_max: int = 480
     mass_ratio_min: float = 0.1
-    mass_ratio_nodes: int = 21
+    mass_ratio_nodes: int = 41
+    node_pieces: int = 1
 
 
 def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, ClusterOptions]:

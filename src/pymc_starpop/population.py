@@ -14,15 +14,20 @@ from pymc_starpop._namespace import NUMPY, Namespace, expm1_ratio
 from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.isochrones.bolometric import SOLAR_MBOL
 
+# Primary masses (Msun) between which the integral over the mass ratio gets its full resolution.
+_COARSE_BELOW = (0.35, 0.45)
+
 __all__ = [
     "cut_at_mass",
     "mass_ratios",
     "mass_weights",
     "mix_tracks",
     "quadrature_weights",
+    "ratio_weights",
     "reddened",
     "shifted",
     "single_tracks",
+    "subdivide",
 ]
 
 
@@ -118,6 +123,36 @@ def quadrature_weights(n: int) -> np.ndarray:
     return weights / (n - 1)
 
 
+def ratio_weights(mass: Any, n_ratio: int, xp: Namespace = NUMPY) -> Any:
+    """Weights (Q, E) of the integral over the mass ratio, for each primary mass.
+
+    Below 0.35 Msun the secondary can hardly be fainter than the primary, and every second ratio
+    is enough: the weights pass smoothly, from 0.45 to 0.35 Msun, to those of the rule with half
+    as many points, where the number of ratios is odd.
+    """
+    fine = quadrature_weights(n_ratio)[:, None]
+    if n_ratio % 2 == 0 or n_ratio < 5:
+        return fine + 0.0 * mass[None, :]
+    coarse = np.zeros((n_ratio, 1))
+    coarse[::2, 0] = quadrature_weights((n_ratio + 1) // 2)
+    low, high = _COARSE_BELOW
+    position = xp.minimum(xp.maximum((mass - low) / (high - low), 0.0), 1.0)
+    share = position * position * (3.0 - 2.0 * position)
+    return coarse + (fine - coarse) * share[None, :]
+
+
+def subdivide(column: Any, n_piece: int, xp: Namespace = NUMPY) -> Any:
+    """Cut every segment of values (E,) or (E, B) at the nodes into `n_piece` equal pieces."""
+    if n_piece == 1:
+        return column
+    at = np.arange(n_piece) / n_piece
+    share = at[None, :, None] if column.ndim == 2 else at[None, :]
+    inner = column[:-1, None] + share * (column[1:, None] - column[:-1, None])
+    n_inner = inner.shape[0] * n_piece
+    shape = (n_inner, column.shape[1]) if column.ndim == 2 else (n_inner,)
+    return xp.concatenate([inner.reshape(shape), column[-1:]])
+
+
 def mass_ratios(
     mass: Any, slope: Any, n_ratio: int, mass_ratio_min: float, mass_min: float,
     xp: Namespace = NUMPY,
@@ -145,7 +180,7 @@ def mass_ratios(
     unit = np.linspace(0.0, 1.0, n_ratio)[:, None]
     lowest = xp.minimum(xp.maximum(mass_min / mass, mass_ratio_min), 1.0)[None, :]
     ratio = lowest + (1.0 - lowest) * unit
-    power = quadrature_weights(n_ratio)[:, None] * xp.exp(slope * xp.log(ratio))
+    power = ratio_weights(mass, n_ratio, xp) * xp.exp(slope * xp.log(ratio))
     exponent = 1.0 + slope
     span = math.log(1.0 / mass_ratio_min)
     log_lowest = xp.log(lowest[0] / mass_ratio_min)

@@ -78,8 +78,14 @@ def model_tracks(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Tracks and reddening (T, E, B), weights and tilts (T, E - 1)."""
     eep, mass, mag, reddening = single_star_track(iso, bands, p, options)
+    has_binaries = np.ndim(p.binary_fraction) > 0 or p.binary_fraction != 0
+    if has_binaries:
+        columns = (eep.astype(float), mass, mag, reddening)
+        eep, mass, mag, reddening = (
+            population.subdivide(column, options.node_pieces) for column in columns
+        )
     weight, density = population.mass_weights(mass, p.imf, options.mass_min)
-    if np.ndim(p.binary_fraction) == 0 and p.binary_fraction == 0:
+    if not has_binaries:
         weights, tilts, _ = population.single_tracks(weight, density)
         return mag[None], reddening[None], weights, tilts
     ratio, probability, dark = population.mass_ratios(

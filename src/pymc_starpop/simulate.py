@@ -74,9 +74,7 @@ class ClusterSampler:
         return {"initial_mass": mass, "mass_ratio": ratio, "mag": mag}
 
 
-def draw_mass_ratio(
-    n: int, slope: float, lowest: float, rng: np.random.Generator
-) -> np.ndarray:
+def draw_mass_ratio(n: int, slope: float, lowest: float, rng: np.random.Generator) -> np.ndarray:
     """Draw n mass ratios from p(q) proportional to q^slope on [lowest, 1]."""
     exponent = 1.0 + slope
     u = rng.random(n)

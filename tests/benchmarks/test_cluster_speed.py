@@ -163,7 +163,7 @@ def peak_memory(n_star):
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, __file__, str(n_star)],
-        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return float(done.stdout.split()[-1])
 

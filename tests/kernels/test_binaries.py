@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from tolerances import assert_close, assert_gradient_close
 
 from pymc_starpop import reference
 from pymc_starpop.kernels import binaries
 from pymc_starpop.parameters import ClusterOptions
+from tolerances import assert_close, assert_gradient_close
 
 N_NODE, N_BAND, N_RATIO = 30, 3, 5
 MASS_MIN = 0.1

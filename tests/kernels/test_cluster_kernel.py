@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
-from tolerances import TOLERANCE, assert_close
 
 from pymc_starpop.kernels import cluster
 from pymc_starpop.kernels.segment import segment_moments_many
+from tolerances import TOLERANCE, assert_close
 
 # Gauss-Legendre points in each of equal pieces of a segment.
 N_POINT, N_PIECE = 40, 20

@@ -1,13 +1,15 @@
 """Moments along one segment against adaptive quadrature, from the shortest to the longest."""
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import integrate
-from tolerances import TOLERANCE, assert_close
 
 from pymc_starpop.kernels.fastmath import exp_nonpositive
 from pymc_starpop.kernels.segment import segment_moments, segment_moments_many
+from tolerances import TOLERANCE, assert_close
 
 # T changes its sign along the segment: there quad cannot reach a relative precision, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")
@@ -28,7 +30,7 @@ def moments_by_quadrature(a, b, tilt):
         return np.exp(-(t - peak) * (0.5 * a * (t - peak) + a * peak - b))
 
     def integral(f):
-        pieces = zip(edges[:-1], edges[1:], strict=True)
+        pieces = itertools.pairwise(edges)
         return sum(
             integrate.quad(f, low, high, epsabs=0.0, epsrel=1e-11)[0] for low, high in pieces
         )

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pytest
 from scipy.special import ndtr
-from tolerances import assert_close, assert_gradient_close
 
 from pymc_starpop.kernels import selection
+from tolerances import assert_close, assert_gradient_close
 
 N_POINT, N_PIECE = 20, 200
 STEP = 1e-4

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from cluster_fixtures import FULL_POINT, SINGLE_POINT
 from numpy.testing import assert_allclose, assert_array_equal
+
+from cluster_fixtures import FULL_POINT, SINGLE_POINT
 from tolerances import TOLERANCE
 
 # Steps: small against the photometric errors, large against the rounding of the log-likelihood.
@@ -38,14 +39,34 @@ BACKWARD = {-k: -w for k, w in FORWARD.items()}
 
 def difference(compiled, point, name, stencil):
     """Derivative (N,) of the slow likelihood by one parameter."""
-    h = STEPS[name]
-    values = {k: compiled.reference({**point, name: point[name] + k * h}) for k in stencil}
     if name == "field_fraction":
-        # The likelihood itself is linear in it, its log may bend over 1e-20: two values suffice.
-        k = max(stencil) if max(stencil) > 0 else min(stencil)
-        with np.errstate(over="ignore"):
-            return np.expm1(values[k] - compiled.reference(point)) / (k * h)
+        return _of_linear_likelihood(compiled, point, name, stencil)
+    if name == "binary_fraction" and stencil is not CENTRAL:
+        return _at_bound(compiled, point, name, stencil)
+    return _by_step(compiled, point, name, stencil, STEPS[name])
+
+
+def _by_step(compiled, point, name, stencil, h):
+    values = {k: compiled.reference({**point, name: point[name] + k * h}) for k in stencil}
     return sum(weight * values[k] for k, weight in stencil.items()) / h
+
+
+def _of_linear_likelihood(compiled, point, name, stencil, h=1e-4):
+    """The likelihood is linear in the field fraction, its log may bend over 1e-20."""
+    k = 1 if max(stencil) > 0 else -1
+    there = compiled.reference({**point, name: point[name] + k * h})
+    with np.errstate(over="ignore"):
+        return np.expm1(there - compiled.reference(point)) / (k * h)
+
+
+def _at_bound(compiled, point, name, stencil):
+    """For each star the largest step over which its log-likelihood hardly bends."""
+    result = np.full(compiled.catalog.n_star, np.nan)
+    for h in (1e-12, 1e-10, 1e-8, 1e-6, 1e-4):
+        numeric = _by_step(compiled, point, name, stencil, h)
+        slope = _of_linear_likelihood(compiled, point, name, stencil, h)
+        result = np.where(np.abs(slope) * h < 1e-3, numeric, result)
+    return result
 
 
 def check(compiled, point, stencils=None):

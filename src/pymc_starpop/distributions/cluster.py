@@ -156,9 +156,7 @@ def _cluster_logprob(op, values, rng, size, *inputs, **kwargs):
     (mag,) = values
     variance, stars, slots = op.model.split(inputs)
     p = op.model.fill(tuple(_without_batch(slot) for slot in slots))
-    return assemble_logp(
-        op.model.iso, p, op.model.options, op.model.terms(mag, variance, stars)
-    )
+    return assemble_logp(op.model.iso, p, op.model.options, op.model.terms(mag, variance, stars))
 
 
 @_support_point.register(ClusterPhotometryRV)

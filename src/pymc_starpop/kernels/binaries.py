@@ -14,8 +14,7 @@ import math
 import numba
 import numpy as np
 
-#: Raise by one whenever a kernel of this file changes: compiled copies are cached by it.
-VERSION = 2
+from pymc_starpop.kernels.fastmath import FAST, exp_nonpositive, log1p_unit
 
 _MAG_TO_LN = 0.4 * math.log(10.0)
 
@@ -52,6 +51,18 @@ def _first_node(mass, mass_min, last):
     return first
 
 
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def _add_light(mag1, mag2_then_share, total):
+    """Set total magnitudes (M,), and the share of the light that the second stars (M,) have."""
+    for m in range(mag1.shape[0]):
+        difference = _MAG_TO_LN * (mag2_then_share[m] - mag1[m])
+        # The ratio of fainter to brighter, at most 1.
+        ratio = exp_nonpositive(max(-abs(difference), -700.0))
+        total[m] = min(mag1[m], mag2_then_share[m]) - log1p_unit(ratio) / _MAG_TO_LN
+        fainter = ratio / (1.0 + ratio)
+        mag2_then_share[m] = fainter if difference >= 0.0 else 1.0 - fainter
+
+
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def binary_tracks(mass, mag, reddening, mass_ratio, mass_min, last):
     """Return tracks (Q + 1, E, B), their reddening, and the secondary's share of the light.
@@ -86,14 +97,14 @@ def binary_tracks(mass, mag, reddening, mass_ratio, mass_min, last):
             previous = secondary
             t = _position(mass, i, secondary)
             for b in range(n_band):
-                mag2 = mag[i, b] + t * (mag[i + 1, b] - mag[i, b])
-                ratio = math.exp(-_MAG_TO_LN * (mag2 - mag[e, b]))
-                share[j, e, b] = ratio / (1.0 + ratio) if ratio < 1e300 else 1.0
-                tracks[j + 1, e, b] -= math.log1p(ratio) / _MAG_TO_LN
-            if with_reddening:
-                for b in range(n_band):
+                share[j, e, b] = mag[i, b] + t * (mag[i + 1, b] - mag[i, b])
+                if with_reddening:
                     red2 = reddening[i, b] + t * (reddening[i + 1, b] - reddening[i, b])
-                    red[j + 1, e, b] += share[j, e, b] * (red2 - reddening[e, b])
+                    red[j + 1, e, b] = red2 - reddening[e, b]
+        part = slice(first, last + 1)
+        _add_light(np.ravel(mag[part]), np.ravel(share[j, part]), np.ravel(tracks[j + 1, part]))
+        if with_reddening:
+            red[j + 1, part] = reddening[part] + share[j, part] * red[j + 1, part]
     return tracks, red, share
 
 

@@ -25,18 +25,22 @@ class Blocks(NamedTuple):
 
     Attributes
     ----------
-    group_low, group_high : (G / 8, B, 8) magnitudes, G rounded up to a multiple of 8
-    group_weight : (G / 8, 8) log of the largest scale in the group
+    row_low, row_high, row_weight : (R / 8, B, 8), (R / 8, 8) boxes of rows of eight groups
+    group_low, group_high : (R, B, 8) magnitudes, R = G / 8 rounded up
+    group_weight : (R, 8) log of the largest scale in the group
     block_low, block_high : (G, B, 8) magnitudes
     block_weight : (G, 8)
     start, step : (K, B, 8) y_a and d of each segment, magnitudes
-    weight : (K, 8) log of twice the scale of each segment; -inf where nothing is
+    weight : (K, 8) log of twice the largest scale in the block; -inf where there is no segment
     true_weight, tilt : (K, 8) weight and tilt of each segment
     track, first : (K,) track index and first segment of each block; track -1 where padding
     reddening : (K, B, 8) mean dm/dA_V of each segment
     reddening_max : (B,) largest |dm/dA_V| of any segment
     """
 
+    row_low: np.ndarray
+    row_high: np.ndarray
+    row_weight: np.ndarray
     group_low: np.ndarray
     group_high: np.ndarray
     group_weight: np.ndarray
@@ -98,11 +102,13 @@ def _fill_block(blocks, k, model, with_reddening):
         blocks.block_low[g, b, lane_in_group] = np.inf
         blocks.block_high[g, b, lane_in_group] = -np.inf
     blocks.block_weight[g, lane_in_group] = -np.inf
+    largest = 0.0
     for lane in range(LANES):
         s = blocks.first[k] + lane
         alive = t >= 0 and s < n_segment and scale[max(t, 0), min(s, n_segment - 1)] > 0.0
-        blocks.weight[k, lane] = np.log(scale[t, s]) + _LOG_TILT if alive else -np.inf
+        blocks.weight[k, lane] = 0.0 if alive else -np.inf
         if alive:
+            largest = max(largest, scale[t, s])
             blocks.true_weight[k, lane] = model.weights[t, s]
             blocks.tilt[k, lane] = model.tilts[t, s]
         for b in range(n_band):
@@ -121,9 +127,12 @@ def _fill_block(blocks, k, model, with_reddening):
                 blocks.block_high[g, b, lane_in_group] = max(
                     blocks.block_high[g, b, lane_in_group], max(low, high)
                 )
-        blocks.block_weight[g, lane_in_group] = max(
-            blocks.block_weight[g, lane_in_group], blocks.weight[k, lane]
-        )
+    if largest > 0.0:
+        # One logarithm for the block: its segments have similar weights.
+        bound = np.log(largest) + _LOG_TILT
+        blocks.block_weight[g, lane_in_group] = bound
+        for lane in range(LANES):
+            blocks.weight[k, lane] += bound
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -135,7 +144,11 @@ def build_blocks(model, with_reddening):
     n_group = n_block // LANES
     n_row = (n_group + LANES - 1) // LANES
     n_red = n_block if with_reddening else 0
+    n_top = (n_row + LANES - 1) // LANES
     blocks = Blocks(
+        np.zeros((n_top, n_band, LANES)),
+        np.zeros((n_top, n_band, LANES)),
+        np.full((n_top, LANES), -np.inf),
         np.zeros((n_row, n_band, LANES)),
         np.zeros((n_row, n_band, LANES)),
         np.full((n_row, LANES), -np.inf),
@@ -155,9 +168,29 @@ def build_blocks(model, with_reddening):
     for k in range(n_block):
         _fill_block(blocks, k, model, with_reddening)
     for g in range(n_group):
-        row, lane = g // LANES, g % LANES
-        for b in range(n_band):
-            blocks.group_low[row, b, lane] = blocks.block_low[g, b].min()
-            blocks.group_high[row, b, lane] = blocks.block_high[g, b].max()
-        blocks.group_weight[row, lane] = blocks.block_weight[g].max()
+        _enclose(
+            blocks.block_low[g], blocks.block_high[g], blocks.block_weight[g],
+            blocks.group_low[g // LANES], blocks.group_high[g // LANES],
+            blocks.group_weight[g // LANES], g % LANES,
+        )  # fmt: skip
+    for r in range(n_row):
+        _enclose(
+            blocks.group_low[r], blocks.group_high[r], blocks.group_weight[r],
+            blocks.row_low[r // LANES], blocks.row_high[r // LANES],
+            blocks.row_weight[r // LANES], r % LANES,
+        )  # fmt: skip
     return blocks
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _enclose(low, high, weight, out_low, out_high, out_weight, lane):
+    """Put the box around eight boxes into a lane of the next level; those of no weight left out."""
+    for b in range(low.shape[0]):
+        bottom, top = np.inf, -np.inf
+        for j in range(LANES):
+            if weight[j] > -np.inf:
+                bottom = min(bottom, low[b, j])
+                top = max(top, high[b, j])
+        out_low[b, lane] = bottom
+        out_high[b, lane] = top
+    out_weight[lane] = weight.max()

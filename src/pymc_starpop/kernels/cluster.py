@@ -39,9 +39,6 @@ from pymc_starpop.kernels.scan import (
     scan_star,
 )
 
-#: Raise by one whenever any kernel of this likelihood changes: compiled copies are cached by it.
-VERSION = 1
-
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -314,6 +311,7 @@ def cluster_value_and_gradient(
         cotangent, grad, True, out,
     )  # fmt: skip
     return out, grad
+
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value_0d(

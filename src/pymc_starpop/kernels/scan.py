@@ -1,6 +1,6 @@
 """Find the segments that matter to one star, and integrate them.
 
-Groups, then blocks, then segments are kept while an upper bound of their contribution is above
+Rows, groups, blocks and segments are kept while an upper bound of their contribution is above
 exp(LOG_TOLERANCE) of what the star already has, from its best segment or from the field.
 
 The loops of one star stay inside one compiled function: passing arrays between compiled
@@ -25,14 +25,17 @@ from pymc_starpop.kernels.simd import (
     reddening_forms,
 )
 
-#: A (star, segment) pair below exp(-18) = 1.5e-8 of the star's likelihood is left out. A hundred
-#: of them, all at the bound, would move a log-likelihood by 1.5e-6.
-LOG_TOLERANCE = -18.0
+#: A (star, segment) pair below exp(-17) = 4e-8 of the star's likelihood is left out. A hundred
+#: of them, all at the bound, would move a log-likelihood by 4e-6.
+LOG_TOLERANCE = -17.0
 _TWO_PI = 2.0 * math.pi
 
 # Columns of the table of survivors.
 LOG_PEAK, I0, I1, I2, TILT_MOMENT, SHRINK, KD, KR = range(8)
 N_COLUMN = 8
+# Rows of the quadratic forms of a block, after A, B, C, k'Dk, k'Dd, k'Dr.
+BOUND = 6
+N_FORM = 7
 
 
 class StarView(NamedTuple):
@@ -44,13 +47,20 @@ class StarView(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Room for one star: bounds of groups (G / 8, 8) and of blocks, candidates, quadratic forms."""
+    """Room for one star.
 
-    group_bound: np.ndarray
+    Attributes
+    ----------
+    bound : (8,) bounds of boxes
+    order : (K,) indices of the blocks that may matter
+    form : (K, 7, 8) A, B, C, k'Dk, k'Dd, k'Dr and the bound of their segments
+    mask : (K,) bits of the segments above the threshold
+    """
+
     bound: np.ndarray
     order: np.ndarray
-    order_bound: np.ndarray
     form: np.ndarray
+    mask: np.ndarray
 
 
 class Survivors(NamedTuple):
@@ -71,8 +81,8 @@ def new_workspace(blocks):
     """Allocate the workspace for these blocks."""
     n_block = blocks.track.shape[0]
     return Workspace(
-        np.empty(blocks.group_weight.shape), np.empty(LANES),
-        np.empty(n_block + 1, dtype=np.int64), np.empty(n_block + 1), np.empty((7, LANES)),
+        np.empty(LANES), np.empty(n_block, dtype=np.int64),
+        np.empty((n_block, N_FORM, LANES)), np.empty(n_block, dtype=np.int64),
     )  # fmt: skip
 
 
@@ -101,24 +111,20 @@ def _largest(values):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _scan_blocks(
-    order, order_bound, n_order, mag, inverse, start, step, weight, reddening, true_weight, tilt,
-    av_variance, floor, log_prior, best, form, index, moment, only_best,
+def _bound_candidates(
+    order, n_order, mag, inverse, start, step, weight, reddening, av_variance, threshold, form,
+    mask,
 ):  # fmt: skip
-    """Integrate the segments of the listed blocks that matter; return (n_kept, best log term).
+    """Set quadratic forms and bounds of the listed blocks, and the bits above the threshold.
 
-    With `only_best`, just the most promising segment of each block.
+    No branch depends on the data here, so that the processor works on several blocks at once.
     """
-    n_kept = 0
-    threshold = LOG_TOLERANCE + max(floor, log_prior + best)
     n_band = mag.shape[0]
     to_mag, to_inverse = address_of(mag, 0), address_of(inverse, 0)
-    to_form, to_bound = address_of(form, 0), address_of(form, 6 * LANES)
     for n in range(n_order):
         k = order[n]
-        if order_bound[n] < threshold:
-            continue
         at = k * n_band * LANES
+        to_form = address_of(form, n * N_FORM * LANES)
         quadratic_forms(
             n_band, to_mag, to_inverse, address_of(start, at), address_of(step, at), to_form
         )
@@ -127,22 +133,36 @@ def _scan_blocks(
                 n_band, to_mag, to_inverse, address_of(start, at), address_of(step, at),
                 address_of(reddening, at), to_form,
             )  # fmt: skip
-            _with_differential_extinction(av_variance, form)
-        mask = bound_segments(to_form, address_of(weight, k * LANES), threshold, to_bound)
-        if only_best:
-            mask = 1 << _largest(form[6])
-        while mask != 0:
-            lane = lowest_bit(mask)
-            mask &= mask - 1
-            bound = form[6, lane]
+            _with_differential_extinction(av_variance, form[n])
+        mask[n] = bound_segments(
+            to_form, address_of(weight, k * LANES), threshold, to_form + 8 * BOUND * LANES
+        )
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _integrate_candidates(
+    order, n_order, true_weight, tilt, av_variance, floor, log_prior, best, form, mask, index,
+    moment,
+):  # fmt: skip
+    """Integrate the segments whose bits are set and that matter; return (n_kept, best log)."""
+    n_kept = 0
+    threshold = LOG_TOLERANCE + max(floor, log_prior + best)
+    for n in range(n_order):
+        k = order[n]
+        bits = mask[n]
+        while bits != 0:
+            lane = lowest_bit(bits)
+            bits &= bits - 1
+            bound = form[n, BOUND, lane]
             if bound < threshold or bound == -np.inf:
                 continue
-            a, b, c, extra = form[0, lane], form[1, lane], form[2, lane], 0.0
+            a, b, c, extra = form[n, 0, lane], form[n, 1, lane], form[n, 2, lane], 0.0
             # The integral is at most that of the whole Gaussian.
-            if a > _TWO_PI and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
-                continue
+            if bound < threshold + 3.0 and a > _TWO_PI:
+                if bound - 0.5 * math.log(a / _TWO_PI) < threshold:
+                    continue
             if av_variance > 0.0:
-                extra = -0.5 * math.log1p(av_variance * form[3, lane])
+                extra = -0.5 * math.log1p(av_variance * form[n, 3, lane])
             log_peak, i0, i1, i2, dt = segment_moments(a, b, c, tilt[k, lane])
             index[n_kept, 0] = k
             index[n_kept, 1] = lane
@@ -152,11 +172,11 @@ def _scan_blocks(
             moment[n_kept, I2] = i2
             moment[n_kept, TILT_MOMENT] = dt
             if av_variance > 0.0:
-                moment[n_kept, SHRINK] = av_variance / (1.0 + av_variance * form[3, lane])
-                moment[n_kept, KD] = form[4, lane]
-                moment[n_kept, KR] = form[5, lane]
+                moment[n_kept, SHRINK] = av_variance / (1.0 + av_variance * form[n, 3, lane])
+                moment[n_kept, KD] = form[n, 4, lane]
+                moment[n_kept, KR] = form[n, 5, lane]
             n_kept += 1
-            if true_weight[k, lane] > 0.0 and i0 > 0.0:
+            if bound > best and true_weight[k, lane] > 0.0 and i0 > 0.0:
                 term = log_peak + extra + math.log(true_weight[k, lane] * i0)
                 if term > best:
                     best = term
@@ -165,50 +185,62 @@ def _scan_blocks(
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _list_candidates(
-    mag, inverse, threshold, group_bound, low, high, weight, bound, order, order_bound
-):
-    """List the blocks whose bound is above the threshold."""
+def _bound(mag, inverse, low, high, weight, index, threshold, out):
+    """Bound eight boxes low[index], high[index]; return the bits of those above the threshold."""
+    at = index * mag.shape[0] * LANES
+    return bound_boxes(
+        mag.shape[0], address_of(mag, 0), address_of(inverse, 0), address_of(low, at),
+        address_of(high, at), address_of(weight, index * LANES), threshold, address_of(out, 0),
+    )  # fmt: skip
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _list_candidates(mag, inverse, threshold, blocks, bound, order):
+    """List the blocks whose bound is above the threshold, through rows and groups."""
     n = 0
-    n_band = mag.shape[0]
-    to_mag, to_inverse, to_bound = address_of(mag, 0), address_of(inverse, 0), address_of(bound, 0)
-    for g in range(low.shape[0]):
-        if group_bound[g // LANES, g % LANES] < threshold:
-            continue
-        at = g * n_band * LANES
-        mask = bound_boxes(
-            n_band, to_mag, to_inverse, address_of(low, at), address_of(high, at),
-            address_of(weight, g * LANES), threshold, to_bound,
-        )  # fmt: skip
-        while mask != 0:
-            j = lowest_bit(mask)
-            mask &= mask - 1
-            order[n] = g * LANES + j
-            order_bound[n] = bound[j]
-            n += 1
+    for top in range(blocks.row_low.shape[0]):
+        rows = _bound(
+            mag, inverse, blocks.row_low, blocks.row_high, blocks.row_weight, top, threshold, bound
+        )
+        while rows != 0:
+            r = top * LANES + lowest_bit(rows)
+            rows &= rows - 1
+            groups = _bound(
+                mag, inverse, blocks.group_low, blocks.group_high, blocks.group_weight, r,
+                threshold, bound,
+            )  # fmt: skip
+            while groups != 0:
+                g = r * LANES + lowest_bit(groups)
+                groups &= groups - 1
+                bits = _bound(
+                    mag, inverse, blocks.block_low, blocks.block_high, blocks.block_weight, g,
+                    threshold, bound,
+                )  # fmt: skip
+                while bits != 0:
+                    order[n] = g * LANES + lowest_bit(bits)
+                    bits &= bits - 1
+                    n += 1
     return n
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _find_seed(mag, inverse, group_bound, g_low, g_high, g_weight, low, high, weight, bound):
-    """Bound all groups and return the block that promises most."""
+def _find_seed(mag, inverse, blocks, bound):
+    """Return the block that promises most, in the group and the row that do."""
     best, best_bound = 0, -np.inf
-    n_band = mag.shape[0]
-    to_mag, to_inverse = address_of(mag, 0), address_of(inverse, 0)
-    for row in range(g_low.shape[0]):
-        at = row * n_band * LANES
-        mask = bound_boxes(
-            n_band, to_mag, to_inverse, address_of(g_low, at), address_of(g_high, at),
-            address_of(g_weight, row * LANES), best_bound, address_of(group_bound, row * LANES),
-        )  # fmt: skip
-        if mask != 0:
-            j = _largest(group_bound[row])
-            best, best_bound = row * LANES + j, group_bound[row, j]
-    at = best * n_band * LANES
-    bound_boxes(
-        n_band, to_mag, to_inverse, address_of(low, at), address_of(high, at),
-        address_of(weight, best * LANES), best_bound, address_of(bound, 0),
-    )  # fmt: skip
+    for top in range(blocks.row_low.shape[0]):
+        bits = _bound(
+            mag, inverse, blocks.row_low, blocks.row_high, blocks.row_weight, top, best_bound, bound
+        )
+        if bits != 0:
+            j = _largest(bound)
+            best, best_bound = top * LANES + j, bound[j]
+    _bound(
+        mag, inverse, blocks.group_low, blocks.group_high, blocks.group_weight, best, -np.inf, bound
+    )
+    best = best * LANES + _largest(bound)
+    _bound(
+        mag, inverse, blocks.block_low, blocks.block_high, blocks.block_weight, best, -np.inf, bound
+    )
     return best * LANES + _largest(bound)
 
 
@@ -225,24 +257,25 @@ def scan_star(star, blocks, av_variance, floor, log_prior, work, kept):
     """
     if blocks.track.shape[0] == 0:
         return 0
-    work.order[0] = _find_seed(
-        star.mag, star.box_inverse, work.group_bound, blocks.group_low, blocks.group_high,
-        blocks.group_weight, blocks.block_low, blocks.block_high, blocks.block_weight, work.bound,
-    )  # fmt: skip
-    work.order_bound[0] = np.inf
+    mag, inverse, box_inverse = star.mag, star.inverse, star.box_inverse
+    work.order[0] = _find_seed(mag, box_inverse, blocks, work.bound)
     # One segment is integrated whatever its bound, to have something to compare with.
-    _, best = _scan_blocks(
-        work.order, work.order_bound, 1, star.mag, star.inverse, blocks.start, blocks.step,
-        blocks.weight, blocks.reddening, blocks.true_weight, blocks.tilt, av_variance, -np.inf,
-        0.0, -np.inf, work.form, kept.index, kept.moment, True,
+    _bound_candidates(
+        work.order, 1, mag, inverse, blocks.start, blocks.step, blocks.weight, blocks.reddening,
+        av_variance, -np.inf, work.form, work.mask,
+    )  # fmt: skip
+    work.mask[0] = 1 << _largest(work.form[0, BOUND])
+    _, best = _integrate_candidates(
+        work.order, 1, blocks.true_weight, blocks.tilt, av_variance, -np.inf, 0.0, -np.inf,
+        work.form, work.mask, kept.index, kept.moment,
     )  # fmt: skip
     threshold = LOG_TOLERANCE + max(floor, log_prior + best)
-    n_order = _list_candidates(
-        star.mag, star.box_inverse, threshold, work.group_bound, blocks.block_low,
-        blocks.block_high, blocks.block_weight, work.bound, work.order, work.order_bound,
+    n_order = _list_candidates(mag, box_inverse, threshold, blocks, work.bound, work.order)
+    _bound_candidates(
+        work.order, n_order, mag, inverse, blocks.start, blocks.step, blocks.weight,
+        blocks.reddening, av_variance, threshold, work.form, work.mask,
     )  # fmt: skip
-    return _scan_blocks(
-        work.order, work.order_bound, n_order, star.mag, star.inverse, blocks.start, blocks.step,
-        blocks.weight, blocks.reddening, blocks.true_weight, blocks.tilt, av_variance, floor,
-        log_prior, best, work.form, kept.index, kept.moment, False,
+    return _integrate_candidates(
+        work.order, n_order, blocks.true_weight, blocks.tilt, av_variance, floor, log_prior, best,
+        work.form, work.mask, kept.index, kept.moment,
     )[0]  # fmt: skip

@@ -12,9 +12,6 @@ import numpy as np
 
 from pymc_starpop.kernels.fastmath import GL16_NODES, GL16_WEIGHTS
 
-#: Raise by one whenever a kernel of this file changes: compiled copies are cached by it.
-VERSION = 1
-
 _ROOT_HALF = math.sqrt(0.5)
 _ROOT_2PI = math.sqrt(2.0 * math.pi)
 # Beyond this many standard deviations Phi is 0 or 1 to double precision.

@@ -166,9 +166,7 @@ def reddening_forms(typingctx, n_band, mag, inverse, start, step, reddening, out
             k = _load_row(builder, reddening, b)
             r = builder.fsub(x, _load_row(builder, start, b))
             pk = builder.fmul(p, k, flags=_FLAGS)
-            return [
-                builder.fmul(pk, v, flags=_FLAGS) for v in (k, _load_row(builder, step, b), r)
-            ]
+            return [builder.fmul(pk, v, flags=_FLAGS) for v in (k, _load_row(builder, step, b), r)]
 
         for row, form in enumerate(_accumulate(builder, n_band, 3, terms)):
             _store_row(builder, form, out, row + 3)

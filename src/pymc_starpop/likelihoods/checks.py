@@ -1,7 +1,8 @@
 """Refusal of parameters, priors and catalogs that could only give wrong numbers."""
 
+import os
 import warnings
-from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.selection import MagnitudeLimits
 
 __all__ = ["check_catalog", "check_cluster", "inside_support"]
 
@@ -23,6 +25,11 @@ _N_DRAW = 2000
 _SEED = 20250101
 # Above this share of a prior outside the grid the user is warned.
 _TOLERATED = 0.01
+
+# Frames that a warning passes over, to point at the line of the user.
+_LIBRARIES = tuple(
+    str(path) + os.sep for path in (Path(__file__).parents[1], Path(pm.__file__).parent)
+)
 
 Range = tuple[float, float]
 
@@ -57,6 +64,8 @@ def inside_support(grid: IsochroneGrid, p: ClusterParameters) -> Any:
             inside = inside & pt.all(value >= low)
         if np.isfinite(high):
             inside = inside & pt.all(value <= high)
+    if p.corrections is not None and isinstance(p.corrections.msto_smooth, Variable):
+        inside = inside & (p.corrections.msto_smooth > 0.0)
     return inside
 
 
@@ -67,9 +76,25 @@ def check_catalog(grid: IsochroneGrid, catalog: StarCatalog, options: ClusterOpt
             f"catalog must be a StarCatalog, got {type(catalog).__name__}; make one with "
             "StarCatalog(mag, mag_err, bands=...) or StarCatalog.from_table(...)"
         )
+    if not isinstance(grid, IsochroneGrid):
+        raise ValueError(
+            f"iso must be an IsochroneGrid, got {type(grid).__name__}; make one with "
+            "psp.load_isochrones()"
+        )
+    selection, field = options.selection, options.field
+    if not (selection is None or isinstance(selection, MagnitudeLimits)):
+        raise ValueError(
+            f"selection must be None or MagnitudeLimits, got {selection!r}; give "
+            "psp.MagnitudeLimits(band, bright, faint)"
+        )
+    if not hasattr(field, "log_density"):
+        raise ValueError(
+            f"field must have a method log_density(catalog, selection), got {field!r}; give "
+            "psp.UniformField()"
+        )
     grid.bolometric(catalog.bands)
-    if options.selection is not None:
-        options.selection.check(catalog)
+    if selection is not None:
+        selection.check(catalog)
 
 
 def check_cluster(
@@ -81,29 +106,29 @@ def check_cluster(
     _check_options(grid, options)
     for name, (limits, meaning) in parameter_ranges(grid).items():
         value = getattr(p, name)
-        if value is None:
+        if value is None and name in ("distance_modulus", "distance_pc"):
             continue
         _check_shape(name, value, len(bands))
-        number = constant_value(value)
+        number = constant_value(name, value)
         if number is not None:
             _check_number(name, number, limits, meaning)
         else:
             _check_prior(name, value, limits, meaning)
 
 
-def constant_value(value: Any) -> np.ndarray | None:
+def constant_value(name: str, value: Any) -> np.ndarray | None:
     """Return the value of a number or a constant, None for an expression."""
     if isinstance(value, Constant):
         return np.asarray(value.data, dtype=np.float64)
     if isinstance(value, Variable):
         return None
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    if value is None or np.asarray(value).dtype.kind not in "iuf":
         raise ValueError(
-            f"expected a number or a PyTensor expression, got {value!r} of type "
-            f"{type(value).__name__}"
-        ) from None
+            f"{name} must be a number or a PyTensor expression, got {value!r} of type "
+            f"{type(value).__name__}; give a number, a random variable of the model, or leave "
+            f"{name} out where it has a default"
+        )
+    return np.asarray(value, dtype=np.float64)
 
 
 def _check_distance(p: ClusterParameters) -> None:
@@ -118,11 +143,20 @@ def _check_distance(p: ClusterParameters) -> None:
 
 def _check_types(p: ClusterParameters) -> None:
     if not isinstance(p.imf, InitialMassFunction):
-        raise ValueError(f"imf must be a mass function such as psp.Kroupa(), got {p.imf!r}")
+        raise ValueError(
+            f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa()"
+        )
     if p.corrections is not None and not isinstance(p.corrections, EmpiricalCorrections):
         raise ValueError(
-            f"corrections must be None or psp.EmpiricalCorrections(...), got {p.corrections!r}"
+            f"corrections must be None or EmpiricalCorrections, got {p.corrections!r}; give "
+            "psp.EmpiricalCorrections() for the published ones"
         )
+    if p.corrections is not None:
+        width = constant_value("corrections.msto_smooth", p.corrections.msto_smooth)
+        if width is not None and not width > 0.0:
+            raise ValueError(
+                f"corrections: msto_smooth={width} must be positive (EEP); give a width such as 30"
+            )
 
 
 def _check_shape(name: str, value: Any, n_band: int) -> None:
@@ -146,9 +180,11 @@ def _check_number(name: str, number: np.ndarray, limits: Range, meaning: str) ->
     low, high = limits
     # Written so that NaN fails too.
     if not np.all(np.isfinite(number) & (number >= low) & (number <= high)):
+        unbounded = not (np.isfinite(low) or np.isfinite(high))
+        expected = "a finite number" if unbounded else f"{low:g} to {high:g}"
         raise ValueError(
-            f"{name}={number} is out of range: expected {low:g} to {high:g} ({meaning}); give a "
-            "number inside"
+            f"{name}={number} is out of range: expected {expected} ({meaning}); give a number "
+            "inside"
         )
 
 
@@ -172,13 +208,8 @@ def _check_prior(name: str, value: Variable, limits: Range, meaning: str) -> Non
             f"{high:g} ({meaning}), where the likelihood is 0; {span}; bound the prior to silence "
             "this warning",
             UserWarning,
-            stacklevel=_user_stacklevel(),
+            skip_file_prefixes=_LIBRARIES,
         )
-
-
-def _user_stacklevel() -> int:
-    """Level of `cluster_logp`'s caller, as seen from `_check_prior`."""
-    return 4
 
 
 def _can_be_drawn(value: Variable) -> bool:
@@ -207,11 +238,12 @@ def _check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
     }
     for name, (valid, expected) in rules.items():
         if not valid:
-            raise ValueError(f"{name}={getattr(options, name)} is not possible: expected {expected}")
+            raise ValueError(
+                f"{name}={getattr(options, name)} is not possible: expected {expected}; give such "
+                f"a {name} or leave it out"
+            )
     if options.eep_max < options.binary_eep_max:
         raise ValueError(
             f"eep_max={options.eep_max} is below binary_eep_max={options.binary_eep_max}; lower "
             "binary_eep_max too"
         )
-
-

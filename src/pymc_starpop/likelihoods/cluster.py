@@ -18,7 +18,6 @@ from pymc_starpop import population
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.bolometric import TABLE_RV, content_hash
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, inside_support
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.ops._tables import shared_tables
 from pymc_starpop.ops.binaries import binary_tracks
 from pymc_starpop.ops.bolometric import bolometric_coefficients
@@ -26,6 +25,7 @@ from pymc_starpop.ops.cluster import cluster_likelihood
 from pymc_starpop.ops.isochrone import isochrone_theory
 from pymc_starpop.ops.namespace import TENSOR
 from pymc_starpop.ops.selection import selection_integral
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["cluster_logp"]
@@ -140,11 +140,17 @@ def model_tracks(
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Tracks and reddening (T, E, B), and weights, tilts and scale (T, E - 1)."""
     mass, mag, reddening = single_star_track(grid, bands, p, options)
+    eep = grid.eep[grid.eep <= options.eep_max].astype(np.float64)
+    if not is_zero(p.binary_fraction):
+        pieces = options.node_pieces
+        eep = population.subdivide(eep, pieces)
+        mass, mag = (population.subdivide(x, pieces, TENSOR) for x in (mass, mag))
+        if not is_zero(p.av_scatter):
+            reddening = population.subdivide(reddening, pieces, TENSOR)
     weight, density = population.mass_weights(mass, p.imf, options.mass_min, TENSOR)
     if is_zero(p.binary_fraction):
         weights = population.single_tracks(weight, density, TENSOR)
         return mag[None], reddening[None], *weights
-    eep = grid.eep[grid.eep <= options.eep_max]
     ratio, probability, dark = population.mass_ratios(
         mass, p.mass_ratio_slope, options.mass_ratio_nodes, options.mass_ratio_min,
         options.mass_min, TENSOR,
@@ -239,7 +245,7 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
         ``parallax_zero_point`` (mas, 0), ``imf`` (`Kroupa()`), ``corrections`` (None, or
         `EmpiricalCorrections`). Fixed options: ``field`` (`UniformField()`), ``selection`` (None,
         or `MagnitudeLimits`), ``mass_min`` (0.1 Msun), ``eep_max`` (808), ``binary_eep_max``
-        (480), ``mass_ratio_min`` (0.1), ``mass_ratio_nodes`` (21; 61 for five times the accuracy).
+        (480), ``mass_ratio_min`` (0.1), ``mass_ratio_nodes`` (41) and ``node_pieces`` (1): see the page on accuracy.
 
     Returns
     -------

@@ -7,7 +7,17 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import binaries as kernels
-from pymc_starpop.ops._numba import NoSecondDerivative, PlainKernelOp, float64_inputs, outputs_of
+from pymc_starpop.kernels import fastmath
+from pymc_starpop.ops._numba import (
+    NoSecondDerivative,
+    PlainKernelOp,
+    float64_inputs,
+    outputs_of,
+    source_version,
+)
+
+# PyTensor's cache cannot see into the kernels.
+KERNEL_VERSION = source_version(kernels, fastmath)
 
 
 class BinaryTracks(PlainKernelOp):
@@ -64,9 +74,7 @@ class BinaryTracks(PlainKernelOp):
 
     def kernel(self, mass, mag, reddening, mass_ratio, mass_min, last):
         """Call the numba kernel."""
-        return kernels.binary_tracks(
-            mass, mag, reddening, mass_ratio, mass_min.item(), last.item()
-        )
+        return kernels.binary_tracks(mass, mag, reddening, mass_ratio, mass_min.item(), last.item())
 
 
 class BinaryTracksPullback(NoSecondDerivative, PlainKernelOp):
@@ -90,12 +98,12 @@ class BinaryTracksPullback(NoSecondDerivative, PlainKernelOp):
 
 @register_funcify_default_op_cache_key(BinaryTracks)
 def _numba_binary_tracks(op, node, **kwargs):
-    return kernels.binary_tracks_0d, kernels.VERSION
+    return kernels.binary_tracks_0d, KERNEL_VERSION
 
 
 @register_funcify_default_op_cache_key(BinaryTracksPullback)
 def _numba_binary_tracks_pullback(op, node, **kwargs):
-    return kernels.binary_tracks_pullback_0d, kernels.VERSION
+    return kernels.binary_tracks_pullback_0d, KERNEL_VERSION
 
 
 _binary_tracks = BinaryTracks()

@@ -16,8 +16,17 @@ from pytensor.graph.traversal import ancestors
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop.kernels import blocks, fastmath, scan, segment, simd
 from pymc_starpop.kernels import cluster as kernels
-from pymc_starpop.ops._numba import NoSecondDerivative, PlainKernelOp, float64_inputs
+from pymc_starpop.ops._numba import (
+    NoSecondDerivative,
+    PlainKernelOp,
+    float64_inputs,
+    source_version,
+)
+
+# PyTensor's cache cannot see into the kernels.
+KERNEL_VERSION = source_version(blocks, kernels, fastmath, scan, segment, simd)
 
 _NAMES = (
     "mag", "variance", "tracks", "reddening", "weights", "tilts", "scale", "scatter",
@@ -109,17 +118,17 @@ class ClusterValueAndGradient(NoSecondDerivative, PlainKernelOp):
 
 @register_funcify_default_op_cache_key(ClusterLikelihood)
 def _numba_cluster_likelihood(op, node, **kwargs):
-    return kernels.cluster_value_0d, kernels.VERSION
+    return kernels.cluster_value_0d, KERNEL_VERSION
 
 
 @register_funcify_default_op_cache_key(ClusterGradient)
 def _numba_cluster_gradient(op, node, **kwargs):
-    return kernels.cluster_gradient_0d, kernels.VERSION
+    return kernels.cluster_gradient_0d, KERNEL_VERSION
 
 
 @register_funcify_default_op_cache_key(ClusterValueAndGradient)
 def _numba_cluster_value_and_gradient(op, node, **kwargs):
-    return kernels.cluster_value_and_gradient_0d, kernels.VERSION
+    return kernels.cluster_value_and_gradient_0d, KERNEL_VERSION
 
 
 _cluster_likelihood = ClusterLikelihood()

@@ -5,8 +5,12 @@ from pytensor.graph.basic import Apply
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop.kernels import fastmath
 from pymc_starpop.kernels import selection as kernels
-from pymc_starpop.ops._numba import KernelOp, float64_inputs
+from pymc_starpop.ops._numba import KernelOp, float64_inputs, source_version
+
+# PyTensor's cache cannot see into the kernels.
+KERNEL_VERSION = source_version(fastmath, kernels)
 
 _NAMES = (
     "mag", "reddening", "weights", "tilts", "scatter", "av_scatter", "bright", "faint",
@@ -51,7 +55,7 @@ class SelectionIntegral(KernelOp):
 
 @register_funcify_default_op_cache_key(SelectionIntegral)
 def _numba_selection_integral(op, node, **kwargs):
-    return kernels.selection_integral_0d, kernels.VERSION
+    return kernels.selection_integral_0d, KERNEL_VERSION
 
 
 _selection_integral = SelectionIntegral()

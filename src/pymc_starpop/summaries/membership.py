@@ -65,9 +65,7 @@ def membership(
     probability = membership_probability(model, rv, catalog)
     posterior = _posterior(idata)
     stars = np.asarray(model.coords["star"]) if catalog is None else catalog.star
-    function = model.compile_fn(
-        inputs=model.free_RVs, outs=[probability], on_unused_input="ignore"
-    )
+    function = model.compile_fn(inputs=model.free_RVs, outs=[probability], on_unused_input="ignore")
     result = apply_function_over_dataset(
         function,
         posterior[[v.name for v in model.free_RVs]],

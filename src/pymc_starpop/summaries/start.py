@@ -200,9 +200,7 @@ def _table(
     constrained = compile_function(
         inputs=model.value_vars, outputs=model.replace_rvs_by_values(list(model.free_RVs))
     )
-    values = [
-        constrained(**density.unflatten(x)) for _, x, _ in optima
-    ]
+    values = [constrained(**density.unflatten(x)) for _, x, _ in optima]
     logp = np.array([o[0] for o in optima])
     data: dict[str, Any] = {
         "logp": ("optimum", logp),
