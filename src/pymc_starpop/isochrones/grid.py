@@ -9,7 +9,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 
 from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricTable, content_hash
-from pymc_starpop.isochrones.nodes import DEFAULT_N_NODES, choose_nodes
+from pymc_starpop.isochrones.nodes import choose_nodes
 from pymc_starpop.isochrones.source import IsochroneSource, bundled_source
 from pymc_starpop.kernels.interpolation import hermite_weights, interpolate_theory
 
@@ -298,8 +298,7 @@ def load_isochrones(n_nodes: int | None = None) -> IsochroneGrid:
     Parameters
     ----------
     n_nodes : int, optional
-        Number of EEP nodes, placed where isochrones bend; 450 by default.
-        `IsochroneGrid.with_nodes` gives every EEP, or any choice of them.
+        Number of EEP nodes, placed where isochrones bend; every EEP by default.
 
     Returns
     -------
@@ -317,7 +316,9 @@ def load_isochrones(n_nodes: int | None = None) -> IsochroneGrid:
     True
     """
     source = bundled_source()
-    n_nodes = DEFAULT_N_NODES if n_nodes is None else _check_count(n_nodes)
+    if n_nodes is None:
+        return IsochroneGrid(source)
+    n_nodes = _check_count(n_nodes)
     return IsochroneGrid(source, choose_nodes(source.eep, source.departures, n_nodes))
 
 

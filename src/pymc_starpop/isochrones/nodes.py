@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-DEFAULT_N_NODES = 450
-
 # Primary EEPs of MIST (Dotter 2016, table 2): ZAMS 202, IAMS 353, TAMS 454, tip of the red giant
 # branch 605, start and end of core helium burning 631 and 707, first thermal pulse 808; and 480,
 # the last EEP of primaries in binaries.

@@ -158,9 +158,9 @@ def _integrate_candidates(
                 continue
             a, b, c, extra = form[n, 0, lane], form[n, 1, lane], form[n, 2, lane], 0.0
             # The integral is at most that of the whole Gaussian.
-            if bound < threshold + 3.0 and a > _TWO_PI:
-                if bound - 0.5 * math.log(a / _TWO_PI) < threshold:
-                    continue
+            near = bound < threshold + 3.0 and a > _TWO_PI
+            if near and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
+                continue
             if av_variance > 0.0:
                 extra = -0.5 * math.log1p(av_variance * form[n, 3, lane])
             log_peak, i0, i1, i2, dt = segment_moments(a, b, c, tilt[k, lane])

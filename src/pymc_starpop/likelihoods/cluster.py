@@ -245,7 +245,8 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
         ``parallax_zero_point`` (mas, 0), ``imf`` (`Kroupa()`), ``corrections`` (None, or
         `EmpiricalCorrections`). Fixed options: ``field`` (`UniformField()`), ``selection`` (None,
         or `MagnitudeLimits`), ``mass_min`` (0.1 Msun), ``eep_max`` (808), ``binary_eep_max``
-        (480), ``mass_ratio_min`` (0.1), ``mass_ratio_nodes`` (41) and ``node_pieces`` (1): see the page on accuracy.
+        (480), ``mass_ratio_min`` (0.1), ``mass_ratio_nodes`` (41) and
+        ``node_pieces`` (1; 61 and 2 are the finer setting of the page on accuracy).
 
     Returns
     -------
