@@ -120,6 +120,7 @@ def single_arguments(v):
 
 
 EASY = {"feh": 0.0, "log_age": 9.0, "distance_modulus": 8.0}
+EASY_LIMITS = psp.MagnitudeLimits("Gaia_G_EDR3", 9.0, 18.0, error=0.03)
 
 
 def make_easy_catalog(iso):
@@ -129,9 +130,8 @@ def make_easy_catalog(iso):
         color_ranges={("2MASS_J", "Gaia_G_EDR3"): (1.0, 4.0), ("2MASS_Ks", "Gaia_G_EDR3"): (2, 6)},
     )
     cat = psp.simulate_cluster(
-        iso, n_star=48, bands=("Gaia_G_EDR3", "2MASS_J", "2MASS_Ks"), mag_err=0.03, rng=12,
-        field_fraction=0.17, field=field, selection=psp.MagnitudeLimits("Gaia_G_EDR3", 9.0, 18.0),
-        **EASY,
+        iso, n_star=48, bands=("Gaia_G_EDR3", "2MASS_J", "2MASS_Ks"), mag_err=0.03, rng=13,
+        field_fraction=0.17, field=field, selection=EASY_LIMITS, **EASY,
     )  # fmt: skip
     mag = cat.mag.copy()
     mag[[3, 7], 1] = np.nan
@@ -142,7 +142,7 @@ def make_easy_model(iso, catalog):
     """A distance, an age and a field fraction to be found."""
     with pm.Model(coords=catalog.coords()) as model:
         psp.ClusterPhotometry(
-            "stars", iso, observed=catalog, feh=EASY["feh"],
+            "stars", iso, observed=catalog, feh=EASY["feh"], selection=EASY_LIMITS,
             log_age=pm.Uniform("log_age", 8.5, 9.5),
             distance_modulus=pm.Normal("distance_modulus", 8.0, 0.3),
             field_fraction=pm.Beta("field_fraction", 1.5, 5.0),

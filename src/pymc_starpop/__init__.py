@@ -9,6 +9,7 @@ from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerL
 from pymc_starpop.isochrones import Isochrone, IsochroneGrid, load_isochrones
 from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.plots import plot_cmd
 from pymc_starpop.selection import MagnitudeLimits
 from pymc_starpop.simulate import simulate_cluster
 from pymc_starpop.summaries import find_start, membership
@@ -32,6 +33,7 @@ __all__ = [
     "load_example",
     "load_isochrones",
     "membership",
+    "plot_cmd",
     "reference",
     "simulate_cluster",
 ]

@@ -165,7 +165,7 @@ class UniformField:
             B bands.
         rng : numpy.random.Generator
         selection : MagnitudeLimits, optional
-            Its band and limits are the reference and its range.
+            Its band is the reference; only stars within its limits are drawn.
 
         Returns
         -------
@@ -188,8 +188,8 @@ class UniformField:
         mag_range = self.mag_range
         if isinstance(mag_range, Mapping):
             mag_range = mag_range.get(reference)
-        if mag_range is None and selection is not None and selection.band == reference:
-            mag_range = (selection.bright, selection.faint)
+        if selection is not None and selection.band == reference:
+            mag_range = _overlap(mag_range, selection)
         mag_range = _given(f"mag_range[{reference!r}]", mag_range)
         mags = rng.uniform(*mag_range, size=n)
         drawn = np.empty((n, len(bands)))
@@ -266,6 +266,18 @@ def _data_range(name: str, values: np.ndarray, required: bool = True) -> Range |
         f"{name} of UniformField cannot be taken from the catalog, whose {finite.size} values "
         f"there have no width; give {name} as (low, high)."
     )
+
+
+def _overlap(mag_range: Range | None, selection: MagnitudeLimits) -> Range | None:
+    """Return the part of a range that passes the selection; None for a part without an end."""
+    low, high = mag_range or (-math.inf, math.inf)
+    low, high = max(low, selection.bright), min(high, selection.faint)
+    if low >= high:
+        raise ValueError(
+            f"mag_range of UniformField is {mag_range}, but the selection lets only "
+            f"{selection.bright} to {selection.faint} mag pass; give ranges that overlap."
+        )
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _given(name: str, limits: Range | None) -> Range:

@@ -1,4 +1,4 @@
-"""The distribution of a cluster's photometry in a PyMC model: density, draws, sampling, summaries."""
+"""The photometry of a cluster in a PyMC model: density, draws, sampling, summaries."""
 
 import os
 import subprocess
@@ -16,6 +16,7 @@ import pymc_starpop as psp
 from cluster_fixtures import (
     BANDS,
     EASY,
+    EASY_LIMITS,
     FULL_POINT,
     LIMITS,
     TRUTH,
@@ -27,6 +28,7 @@ from pymc_starpop.likelihoods.cluster import cluster_logp
 from tolerances import assert_close
 
 MODE = {"mode": "FAST_COMPILE"}
+KNOWN = {"feh": EASY["feh"], "selection": EASY_LIMITS}
 POINT = {"log_age": 9.02, "distance_modulus": 7.98, "field_fraction": 0.15}
 
 
@@ -42,7 +44,7 @@ def density(model, name="stars", **point):
 
 def test_density_is_that_of_cluster_logp(cluster_model, coarse, easy_catalog):
     got = density(cluster_model, **POINT)
-    expected = psp.reference.cluster_logp(coarse, easy_catalog, feh=EASY["feh"], **POINT)
+    expected = psp.reference.cluster_logp(coarse, easy_catalog, **KNOWN, **POINT)
     assert_close(got, expected, "pruned")
 
 
@@ -91,13 +93,12 @@ def test_log_likelihood_of_each_star_and_leave_one_out(cluster_model, coarse, nu
             idata.isel(draw=slice(0, 200)), progressbar=False, compile_kwargs=MODE,
             extend_inferencedata=False,
         )  # fmt: skip
-    log_likelihood = result["log_likelihood"] if "log_likelihood" in result else result
-    values = log_likelihood["stars"]
+    values = result["stars"]
     assert values.dims == ("chain", "draw", "star")
     assert values.shape == (1, 200, 48)
     draw = {name: float(idata.posterior[name][0, 7]) for name in POINT}
     expected = psp.reference.cluster_logp(
-        coarse, make_easy_catalog(coarse), feh=EASY["feh"], **draw
+        coarse, make_easy_catalog(coarse), **KNOWN, **draw
     )
     assert_close(values[0, 7], expected, "pruned")
     with cluster_model:
@@ -201,8 +202,8 @@ def test_membership_of_the_stars_of_the_fit_and_of_others(
     # By hand, for one draw.
     draw = {name: float(few.posterior[name][0, 5]) for name in POINT}
     f = draw.pop("field_fraction")
-    member = psp.reference.cluster_logp(coarse, easy_catalog, feh=EASY["feh"], **draw)
-    log_field = psp.UniformField().log_density(easy_catalog)
+    member = psp.reference.cluster_logp(coarse, easy_catalog, **KNOWN, **draw)
+    log_field = psp.UniformField().log_density(easy_catalog, EASY_LIMITS)
     expected = (1 - f) * np.exp(member) / ((1 - f) * np.exp(member) + f * np.exp(log_field))
     assert_allclose(p[0, 5], expected, atol=1e-6)
     # Other stars: two that were fitted, under other names, and one far away.

@@ -113,7 +113,7 @@ OUTSIDE = {
     "binary_fraction": [-0.1, 1.1],
     "intrinsic_scatter": [-0.01],
     "av_scatter": [-0.01],
-    "corrections.msto_smooth": [-30.0, 0.0],
+    "corrections.msto_smooth": [-30.0],
 }
 
 

@@ -111,7 +111,7 @@ def _relevance(relative_mass: np.ndarray, length: np.ndarray) -> np.ndarray:
 def choose_nodes(
     eep: np.ndarray,
     departures: np.ndarray,
-    n_nodes: int = DEFAULT_N_NODES,
+    n_nodes: int,
     required: Sequence[int] = REQUIRED_EEPS,
 ) -> np.ndarray:
     """Choose the nodes whose worst chord departs least from the isochrones.

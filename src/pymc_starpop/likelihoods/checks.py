@@ -193,7 +193,10 @@ def _check_prior(name: str, value: Variable, limits: Range, meaning: str) -> Non
     low, high = limits
     if not (np.isfinite(low) or np.isfinite(high)) or not _can_be_drawn(value):
         return
-    draws = np.asarray(pm.draw(value, _N_DRAW, random_seed=_SEED, mode="FAST_COMPILE"))
+    try:
+        draws = np.asarray(pm.draw(value, _N_DRAW, random_seed=_SEED, mode="FAST_COMPILE"))
+    except NotImplementedError:
+        return  # pm.Flat and its like have a density but no draws
     outside = ~((draws >= low) & (draws <= high))
     share = float(np.mean(outside))
     span = f"its draws span {np.min(draws):g} to {np.max(draws):g}"

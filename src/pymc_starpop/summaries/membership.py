@@ -94,7 +94,11 @@ def membership_probability(
     logp = assemble_logp(cluster.iso, p, cluster.options, terms)
     prior = 1.0 if terms.membership_prior is None else terms.membership_prior
     field = 1.0 - prior * (1.0 - p.field_fraction)
-    return 1.0 - field * pt.exp(terms.log_field - logp)
+    # In logs: without a field, and for a star beyond hope, 0 times infinity would be no number.
+    can_be_field = field > 0.0
+    log_field = pt.log(pt.switch(can_be_field, field, 1.0)) + terms.log_field
+    share = pt.switch(can_be_field, pt.exp(pt.minimum(log_field - logp, 0.0)), 0.0)
+    return 1.0 - share
 
 
 def _cluster_variable(model: pm.Model, name: str | None) -> TensorVariable:

@@ -17,6 +17,9 @@ __all__ = ["Start", "find_start"]
 # the spread of the prior draws, differ by less than this.
 _SAME_LOGP = 0.5
 _SAME_POSITION = 0.05
+# A search goes on until a restart gains less than this many nats, or so many times.
+_CONVERGED = 0.01
+_MAX_RESTARTS = 10
 
 
 class Start(dict[str, Any]):
@@ -98,7 +101,9 @@ def find_start(
     points = _starting_points(model, n_starts, random_seed)
     density = _LogDensity(model, points[0])
     found = []
-    with create_simple_progress(progressbar) as progress:
+    # The one that shows nothing does not return itself on entering.
+    progress = create_simple_progress(progressbar)
+    with progress:
         task = progress.add_task("Searching maxima", completed=0, total=n_starts)
         for point in points:
             found.append(density.climb(density.flatten(point)))
@@ -156,19 +161,24 @@ class _LogDensity:
         value, _ = self._evaluate(start)
         if not np.isfinite(value):
             return None
-        scale = max(1.0, abs(value))
 
         def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
             value, gradient = self._evaluate(x)
             if not np.isfinite(value):
                 # Outside the support: L-BFGS-B shortens its step.
                 return np.inf, np.zeros_like(x)
-            return -value / scale, -gradient / scale
+            return -value, -gradient
 
-        result = minimize(
-            objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-13}
-        )
-        return -float(result.fun) * scale, result.x
+        options = {"maxiter": 1000, "maxfun": 3000, "ftol": 1e-12, "gtol": 1e-3, "maxls": 50}
+        best = start
+        # A search that ends on a kink or after a bad line search goes on from where it is.
+        for _ in range(_MAX_RESTARTS):
+            result = minimize(objective, best, jac=True, method="L-BFGS-B", options=options)
+            gain = value + float(result.fun)
+            best, value = result.x, -float(result.fun)
+            if gain > -_CONVERGED:
+                break
+        return value, best
 
     def _evaluate(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = self._function(x)
