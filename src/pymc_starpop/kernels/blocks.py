@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-LANES = 8
+from pymc_starpop.kernels.simd import LANES, address_of, copy_segments
+
 # The density along a segment is at most twice its mean.
 _LOG_TILT = np.log(2.0)
 
@@ -32,7 +33,6 @@ class Blocks(NamedTuple):
     block_weight : (G, 8)
     start, step : (K, B, 8) y_a and d of each segment, magnitudes
     weight : (K, 8) log of twice the largest scale in the block; -inf where there is no segment
-    true_weight, tilt : (K, 8) weight and tilt of each segment
     track, first : (K,) track index and first segment of each block; track -1 where padding
     reddening : (K, B, 8) mean dm/dA_V of each segment
     reddening_max : (B,) largest |dm/dA_V| of any segment
@@ -50,8 +50,6 @@ class Blocks(NamedTuple):
     start: np.ndarray
     step: np.ndarray
     weight: np.ndarray
-    true_weight: np.ndarray
-    tilt: np.ndarray
     track: np.ndarray
     first: np.ndarray
     reddening: np.ndarray
@@ -90,49 +88,74 @@ def _list_blocks(scale):
     return track[:n].copy(), first[:n].copy()
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(error_model="numpy", inline="always")
+def _set_weights(blocks, k, scale):
+    """Set the bounds of the weights of block k and of its segments."""
+    t, first = blocks.track[k], blocks.first[k]
+    n_alive = min(LANES, scale.shape[1] - first)
+    largest = 0.0
+    for lane in range(n_alive):
+        largest = max(largest, scale[t, first + lane])
+    # One logarithm for the block: its segments have similar weights.
+    bound = np.log(largest) + _LOG_TILT
+    blocks.block_weight[k // LANES, k % LANES] = bound
+    for lane in range(n_alive):
+        blocks.weight[k, lane] = bound if scale[t, first + lane] > 0.0 else -np.inf
+    for lane in range(n_alive, LANES):
+        blocks.weight[k, lane] = -np.inf
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _set_reddening(blocks, k, reddening):
+    """Set the mean reddening of the segments of block k and update its largest values."""
+    t, first = blocks.track[k], blocks.first[k]
+    for lane in range(LANES):
+        s = min(first + lane, reddening.shape[1] - 2)
+        for b in range(reddening.shape[2]):
+            mean = 0.5 * (reddening[t, s, b] + reddening[t, s + 1, b])
+            blocks.reddening[k, b, lane] = mean
+            blocks.reddening_max[b] = max(blocks.reddening_max[b], abs(mean))
+
+
+@numba.njit(error_model="numpy", inline="always")
 def _fill_block(blocks, k, model, with_reddening):
     """Copy the segments of block k from the tracks and set its box."""
-    tracks, reddening, scale = model.tracks, model.reddening, model.scale
-    n_segment = scale.shape[1]
-    n_band = tracks.shape[2]
-    t = blocks.track[k]
-    g, lane_in_group = k // LANES, k % LANES
-    for b in range(n_band):
-        blocks.block_low[g, b, lane_in_group] = np.inf
-        blocks.block_high[g, b, lane_in_group] = -np.inf
-    blocks.block_weight[g, lane_in_group] = -np.inf
-    largest = 0.0
-    for lane in range(LANES):
-        s = blocks.first[k] + lane
-        alive = t >= 0 and s < n_segment and scale[max(t, 0), min(s, n_segment - 1)] > 0.0
-        blocks.weight[k, lane] = 0.0 if alive else -np.inf
-        if alive:
-            largest = max(largest, scale[t, s])
-            blocks.true_weight[k, lane] = model.weights[t, s]
-            blocks.tilt[k, lane] = model.tilts[t, s]
-        for b in range(n_band):
-            low = tracks[t, s, b] if alive else 0.0
-            high = tracks[t, s + 1, b] if alive else 0.0
-            blocks.start[k, b, lane] = low
-            blocks.step[k, b, lane] = high - low
-            if with_reddening:
-                mean = 0.5 * (reddening[t, s, b] + reddening[t, s + 1, b]) if alive else 0.0
-                blocks.reddening[k, b, lane] = mean
-                blocks.reddening_max[b] = max(blocks.reddening_max[b], abs(mean))
-            if alive:
-                blocks.block_low[g, b, lane_in_group] = min(
-                    blocks.block_low[g, b, lane_in_group], min(low, high)
-                )
-                blocks.block_high[g, b, lane_in_group] = max(
-                    blocks.block_high[g, b, lane_in_group], max(low, high)
-                )
-    if largest > 0.0:
-        # One logarithm for the block: its segments have similar weights.
-        bound = np.log(largest) + _LOG_TILT
-        blocks.block_weight[g, lane_in_group] = bound
-        for lane in range(LANES):
-            blocks.weight[k, lane] += bound
+    g, lane = k // LANES, k % LANES
+    t, first = blocks.track[k], blocks.first[k]
+    if t < 0:
+        blocks.block_weight[g, lane] = -np.inf
+        blocks.weight[k, :] = -np.inf
+        blocks.block_low[g, :, lane] = 0.0
+        blocks.block_high[g, :, lane] = 0.0
+        blocks.start[k] = 0.0
+        blocks.step[k] = 0.0
+        if with_reddening:
+            blocks.reddening[k] = 0.0
+        return
+    n_node, n_band = model.tracks.shape[1:]
+    box = g * n_band * LANES + lane
+    copy_segments(
+        n_band, n_node - first, address_of(model.tracks, (t * n_node + first) * n_band),
+        address_of(blocks.start, k * n_band * LANES), address_of(blocks.step, k * n_band * LANES),
+        address_of(blocks.block_low, box), address_of(blocks.block_high, box),
+    )  # fmt: skip
+    _set_weights(blocks, k, model.scale)
+    if with_reddening:
+        _set_reddening(blocks, k, model.reddening)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _enclose(low, high, weight, out_low, out_high, out_weight, lane):
+    """Put the box around eight boxes into a lane of the next level; those of no weight left out."""
+    for b in range(low.shape[0]):
+        bottom, top = np.inf, -np.inf
+        for j in range(LANES):
+            if weight[j] > -np.inf:
+                bottom = min(bottom, low[b, j])
+                top = max(top, high[b, j])
+        out_low[b, lane] = bottom
+        out_high[b, lane] = top
+    out_weight[lane] = weight.max()
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -158,8 +181,6 @@ def build_blocks(model, with_reddening):
         np.empty((n_block, n_band, LANES)),
         np.empty((n_block, n_band, LANES)),
         np.empty((n_block, LANES)),
-        np.zeros((n_block, LANES)),
-        np.zeros((n_block, LANES)),
         track,
         first,
         np.empty((n_red, n_band, LANES)),
@@ -180,17 +201,3 @@ def build_blocks(model, with_reddening):
             blocks.row_weight[r // LANES], r % LANES,
         )  # fmt: skip
     return blocks
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _enclose(low, high, weight, out_low, out_high, out_weight, lane):
-    """Put the box around eight boxes into a lane of the next level; those of no weight left out."""
-    for b in range(low.shape[0]):
-        bottom, top = np.inf, -np.inf
-        for j in range(LANES):
-            if weight[j] > -np.inf:
-                bottom = min(bottom, low[b, j])
-                top = max(top, high[b, j])
-        out_low[b, lane] = bottom
-        out_high[b, lane] = top
-    out_weight[lane] = weight.max()

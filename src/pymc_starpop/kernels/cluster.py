@@ -24,7 +24,8 @@ import numba
 import numpy as np
 
 from pymc_starpop.kernels.blocks import LANES, build_blocks
-from pymc_starpop.kernels.scan import (
+from pymc_starpop.kernels.scan import StarView, new_survivors, new_workspace, scan_star
+from pymc_starpop.kernels.segment import (
     I0,
     I1,
     I2,
@@ -33,11 +34,9 @@ from pymc_starpop.kernels.scan import (
     LOG_PEAK,
     SHRINK,
     TILT_MOMENT,
-    StarView,
-    new_survivors,
-    new_workspace,
-    scan_star,
+    WEIGHT,
 )
+from pymc_starpop.kernels.simd import add_pair, address_of
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
@@ -102,7 +101,7 @@ def _log_mixture(log_member, log_field):
     return top + math.log1p(math.exp(min(log_member, log_field) - top))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(error_model="numpy", inline="always")
 def _prepare_star(star, i, mag, variance, scatter, av_variance, reddening_max):
     """Set the inverse variances of star i and return the log norm of its Gaussian."""
     norm = 0.0
@@ -123,84 +122,66 @@ def _prepare_star(star, i, mag, variance, scatter, av_variance, reddening_max):
     return norm
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _member_sum(n_kept, index, moment, true_weight):
-    """Return the log of the largest Gaussian and sum of weight x I_0 relative to it.
-
-    Leaves exp(log_peak - largest) in the column of log_peak.
-    """
-    top = -np.inf
-    for n in range(n_kept):
-        top = max(top, moment[n, LOG_PEAK])
-    total = 0.0
-    for n in range(n_kept):
-        relative = math.exp(moment[n, LOG_PEAK] - top)
-        moment[n, LOG_PEAK] = relative
-        total += true_weight[index[n, 0], index[n, 1]] * moment[n, I0] * relative
-    return top, total
-
-
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_star(
-    base, n_kept, index, moment, mag, inverse, start, step, true_weight, track, first,
-    g_tracks, g_weights, g_tilts, g_scatter,
-):  # fmt: skip
+@numba.njit(error_model="numpy", inline="always")
+def _add_star(base, n_pair, kept, star, model, grad):
     """Add the derivatives of one star, times `base`, where the covariance is diagonal."""
-    for n in range(n_kept):
-        k, lane = index[n, 0], index[n, 1]
-        t, s = track[k], first[k] + lane
-        factor = base * moment[n, LOG_PEAK]
-        g_weights[t, s] += factor * moment[n, I0]
-        scale = factor * true_weight[k, lane]
-        g_tilts[t, s] += scale * moment[n, TILT_MOMENT]
-        i0, i1, i2 = scale * moment[n, I0], scale * moment[n, I1], scale * moment[n, I2]
-        for b in range(mag.shape[0]):
-            p = inverse[b]
-            pd = p * step[k, b, lane]
-            pr = p * (mag[b] - start[k, b, lane])
-            at_end = pr * i1 - pd * i2
-            at_both = pr * i0 - pd * i1
-            g_tracks[t, s, b] += at_both - at_end
-            g_tracks[t, s + 1, b] += at_end
-            g_scatter[b] += 0.5 * (pr * at_both - pd * at_end - p * i0)
+    n_node, n_band = model.tracks.shape[1:]
+    to_mag, to_inverse = address_of(star.mag, 0), address_of(star.inverse, 0)
+    to_scatter = address_of(grad.scatter, 0)
+    batch = kept.batch
+    for n in range(n_pair):
+        m, j = n // LANES, n % LANES
+        t, s = kept.track[m, j], kept.segment[m, j]
+        factor = base * batch[m, LOG_PEAK, j]
+        grad.weights[t, s] += factor * batch[m, I0, j]
+        scale = factor * batch[m, WEIGHT, j]
+        grad.tilts[t, s] += scale * batch[m, TILT_MOMENT, j]
+        at = (t * n_node + s) * n_band
+        add_pair(
+            n_band, to_mag, to_inverse, address_of(model.tracks, at), scale * batch[m, I0, j],
+            scale * batch[m, I1, j], scale * batch[m, I2, j], address_of(grad.tracks, at),
+            to_scatter,
+        )  # fmt: skip
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_star_reddened(
-    base, n_kept, index, moment, mag, inverse, start, step, reddening, true_weight, track, first,
-    av_variance, g_tracks, g_reddening, g_weights, g_tilts, g_scatter, g_av,
-):  # fmt: skip
+@numba.njit(error_model="numpy", fastmath={"contract"}, inline="always")
+def _add_star_reddened(base, n_pair, kept, star, model, grad):
     """Do the same as `_add_star` where the extinction differs from star to star."""
-    for n in range(n_kept):
-        k, lane = index[n, 0], index[n, 1]
-        t, s = track[k], first[k] + lane
-        factor = base * moment[n, LOG_PEAK]
-        g_weights[t, s] += factor * moment[n, I0]
-        scale = factor * true_weight[k, lane]
-        g_tilts[t, s] += scale * moment[n, TILT_MOMENT]
-        i0, i1, i2 = scale * moment[n, I0], scale * moment[n, I1], scale * moment[n, I2]
-        shrink, kd, kr = moment[n, SHRINK], moment[n, KD], moment[n, KR]
+    mag, inverse, batch = star.mag, star.inverse, kept.batch
+    av_variance = model.av_scatter**2
+    for n in range(n_pair):
+        m, j = n // LANES, n % LANES
+        t, s = kept.track[m, j], kept.segment[m, j]
+        start, end = model.tracks[t, s], model.tracks[t, s + 1]
+        factor = base * batch[m, LOG_PEAK, j]
+        grad.weights[t, s] += factor * batch[m, I0, j]
+        scale = factor * batch[m, WEIGHT, j]
+        grad.tilts[t, s] += scale * batch[m, TILT_MOMENT, j]
+        i0, i1, i2 = scale * batch[m, I0, j], scale * batch[m, I1, j], scale * batch[m, I2, j]
+        shrink, kd, kr = batch[m, SHRINK, j], batch[m, KD, j], batch[m, KR, j]
         # Products with P = D - shrink (Dk)(Dk)' are those with D times 1 - shrink k'Dk.
         kdk = 0.0
         for b in range(mag.shape[0]):
-            kdk += inverse[b] * reddening[k, b, lane] ** 2
+            red = 0.5 * (model.reddening[t, s, b] + model.reddening[t, s + 1, b])
+            kdk += inverse[b] * red**2
         left = 1.0 - shrink * kdk
         k_both = left * (kr * i0 - kd * i1)
         k_end = left * (kr * i1 - kd * i2)
-        g_av[0] += 0.5 * (left * (kr * k_both - kd * k_end) - left * kdk * i0)
+        grad.av_scatter[0] += 0.5 * (left * (kr * k_both - kd * k_end) - left * kdk * i0)
         for b in range(mag.shape[0]):
-            pk = inverse[b] * reddening[k, b, lane]
-            pd = inverse[b] * step[k, b, lane] - shrink * kd * pk
-            pr = inverse[b] * (mag[b] - start[k, b, lane]) - shrink * kr * pk
+            red = 0.5 * (model.reddening[t, s, b] + model.reddening[t, s + 1, b])
+            pk = inverse[b] * red
+            pd = inverse[b] * (end[b] - start[b]) - shrink * kd * pk
+            pr = inverse[b] * (mag[b] - start[b]) - shrink * kr * pk
             at_end = pr * i1 - pd * i2
             at_both = pr * i0 - pd * i1
-            g_tracks[t, s, b] += at_both - at_end
-            g_tracks[t, s + 1, b] += at_end
+            grad.tracks[t, s, b] += at_both - at_end
+            grad.tracks[t, s + 1, b] += at_end
             diagonal = inverse[b] - shrink * pk * pk
-            g_scatter[b] += 0.5 * (pr * at_both - pd * at_end - diagonal * i0)
+            grad.scatter[b] += 0.5 * (pr * at_both - pd * at_end - diagonal * i0)
             half = 0.5 * av_variance * (pr * k_both - pd * k_end - left * pk * i0)
-            g_reddening[t, s, b] += half
-            g_reddening[t, s + 1, b] += half
+            grad.reddening[t, s, b] += half
+            grad.reddening[t, s + 1, b] += half
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -220,7 +201,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
     av_variance = model.av_scatter**2
     with_reddening = av_variance > 0.0
     blocks = build_blocks(model, with_reddening)
-    kept = new_survivors(blocks.track.shape[0] * LANES)
+    kept = new_survivors(blocks.track.shape[0])
     star = StarView(np.empty(n_band), np.empty(n_band), np.empty(n_band))
     work = new_workspace(blocks)
     for i in range(n_star):
@@ -231,11 +212,10 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
         log_member, log_field = mixture.log_member[i], mixture.log_field[i]
         prior = math.log(member) if member > 0.0 else -np.inf
         rest = math.log1p(-member) if member < 1.0 else -np.inf
-        n_kept = scan_star(
-            star, blocks, av_variance, rest + log_field - log_member - log_norm, prior,
-            work, kept,
+        n_pair, top, total = scan_star(
+            star, blocks, model.weights, model.tilts, av_variance,
+            rest + log_field - log_member - log_norm, prior, work, kept,
         )  # fmt: skip
-        top, total = _member_sum(n_kept, kept.index, kept.moment, blocks.true_weight)
         log_cluster = log_member + log_norm + top + math.log(total) if total > 0.0 else -np.inf
         value = _log_mixture(prior + log_cluster, rest + log_field)
         log_likelihood[i] = value
@@ -247,18 +227,9 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
         grad.log_field[i] += c * math.exp(rest + log_field - value)
         grad.member[i] += c * (math.exp(log_cluster - value) - math.exp(log_field - value))
         if probability > 0.0 and with_reddening:
-            _add_star_reddened(
-                c * probability / total, n_kept, kept.index, kept.moment, star.mag, star.inverse,
-                blocks.start, blocks.step, blocks.reddening, blocks.true_weight, blocks.track,
-                blocks.first, av_variance, grad.tracks, grad.reddening, grad.weights, grad.tilts,
-                grad.scatter, grad.av_scatter,
-            )  # fmt: skip
+            _add_star_reddened(c * probability / total, n_pair, kept, star, model, grad)
         elif probability > 0.0:
-            _add_star(
-                c * probability / total, n_kept, kept.index, kept.moment, star.mag, star.inverse,
-                blocks.start, blocks.step, blocks.true_weight, blocks.track, blocks.first,
-                grad.tracks, grad.weights, grad.tilts, grad.scatter,
-            )  # fmt: skip
+            _add_star(c * probability / total, n_pair, kept, star, model, grad)
     if with_gradient:
         # The sums above are derivatives with respect to variances.
         for b in range(n_band):
@@ -290,9 +261,12 @@ def cluster_value(
     """Return log L (N,); the arguments are the fields of the named tuples above, in order."""
     model = TrackModel(tracks, reddening, weights, tilts, scale, scatter, av_scatter)
     out = np.empty(mag.shape[0])
+    nothing = TrackModel(
+        tracks[:0], reddening[:0], weights[:0], tilts[:0], scale[:0], scatter[:0], av_scatter
+    )
     cluster_kernel(
         StarData(mag, variance), model, Mixture(member, log_member, log_field),
-        np.empty(0), new_gradient(model, 0), False, out,
+        np.empty(0), new_gradient(nothing, 0), False, out,
     )  # fmt: skip
     return out
 

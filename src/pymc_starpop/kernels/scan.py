@@ -14,8 +14,20 @@ import numba
 import numpy as np
 
 from pymc_starpop.kernels.blocks import LANES
-from pymc_starpop.kernels.fastmath import FAST
-from pymc_starpop.kernels.segment import segment_moments
+from pymc_starpop.kernels.segment import (
+    EXTRA,
+    KD,
+    KR,
+    N_ROW,
+    SHRINK,
+    TILT,
+    WEIGHT,
+    A,
+    B,
+    C,
+    integrate_pairs,
+    sum_pairs,
+)
 from pymc_starpop.kernels.simd import (
     address_of,
     bound_boxes,
@@ -30,12 +42,13 @@ from pymc_starpop.kernels.simd import (
 LOG_TOLERANCE = -17.0
 _TWO_PI = 2.0 * math.pi
 
-# Columns of the table of survivors.
-LOG_PEAK, I0, I1, I2, TILT_MOMENT, SHRINK, KD, KR = range(8)
-N_COLUMN = 8
 # Rows of the quadratic forms of a block, after A, B, C, k'Dk, k'Dd, k'Dr.
 BOUND = 6
 N_FORM = 7
+# Lanes of a batch that hold no pair lie this far from the star.
+_FAR = 1e6
+# The lowest threshold: finite, so that padding, which is at -inf, never passes.
+_LOWEST = -1e300
 
 
 class StarView(NamedTuple):
@@ -64,16 +77,27 @@ class Workspace(NamedTuple):
 
 
 class Survivors(NamedTuple):
-    """Segments kept for one star: (capacity, 2) block and lane, (capacity, 8) moments."""
+    """Pairs kept for one star, in batches of eight.
 
-    index: np.ndarray
-    moment: np.ndarray
+    Attributes
+    ----------
+    track, segment : (M, 8) where the pair lies
+    batch : (M, N_ROW, 8) the rows of `segment`
+    """
+
+    track: np.ndarray
+    segment: np.ndarray
+    batch: np.ndarray
 
 
 @numba.njit(cache=True, error_model="numpy")
-def new_survivors(capacity):
-    """Allocate room for `capacity` segments."""
-    return Survivors(np.empty((capacity, 2), dtype=np.int64), np.empty((capacity, N_COLUMN)))
+def new_survivors(n_batch):
+    """Allocate room for `n_batch` batches of pairs."""
+    return Survivors(
+        np.zeros((n_batch, LANES), dtype=np.int64),
+        np.zeros((n_batch, LANES), dtype=np.int64),
+        np.zeros((n_batch, N_ROW, LANES)),
+    )
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -140,48 +164,58 @@ def _bound_candidates(
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _integrate_candidates(
-    order, n_order, true_weight, tilt, av_variance, floor, log_prior, best, form, mask, index,
-    moment,
-):  # fmt: skip
-    """Integrate the segments whose bits are set and that matter; return (n_kept, best log)."""
-    n_kept = 0
-    threshold = LOG_TOLERANCE + max(floor, log_prior + best)
-    for n in range(n_order):
-        k = order[n]
-        bits = mask[n]
+def _collect(order, n_order, blocks, weights, tilts, av_variance, threshold, form, mask, kept):
+    """Copy the segments whose bits are set and that matter into batches; return their number."""
+    n = 0
+    for place in range(n_order):
+        k = order[place]
+        bits = mask[place]
+        track, first = blocks.track[k], blocks.first[k]
         while bits != 0:
             lane = lowest_bit(bits)
             bits &= bits - 1
-            bound = form[n, BOUND, lane]
-            if bound < threshold or bound == -np.inf:
-                continue
-            a, b, c, extra = form[n, 0, lane], form[n, 1, lane], form[n, 2, lane], 0.0
+            bound, a = form[place, BOUND, lane], form[place, 0, lane]
             # The integral is at most that of the whole Gaussian.
             near = bound < threshold + 3.0 and a > _TWO_PI
             if near and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
                 continue
+            m, j = n // LANES, n % LANES
+            kept.track[m, j] = track
+            kept.segment[m, j] = first + lane
+            batch = kept.batch
+            batch[m, A, j] = a
+            batch[m, B, j] = form[place, 1, lane]
+            batch[m, C, j] = form[place, 2, lane]
+            batch[m, TILT, j] = tilts[track, first + lane]
+            batch[m, WEIGHT, j] = weights[track, first + lane]
             if av_variance > 0.0:
-                extra = -0.5 * math.log1p(av_variance * form[n, 3, lane])
-            log_peak, i0, i1, i2, dt = segment_moments(a, b, c, tilt[k, lane])
-            index[n_kept, 0] = k
-            index[n_kept, 1] = lane
-            moment[n_kept, LOG_PEAK] = log_peak + extra
-            moment[n_kept, I0] = i0
-            moment[n_kept, I1] = i1
-            moment[n_kept, I2] = i2
-            moment[n_kept, TILT_MOMENT] = dt
-            if av_variance > 0.0:
-                moment[n_kept, SHRINK] = av_variance / (1.0 + av_variance * form[n, 3, lane])
-                moment[n_kept, KD] = form[n, 4, lane]
-                moment[n_kept, KR] = form[n, 5, lane]
-            n_kept += 1
-            if bound > best and true_weight[k, lane] > 0.0 and i0 > 0.0:
-                term = log_peak + extra + math.log(true_weight[k, lane] * i0)
-                if term > best:
-                    best = term
-                    threshold = LOG_TOLERANCE + max(floor, log_prior + best)
-    return n_kept, best
+                spread = 1.0 + av_variance * form[place, 3, lane]
+                batch[m, EXTRA, j] = -0.5 * math.log(spread)
+                batch[m, SHRINK, j] = av_variance / spread
+                batch[m, KD, j] = form[place, 4, lane]
+                batch[m, KR, j] = form[place, 5, lane]
+            n += 1
+    return n
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _integrate(n_pair, batch):
+    """Integrate the pairs; return the log of the largest Gaussian and the sum relative to it.
+
+    Leaves exp(log_peak - largest) in the row LOG_PEAK.
+    """
+    n_batch = (n_pair + LANES - 1) // LANES
+    for j in range(n_pair, n_batch * LANES):
+        m, lane = j // LANES, j % LANES
+        batch[m, A, lane], batch[m, B, lane], batch[m, C, lane] = 0.0, 0.0, _FAR
+        batch[m, TILT, lane], batch[m, WEIGHT, lane], batch[m, EXTRA, lane] = 0.0, 0.0, 0.0
+    top = -np.inf
+    for m in range(n_batch):
+        top = max(top, integrate_pairs(address_of(batch, m * N_ROW * LANES)))
+    total = 0.0
+    for m in range(n_batch):
+        total += sum_pairs(address_of(batch, m * N_ROW * LANES), top)
+    return top, total
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -244,38 +278,42 @@ def _find_seed(mag, inverse, blocks, bound):
     return best * LANES + _largest(bound)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def scan_star(star, blocks, av_variance, floor, log_prior, work, kept):
-    """Collect the segments that matter to one star and return their number.
+@numba.njit(error_model="numpy", inline="always")
+def scan_star(star, blocks, weights, tilts, av_variance, floor, log_prior, work, kept):
+    """Collect and integrate the segments that matter to one star.
 
     Parameters
     ----------
+    weights, tilts : (T, E - 1) of the `TrackModel`
     floor : float
         Log of the field part in units of the member sum.
     log_prior : float
         Log of the prior probability of membership; -inf where that is 0.
+
+    Returns
+    -------
+    n_pair : int
+    top, total : float
+        The integral is exp(top) times total.
     """
-    if blocks.track.shape[0] == 0:
-        return 0
     mag, inverse, box_inverse = star.mag, star.inverse, star.box_inverse
-    work.order[0] = _find_seed(mag, box_inverse, blocks, work.bound)
-    # One segment is integrated whatever its bound, to have something to compare with.
-    _bound_candidates(
-        work.order, 1, mag, inverse, blocks.start, blocks.step, blocks.weight, blocks.reddening,
-        av_variance, -np.inf, work.form, work.mask,
-    )  # fmt: skip
-    work.mask[0] = 1 << _largest(work.form[0, BOUND])
-    _, best = _integrate_candidates(
-        work.order, 1, blocks.true_weight, blocks.tilt, av_variance, -np.inf, 0.0, -np.inf,
-        work.form, work.mask, kept.index, kept.moment,
-    )  # fmt: skip
-    threshold = LOG_TOLERANCE + max(floor, log_prior + best)
-    n_order = _list_candidates(mag, box_inverse, threshold, blocks, work.bound, work.order)
-    _bound_candidates(
-        work.order, n_order, mag, inverse, blocks.start, blocks.step, blocks.weight,
-        blocks.reddening, av_variance, threshold, work.form, work.mask,
-    )  # fmt: skip
-    return _integrate_candidates(
-        work.order, n_order, blocks.true_weight, blocks.tilt, av_variance, floor, log_prior, best,
-        work.form, work.mask, kept.index, kept.moment,
-    )[0]  # fmt: skip
+    n_pair, top, total, threshold = 0, -np.inf, 0.0, _LOWEST
+    n_order = min(blocks.track.shape[0], 1)
+    if n_order > 0:
+        work.order[0] = _find_seed(mag, box_inverse, blocks, work.bound)
+    # The first pass integrates one block whatever its bounds, to have something to compare with.
+    for final in range(2):
+        if final == 1 and n_order > 0:
+            best = top + math.log(total) if total > 0.0 else -np.inf
+            threshold = max(LOG_TOLERANCE + max(floor, log_prior + best), _LOWEST)
+            n_order = _list_candidates(mag, box_inverse, threshold, blocks, work.bound, work.order)
+        _bound_candidates(
+            work.order, n_order, mag, inverse, blocks.start, blocks.step, blocks.weight,
+            blocks.reddening, av_variance, threshold, work.form, work.mask,
+        )  # fmt: skip
+        n_pair = _collect(
+            work.order, n_order, blocks, weights, tilts, av_variance, threshold, work.form,
+            work.mask, kept,
+        )  # fmt: skip
+        top, total = _integrate(n_pair, kept.batch)
+    return n_pair, top, total

@@ -16,94 +16,147 @@ The integral is taken where g is within exp(-CUT) of its largest value on the se
 that lies wholly inside has the closed form of the full Gaussian; everything else is Gauss-
 Legendre quadrature over that window, which keeps its relative accuracy (1e-7) at any distance,
 for the shortest segment and for the longest, where differences of error functions cancel.
+
+Eight (star, segment) pairs are integrated at once, in explicit vectors; see `simd`.
 """
 
 import math
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
-from pymc_starpop.kernels.fastmath import (
-    FAST,
-    GL16_NODES,
-    GL16_WEIGHTS,
-    exp_nonpositive,
+from pymc_starpop.kernels.fastmath import GL16_NODES, GL16_WEIGHTS
+from pymc_starpop.kernels.simd import (
+    LANES,
+    address_of,
+    largest_lane,
+    load_rows,
+    splat,
+    store_rows,
+    sum_lanes,
 )
 
 #: The window ends where the integrand has fallen to exp(-CUT) = 1e-7 of its maximum, 5.7 standard
 #: deviations on either side, where 16 points of Gauss-Legendre leave the same error.
 CUT = 16.0
 
+# Rows of a batch of eight pairs: what goes in (EXTRA is added to the log of the peak, SHRINK to
+# KR are for the gradient only) ...
+A, B, C, TILT, EXTRA, WEIGHT, SHRINK, KD, KR = range(9)
+# ... and what comes out.
+LOG_PEAK, I0, I1, I2, TILT_MOMENT = range(9, 14)
+N_ROW = 14
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def _quadrature(a, slope, peak, low, width, tilt):
-    """Sum the four moments over a window by quadrature, relative to g at the peak."""
-    i0 = 0.0
-    i1 = 0.0
-    i2 = 0.0
-    dt = 0.0
-    for k in range(16):
-        t = low + width * GL16_NODES[k]
+
+def _power_integrals(a, slope, peak, low, width):
+    """Integrals of t^k g(t) / g(peak), k = 0 to 3, over a window by quadrature."""
+    sums = [0.0] * 4
+    for node, weight in zip(GL16_NODES, GL16_WEIGHTS, strict=True):
+        t = low + width * float(node)
         u = t - peak
-        g = GL16_WEIGHTS[k] * exp_nonpositive(-u * (0.5 * a * u + slope))
-        centered = t - 0.5
-        dt += centered * g
-        tilted = g + g * tilt * centered
-        i0 += tilted
-        i1 += t * tilted
-        i2 += t * t * tilted
-    return i0 * width, i1 * width, i2 * width, dt * width
+        term = ((u * (a * u * -0.5 - slope)).exp()) * float(weight)
+        for k in range(4):
+            sums[k] = term + sums[k]
+            term = term * t
+    return [total * width for total in sums]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def segment_moments(a, b, c, tilt):
-    """Return (log g at its maximum on the segment, I_0, I_1, I_2, T), moments relative to it.
+def _full_gaussian_integrals(a, peak):
+    """Integrals of t^k g(t) / g(peak), k = 0 to 3, over all t."""
+    variance = 1.0 / a
+    norm = (variance * (2.0 * math.pi)).sqrt()
+    square = peak * peak
+    powers = (peak, square + variance, peak * (square + variance * 3.0))
+    return [norm, *(norm * power for power in powers)]
 
-    Parameters
-    ----------
-    a, b, c : float
-        A = d'Pd >= 0, B = d'Pr, C = r'Pr, dimensionless.
-    tilt : float
-        Relative slope of the mass density along the segment, between -2 and 2.
-    """
-    if b <= 0.0:
-        peak = 0.0
-    elif b >= a:
-        peak = 1.0
-    else:
-        peak = b / a
-    log_peak = -0.5 * max(c - peak * (2.0 * b - a * peak), 0.0)
+
+def _moments(a, b, c, tilt):
+    """Log g at its maximum on the segment, and I_0, I_1, I_2, T relative to it, of eight pairs."""
+    peak = b.maximum(0.0).minimum(a) / a.maximum(1e-300)
+    log_peak = (c - peak * (b * 2.0 - a * peak)).maximum(0.0) * -0.5
     slope = a * peak - b
-    if 0.0 < peak < 1.0:
-        slope = 0.0
-    reach = 2.0 * CUT / (abs(slope) + math.sqrt(slope * slope + 2.0 * CUT * a))
-    low = max(0.0, peak - reach)
-    high = min(1.0, peak + reach)
-    if low > 0.0 and high < 1.0 and slope == 0.0:
-        g = math.sqrt(2.0 * math.pi / a)
-        variance = 1.0 / a
-        j1 = peak
-        j2 = peak * peak + variance
-        j3 = peak * (peak * peak + 3.0 * variance)
-        base = 1.0 - 0.5 * tilt
-        return (
-            log_peak,
-            g * (base + tilt * j1),
-            g * (base * j1 + tilt * j2),
-            g * (base * j2 + tilt * j3),
-            g * (j1 - 0.5),
-        )
-    width = high - low
-    i0, i1, i2, dt = _quadrature(a, slope, peak, low, width, tilt)
-    return log_peak, i0, i1, i2, dt
+    # Inside, the slope at the peak is 0 but for rounding.
+    inside = b.builder.and_(peak.compare(">", 0.0), peak.compare("<", 1.0))
+    slope = (slope * 0.0).where(inside, slope)
+    reach = (2.0 * CUT) / (slope.abs() + (slope * slope + a * (2.0 * CUT)).sqrt())
+    low = (peak - reach).maximum(0.0)
+    high = (peak + reach).minimum(1.0)
+    whole = b.builder.and_(low.compare(">", 0.0), high.compare("<", 1.0))
+    whole = b.builder.and_(whole, inside)
+    pieces = _power_integrals(a, slope, peak, low, high - low)
+    full = _full_gaussian_integrals(a, peak)
+    s0, s1, s2, s3 = (u.where(whole, v) for u, v in zip(full, pieces, strict=True))
+    base = 1.0 - tilt * 0.5
+    return (
+        log_peak,
+        base * s0 + tilt * s1,
+        base * s1 + tilt * s2,
+        base * s2 + tilt * s3,
+        s1 - s0 * 0.5,
+    )
+
+
+@intrinsic
+def integrate_pairs(typingctx, batch):
+    """Fill the rows LOG_PEAK to TILT_MOMENT of a batch (N_ROW, 8) from the rows A to EXTRA.
+
+    Returns the largest LOG_PEAK of those that have weight.
+    """
+
+    def codegen(context, builder, signature, args):
+        a, b, c, tilt, extra = load_rows(builder, args[0], (A, B, C, TILT, EXTRA))
+        peak, i0, i1, i2, dt = _moments(a, b, c, tilt)
+        peak = peak + extra
+        store_rows(builder, args[0], {LOG_PEAK: peak, I0: i0, I1: i1, I2: i2, TILT_MOMENT: dt})
+        (weight,) = load_rows(builder, args[0], (WEIGHT,))
+        return largest_lane(builder, peak.where(weight.compare(">", 0.0), -1e300))
+
+    return types.float64(types.intp), codegen
+
+
+@intrinsic
+def sum_pairs(typingctx, batch, top):
+    """Sum of weight x I_0 of a batch, relative to exp(top); leaves exp(LOG_PEAK - top)."""
+
+    def codegen(context, builder, signature, args):
+        weight, log_peak, i0 = load_rows(builder, args[0], (WEIGHT, LOG_PEAK, I0))
+        # Above 0 only without weight, where the sum does not see it.
+        below = (log_peak - splat(builder, args[1])).maximum(-700.0).minimum(700.0)
+        relative = below.exp()
+        store_rows(builder, args[0], {LOG_PEAK: relative})
+        return sum_lanes(builder, weight * i0 * relative)
+
+    return types.float64(types.intp, types.float64), codegen
 
 
 @numba.njit(cache=True, error_model="numpy")
 def segment_moments_many(a, b, c, tilt):
-    """Apply `segment_moments` to arrays of shape (n,) and return an array (n, 5)."""
-    out = np.empty((a.shape[0], 5))
-    for i in range(a.shape[0]):
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3], out[i, 4] = segment_moments(
-            a[i], b[i], c[i], tilt[i]
-        )
+    """Return (log g at its maximum, I_0, I_1, I_2, T), moments relative to it, as (n, 5).
+
+    Parameters
+    ----------
+    a, b, c : (n,)
+        A = d'Pd >= 0, B = d'Pr, C = r'Pr, dimensionless.
+    tilt : (n,)
+        Relative slope of the mass density along the segment, between -2 and 2.
+    """
+    n = a.shape[0]
+    out = np.empty((n, 5))
+    batch = np.zeros((N_ROW, LANES))
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        batch[A, :size] = a[start : start + size]
+        batch[B, :size] = b[start : start + size]
+        batch[C, :size] = c[start : start + size]
+        batch[TILT, :size] = tilt[start : start + size]
+        integrate_pairs(address_of(batch, 0))
+        out[start : start + size] = batch[LOG_PEAK : TILT_MOMENT + 1, :size].T
     return out
+
+
+def segment_moments(a: float, b: float, c: float, tilt: float) -> tuple[float, ...]:
+    """Return `segment_moments_many` of one pair as a tuple."""
+    row = segment_moments_many(*(np.array([float(x)]) for x in (a, b, c, tilt)))[0]
+    return tuple(float(x) for x in row)
