@@ -83,11 +83,12 @@ def report(catalog: psp.StarCatalog, idata: xr.DataTree, members: xr.DataArray) 
     in_range = LIMITS.mask(catalog) & ~catalog.extra["duplicate"]
     non_member = np.array([str(m).startswith("No") for m in catalog.extra["member"]])
     probability = members.values
-    print(f"members (p > 0.5) of all {catalog.n_star}: {(probability > 0.5).sum()}")
-    print(f"members (p > 0.5) of the {in_range.sum()} in range: {(probability > 0.5)[in_range].sum()}")
+    member = probability > 0.5
+    print(f"members (p > 0.5) of all {catalog.n_star}: {member.sum()}")
+    print(f"members (p > 0.5) of the {in_range.sum()} in range: {member[in_range].sum()}")
     known = in_range & non_member & off_in_parallax(catalog, posterior)
-    found = (probability < 0.5) & known
-    print(f"known non-members in range, off in parallax: {known.sum()}, found as field: {found.sum()}")
+    print(f"known non-members in range whose parallax is off: {known.sum()}")
+    print(f"of these found as field stars: {(known & ~member).sum()}")
     rows = zip(catalog.star, catalog.mag[:, 0], catalog.extra["member"], probability, strict=True)
     with (OUTPUT / "ruprecht147_membership.csv").open("w", encoding="utf-8") as table:
         table.write("star,Gaia_G_EDR3,member_curtis2020,membership\n")

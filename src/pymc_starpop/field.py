@@ -184,7 +184,7 @@ class UniformField:
         (3, 2)
         """
         wanted = self.reference if selection is None else selection.band
-        reference = wanted if wanted in bands else bands[0]
+        reference = wanted if wanted is not None and wanted in bands else bands[0]
         mag_range = self.mag_range
         if isinstance(mag_range, Mapping):
             mag_range = mag_range.get(reference)

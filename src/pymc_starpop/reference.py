@@ -59,7 +59,7 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
             tracks[..., b], reddening[..., b], weights, tilts, scatter[b], p, options, catalog
         )
         log_cluster = log_cluster - math.log(z)
-    if catalog.parallax is not None:
+    if catalog.parallax is not None and catalog.parallax_err is not None:
         expected = 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0) + p.parallax_zero_point
         deviation = (catalog.parallax - expected) / catalog.parallax_err
         log_density = -0.5 * deviation**2 - np.log(catalog.parallax_err * math.sqrt(2 * math.pi))

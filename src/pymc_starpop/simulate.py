@@ -211,6 +211,7 @@ def draw_observed(
             values[todo[passed]] = drawn[name][passed]
         todo = todo[~passed]
     selection = sampler.options.selection
+    assert selection is not None  # without one, every star passes in the first round
     raise ValueError(
         f"selection: {todo.size} of {n} stars found no place between {selection.bright} and "
         f"{selection.faint} mag in {_MAX_ROUNDS} rounds; widen the limits or move the cluster"

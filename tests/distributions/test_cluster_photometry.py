@@ -97,9 +97,7 @@ def test_log_likelihood_of_each_star_and_leave_one_out(cluster_model, coarse, nu
     assert values.dims == ("chain", "draw", "star")
     assert values.shape == (1, 200, 48)
     draw = {name: float(idata.posterior[name][0, 7]) for name in POINT}
-    expected = psp.reference.cluster_logp(
-        coarse, make_easy_catalog(coarse), **KNOWN, **draw
-    )
+    expected = psp.reference.cluster_logp(coarse, make_easy_catalog(coarse), **KNOWN, **draw)
     assert_close(values[0, 7], expected, "pruned")
     with cluster_model:
         pm.compute_log_likelihood(idata, progressbar=False, compile_kwargs=MODE)
@@ -177,10 +175,10 @@ def test_sampling_with_nutpie(nutpie_fit):
 def test_sampling_with_pymc(cluster_model):
     start = {"log_age": 9.0, "distance_modulus": 8.0, "field_fraction": 0.17}
     idata = pm.sample(
-        15, tune=30, chains=1, cores=1, model=cluster_model, nuts_sampler="pymc", initvals=start,
+        10, tune=10, chains=1, cores=1, model=cluster_model, nuts_sampler="pymc", initvals=start,
         random_seed=1, progressbar=False, compute_convergence_checks=False, compile_kwargs=MODE,
     )  # fmt: skip
-    assert idata.posterior.sizes == {"chain": 1, "draw": 15}
+    assert idata.posterior.sizes == {"chain": 1, "draw": 10}
     assert np.isfinite(idata.sample_stats["lp"]).all()
     assert float(idata.posterior["distance_modulus"].std()) > 0.0
 

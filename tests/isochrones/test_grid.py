@@ -82,7 +82,7 @@ def test_cubic_bolometric_corrections_do_not_overshoot(iso):
 
 
 def test_default_nodes_hold_the_required_eeps(iso):
-    assert iso.eep.size == 450
+    assert iso.eep.size == 808
     assert np.isin(REQUIRED_EEPS, iso.eep).all()
     assert iso.eep[0] == bundled_source().eep[0]
     assert_array_equal(iso.eep, load_isochrones().eep)
@@ -167,7 +167,7 @@ def test_arrays_are_read_only(iso):
 
 def test_repr_is_short_and_says_what_there_is(iso):
     assert "MIST" in repr(iso)
-    assert "450 nodes" in repr(iso)
+    assert "808 nodes" in repr(iso)
     assert len(repr(iso)) < 200
     assert "Msun" in repr(iso.at(0.0, 9.0, BANDS))
 

@@ -69,6 +69,7 @@ def _unit_gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 GL16_NODES, GL16_WEIGHTS = _unit_gauss_legendre(16)
+GL20_NODES, GL20_WEIGHTS = _unit_gauss_legendre(20)
 
 
 _SQRT2 = 1.4142135623730951

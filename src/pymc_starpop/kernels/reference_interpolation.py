@@ -1,5 +1,7 @@
 """Slow NumPy twins of `pymc_starpop.kernels.interpolation`: the truth in tests."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -26,7 +28,8 @@ def hermite(axis: np.ndarray, y: np.ndarray, x: float) -> tuple[np.ndarray, np.n
         return y[0], np.zeros_like(y[0])
     inside = axis[0] <= x <= axis[-1]
     x = np.clip(x, axis[0], axis[-1])
-    m = np.gradient(y, axis, axis=0, edge_order=min(2, axis.size - 1))
+    edge_order: Any = min(2, axis.size - 1)
+    m = np.gradient(y, axis, axis=0, edge_order=edge_order)
     j = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, axis.size - 2)
     h = axis[j + 1] - axis[j]
     u = (x - axis[j]) / h

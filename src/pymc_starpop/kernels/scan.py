@@ -37,9 +37,9 @@ from pymc_starpop.kernels.simd import (
     reddening_forms,
 )
 
-#: A (star, segment) pair below exp(-17) = 4e-8 of the star's likelihood is left out. A hundred
-#: of them, all at the bound, would move a log-likelihood by 4e-6.
-LOG_TOLERANCE = -17.0
+#: A (star, segment) pair below exp(-18) = 1.5e-8 of the star's likelihood is left out. A hundred
+#: of them, all at the bound, would move a log-likelihood by 1.5e-6.
+LOG_TOLERANCE = -18.0
 _TWO_PI = 2.0 * math.pi
 
 # Rows of the quadratic forms of a block, after A, B, C, k'Dk, k'Dd, k'Dr.

@@ -80,7 +80,7 @@ def star_arrays(
         "variance": np.where(catalog.measured, catalog.mag_err**2, np.inf),
         "log_field": log_field,
     }
-    if catalog.parallax is not None:
+    if catalog.parallax is not None and catalog.parallax_err is not None:
         measured = np.isfinite(catalog.parallax) & np.isfinite(catalog.parallax_err)
         arrays["parallax"] = np.where(measured, catalog.parallax, 0.0)
         arrays["parallax_err"] = np.where(measured, catalog.parallax_err, np.inf)

@@ -82,8 +82,8 @@ class BinaryTracksPullback(NoSecondDerivative, PlainKernelOp):
 
     def make_node(self, *inputs) -> Apply:
         """Make the node; the inputs come from `BinaryTracks.pullback`."""
-        inputs = [pt.as_tensor(i) for i in inputs]
-        return Apply(self, inputs, [i.type() for i in inputs[:4]])
+        variables = [pt.as_tensor(i) for i in inputs]
+        return Apply(self, variables, [i.type() for i in variables[:4]])
 
     def infer_shape(self, node, shapes):
         """The derivatives have the shapes of what they are taken by."""

@@ -54,8 +54,10 @@ class ClusterLikelihood(PlainKernelOp):
 
     def make_node(self, *inputs) -> Apply:
         """Check the inputs and make the node."""
-        inputs = float64_inputs(dict(zip(_NAMES, inputs, strict=True)), _NDIMS)
-        return Apply(self, inputs, [pt.tensor(dtype="float64", shape=inputs[0].type.shape[:1])])
+        variables = float64_inputs(dict(zip(_NAMES, inputs, strict=True)), _NDIMS)
+        return Apply(
+            self, variables, [pt.tensor(dtype="float64", shape=variables[0].type.shape[:1])]
+        )
 
     def infer_shape(self, node, shapes):
         """One number a star."""
@@ -86,8 +88,8 @@ class ClusterGradient(NoSecondDerivative, PlainKernelOp):
 
     def make_node(self, *inputs) -> Apply:
         """Make the node."""
-        inputs = [pt.as_tensor(i) for i in inputs]
-        return Apply(self, inputs, _gradient_outputs(inputs))
+        variables = [pt.as_tensor(i) for i in inputs]
+        return Apply(self, variables, _gradient_outputs(variables))
 
     def infer_shape(self, node, shapes):
         """Shapes of what the derivatives are taken by."""
@@ -103,9 +105,9 @@ class ClusterValueAndGradient(NoSecondDerivative, PlainKernelOp):
 
     def make_node(self, *inputs) -> Apply:
         """Make the node."""
-        inputs = [pt.as_tensor(i) for i in inputs]
-        value = pt.tensor(dtype="float64", shape=inputs[0].type.shape[:1])
-        return Apply(self, inputs, [value, *_gradient_outputs(inputs)])
+        variables = [pt.as_tensor(i) for i in inputs]
+        value = pt.tensor(dtype="float64", shape=variables[0].type.shape[:1])
+        return Apply(self, variables, [value, *_gradient_outputs(variables)])
 
     def infer_shape(self, node, shapes):
         """One number a star, and the shapes of what the derivatives are taken by."""

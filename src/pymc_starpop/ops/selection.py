@@ -31,10 +31,10 @@ class SelectionIntegral(KernelOp):
     def make_node(self, *inputs) -> Apply:
         """Check the inputs and make the node."""
         arguments = dict(zip(_NAMES, inputs, strict=True))
-        inputs = float64_inputs(arguments, (2, 2, 2, 2, 0, 0, 0, 0, 0, 0))
+        variables = float64_inputs(arguments, (2, 2, 2, 2, 0, 0, 0, 0, 0, 0))
         scalar = pt.tensor(dtype="float64", shape=(1,)).type
-        outputs = [scalar(), *[i.type() for i in inputs[:4]], scalar(), scalar()]
-        return Apply(self, inputs, outputs)
+        outputs = [scalar(), *[i.type() for i in variables[:4]], scalar(), scalar()]
+        return Apply(self, variables, outputs)
 
     def infer_shape(self, node, shapes):
         """One number, and derivatives of the shapes of the inputs."""
