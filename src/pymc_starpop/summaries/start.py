@@ -40,7 +40,7 @@ class Start(dict[str, Any]):
 
     def __str__(self) -> str:
         """Return a table of the optima, best first."""
-        names = [n for n in self.optima.data_vars if self.optima[n].ndim == 1]
+        names = [str(n) for n in self.optima.data_vars if self.optima[n].ndim == 1]
         rows = [names]
         rows += [
             [f"{float(self.optima[n][i]):.4g}" for n in names]
@@ -100,15 +100,15 @@ def find_start(
     model = pm.modelcontext(model)
     points = _starting_points(model, n_starts, random_seed)
     density = _LogDensity(model, points[0])
-    found = []
+    climbs = []
     # The one that shows nothing does not return itself on entering.
     progress = create_simple_progress(progressbar)
     with progress:
         task = progress.add_task("Searching maxima", completed=0, total=n_starts)
         for point in points:
-            found.append(density.climb(density.flatten(point)))
+            climbs.append(density.climb(density.flatten(point)))
             progress.advance(task)
-    found = [f for f in found if f is not None]
+    found = [climb for climb in climbs if climb is not None]
     if not found:
         raise ValueError(
             f"none of {n_starts} starting points has a finite log density; narrow the priors so "
