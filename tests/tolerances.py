@@ -22,8 +22,8 @@ TOLERANCE = {
     "same_formula": Tolerance(rtol=1e-12, atol=1e-12),
     # a fast kernel against its slow twin: cancellation in the recurrences costs some digits
     "kernel": Tolerance(rtol=1e-9, atol=1e-9),
-    # moments along a segment, relative to the integral: the window ends at exp(-20) of the maximum
-    "segment": Tolerance(rtol=1e-8, atol=1e-8),
+    # moments along a segment, relative to the integral: the window ends at exp(-25) of the maximum
+    "segment": Tolerance(rtol=4e-9, atol=4e-9),
     # the pruned kernel against a sum over everything, in nats
     "pruned": Tolerance(rtol=0.0, atol=1e-7),
     # a closed form against adaptive quadrature

@@ -69,7 +69,7 @@ def _unit_gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 GL16_NODES, GL16_WEIGHTS = _unit_gauss_legendre(16)
-GL20_NODES, GL20_WEIGHTS = _unit_gauss_legendre(20)
+GL24_NODES, GL24_WEIGHTS = _unit_gauss_legendre(24)
 
 
 _SQRT2 = 1.4142135623730951
