@@ -124,7 +124,7 @@ def bolometric_coefficients(
     >>> from pymc_starpop.ops.isochrone import isochrone_theory
     >>> _, log_teff, log_g, _ = isochrone_theory(iso, 0.0, 9.6)
     >>> bolometric_coefficients(iso, ["2MASS_J"], log_teff, log_g, 0.0).type.shape
-    (450, 1, 4)
+    (808, 1, 4)
     """
     table = grid.bolometric(bands)
     tables = shared_tables(

@@ -96,7 +96,7 @@ def isochrone_theory(
     >>> import pymc_starpop as psp
     >>> log10_mass, *_ = isochrone_theory(psp.load_isochrones(), 0.0, 9.6)
     >>> log10_mass.type.shape
-    (450,)
+    (808,)
     """
     tables = shared_tables(
         (grid.fingerprint, "theory"), ("feh", "log_age", "theory"), grid.theory_arrays
