@@ -38,8 +38,8 @@ from pymc_starpop.kernels.simd import (
     sum_lanes,
 )
 
-#: The window ends where the integrand has fallen to exp(-CUT) = 1.4e-11 of its maximum, 7.1 standard
-#: deviations on either side, where 24 points of Gauss-Legendre leave 1e-10.
+#: The window ends where the integrand has fallen to exp(-CUT) = 1.4e-11 of its maximum, 7.1
+#: standard deviations on either side, where 24 points of Gauss-Legendre leave 1e-10.
 CUT = 25.0
 
 # Rows of a batch of eight pairs: what goes in (EXTRA is added to the log of the peak, SHRINK to
