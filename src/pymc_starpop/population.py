@@ -19,14 +19,16 @@ _COARSE_BELOW = (0.35, 0.45)
 
 __all__ = [
     "cut_at_mass",
+    "fine_share",
+    "lit_ratios",
     "mass_ratios",
     "mass_weights",
     "mix_tracks",
+    "quadrature_rules",
     "quadrature_weights",
-    "ratio_weights",
     "reddened",
+    "relative_tilt",
     "shifted",
-    "single_tracks",
     "subdivide",
 ]
 
@@ -98,16 +100,17 @@ def mass_weights(
     Returns
     -------
     weight : array (E - 1,)
-        Share of the stars, normalized from `mass_min` to the last mass; 0 where the mass does not
-        increase.
+        Share of the stars, which sum to 1; 0 where the mass does not increase.
     density : array (E,)
         Mass function at the nodes, 1/Msun, in the same normalization.
     """
     low = xp.maximum(mass[:-1], mass_min)
     # A segment whose mass falls gets its own lower end twice: weight and gradient are 0.
     high = xp.maximum(mass[1:], low)
-    total = imf.integral(mass_min, mass[-1], xp)
-    return imf.integral(low, high, xp) / total, imf.density(mass, xp) / total
+    integral = imf.integral(low, high, xp)
+    # Where masses fall and rise again some of them are there more than once.
+    total = xp.sum(integral)
+    return integral / total, imf.density(mass, xp) / total
 
 
 def quadrature_weights(n: int) -> np.ndarray:
@@ -123,22 +126,28 @@ def quadrature_weights(n: int) -> np.ndarray:
     return weights / (n - 1)
 
 
-def ratio_weights(mass: Any, n_ratio: int, xp: Namespace = NUMPY) -> Any:
-    """Weights (Q, E) of the integral over the mass ratio, for each primary mass.
+def quadrature_rules(n_ratio: int) -> np.ndarray:
+    """Two rules (2, Q) over the mass ratio: every second ratio, and all of them.
+
+    They are the same where the number of ratios is even or below 5.
+    """
+    fine = quadrature_weights(n_ratio)
+    coarse = fine.copy()
+    if n_ratio % 2 == 1 and n_ratio >= 5:
+        coarse[:] = 0.0
+        coarse[::2] = quadrature_weights((n_ratio + 1) // 2)
+    return np.stack([coarse, fine])
+
+
+def fine_share(mass: Any, xp: Namespace = NUMPY) -> Any:
+    """Share (E,) of the finer of the `quadrature_rules`, for each primary mass.
 
     Below 0.35 Msun the secondary can hardly be fainter than the primary, and every second ratio
-    is enough: the weights pass smoothly, from 0.45 to 0.35 Msun, to those of the rule with half
-    as many points, where the number of ratios is odd.
+    is enough; the rules pass smoothly into each other from 0.35 to 0.45 Msun.
     """
-    fine = quadrature_weights(n_ratio)[:, None]
-    if n_ratio % 2 == 0 or n_ratio < 5:
-        return fine + 0.0 * mass[None, :]
-    coarse = np.zeros((n_ratio, 1))
-    coarse[::2, 0] = quadrature_weights((n_ratio + 1) // 2)
     low, high = _COARSE_BELOW
     position = xp.minimum(xp.maximum((mass - low) / (high - low), 0.0), 1.0)
-    share = position * position * (3.0 - 2.0 * position)
-    return coarse + (fine - coarse) * share[None, :]
+    return position * position * (3.0 - 2.0 * position)
 
 
 def subdivide(column: Any, n_piece: int, xp: Namespace = NUMPY) -> Any:
@@ -153,11 +162,10 @@ def subdivide(column: Any, n_piece: int, xp: Namespace = NUMPY) -> Any:
     return xp.concatenate([inner.reshape(shape), column[-1:]])
 
 
-def mass_ratios(
-    mass: Any, slope: Any, n_ratio: int, mass_ratio_min: float, mass_min: float,
-    xp: Namespace = NUMPY,
-) -> tuple[Any, Any, Any]:  # fmt: skip
-    """Place mass ratios between the faintest lit secondary and 1, with their probabilities.
+def lit_ratios(
+    mass: Any, slope: Any, mass_ratio_min: float, mass_min: float, xp: Namespace = NUMPY
+) -> tuple[Any, Any]:
+    """Find the smallest mass ratio of a secondary that shines, and how many binaries lie below.
 
     p(q) = (1 + slope) q^slope / (1 - q_min^(1 + slope)) on [q_min, 1]. A secondary below
     `mass_min` is dark, so the lit ones span [max(q_min, mass_min / M), 1].
@@ -171,64 +179,82 @@ def mass_ratios(
 
     Returns
     -------
-    ratio : array (Q, E)
-    probability : array (Q, E)
-        Of each ratio, given a binary; sums to 1 - dark.
+    lowest : array (E,)
+        Smallest lit mass ratio.
     dark : array (E,)
         Probability that the secondary of a binary is dark.
     """
-    unit = np.linspace(0.0, 1.0, n_ratio)[:, None]
-    lowest = xp.minimum(xp.maximum(mass_min / mass, mass_ratio_min), 1.0)[None, :]
-    ratio = lowest + (1.0 - lowest) * unit
-    power = ratio_weights(mass, n_ratio, xp) * xp.exp(slope * xp.log(ratio))
+    lowest = xp.minimum(xp.maximum(mass_min / mass, mass_ratio_min), 1.0)
     exponent = 1.0 + slope
     span = math.log(1.0 / mass_ratio_min)
-    log_lowest = xp.log(lowest[0] / mass_ratio_min)
+    log_lowest = xp.log(lowest / mass_ratio_min)
     dark = (
         log_lowest * expm1_ratio(exponent * log_lowest, xp)
         / (span * expm1_ratio(exponent * span, xp))
     )  # fmt: skip
-    probability = power * ((1.0 - dark) / power.sum(axis=0))[None, :]
-    return ratio, probability, dark
+    return lowest, dark
+
+
+def mass_ratios(
+    mass: np.ndarray, slope: float, n_ratio: int, mass_ratio_min: float, mass_min: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Place mass ratios between the faintest lit secondary and 1, with their probabilities.
+
+    Parameters are those of `lit_ratios`, and the number Q of ratios.
+
+    Returns
+    -------
+    ratio : ndarray (Q, E)
+    probability : ndarray (Q, E)
+        Of each ratio, given a binary; sums to 1 - dark.
+    dark : ndarray (E,)
+        Probability that the secondary of a binary is dark.
+    """
+    unit = np.linspace(0.0, 1.0, n_ratio)[:, None]
+    lowest, dark = lit_ratios(mass, slope, mass_ratio_min, mass_min)
+    ratio = lowest + (1.0 - lowest) * unit
+    coarse, fine = quadrature_rules(n_ratio)[:, :, None]
+    power = (coarse + (fine - coarse) * fine_share(mass)) * ratio**slope
+    return ratio, power * (1.0 - dark) / power.sum(axis=0), dark
 
 
 def mix_tracks(
-    weight: Any, density: Any, binary_fraction: Any, probability: Any, dark: Any,
-    has_binaries: np.ndarray, xp: Namespace = NUMPY,
-) -> tuple[Any, Any, Any]:  # fmt: skip
+    weight: np.ndarray, density: np.ndarray, binary_fraction: float, probability: np.ndarray,
+    dark: np.ndarray, last: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Share the mass function between single stars and binaries.
 
     Systems with a dark secondary join the single track.
 
     Parameters
     ----------
-    weight, density : array (E - 1,), (E,)
+    weight, density : ndarray (E - 1,), (E,)
         From `mass_weights`.
-    probability, dark : array (Q, E), (E,)
+    probability, dark : ndarray (Q, E), (E,)
         From `mass_ratios`.
-    has_binaries : ndarray of bool (E - 1,)
-        Whether the primaries of a segment may have companions.
+    last : int
+        Last node whose stars may have companions.
 
     Returns
     -------
-    weights, tilts, scale : array (Q + 1, E - 1)
+    weights, tilts, scale : ndarray (Q + 1, E - 1)
         Integral over each segment, relative slope of its density, and the weight that pruning may
         rely on, which is positive also where a fraction is 0.
     """
-    single, single_tilt = _segment_means(1.0 + binary_fraction * (dark - 1.0), density, xp)
-    lit, lit_tilt = _segment_means(probability, density, xp)
-    plain_tilt = _relative_slope(density[:-1], density[1:], xp)
-    singles = weight * xp.where(has_binaries, single, 1.0)
-    binaries = weight * xp.where(has_binaries, lit, 0.0)
-    weights = xp.concatenate([singles[None, :], binary_fraction * binaries])
-    tilts = xp.concatenate([xp.where(has_binaries, single_tilt, plain_tilt)[None, :], lit_tilt])
-    return weights, tilts, xp.concatenate([weight[None, :], binaries])
+    has_binaries = np.arange(weight.shape[0]) < last
+    single, single_tilt = _segment_means(1.0 + binary_fraction * (dark - 1.0), density)
+    lit, lit_tilt = _segment_means(probability, density)
+    plain_tilt = _relative_slope(density[:-1], density[1:], NUMPY)
+    singles = weight * np.where(has_binaries, single, 1.0)
+    binaries = weight * np.where(has_binaries, lit, 0.0)
+    weights = np.concatenate([singles[None, :], binary_fraction * binaries])
+    tilts = np.concatenate([np.where(has_binaries, single_tilt, plain_tilt)[None, :], lit_tilt])
+    return weights, tilts, np.concatenate([weight[None, :], binaries])
 
 
-def single_tracks(weight: Any, density: Any, xp: Namespace = NUMPY) -> tuple[Any, Any, Any]:
-    """Return `mix_tracks` for single stars only, shapes (1, E - 1)."""
-    tilt = _relative_slope(density[:-1], density[1:], xp)
-    return weight[None, :], tilt[None, :], weight[None, :]
+def relative_tilt(density: Any, xp: Namespace = NUMPY) -> Any:
+    """Slope (E - 1,) of a density (E,) along each segment, relative to its mean there."""
+    return _relative_slope(density[:-1], density[1:], xp)
 
 
 def _relative_slope(start: Any, end: Any, xp: Namespace) -> Any:
@@ -237,8 +263,8 @@ def _relative_slope(start: Any, end: Any, xp: Namespace) -> Any:
     return 2.0 * (end - start) / xp.where(total > 0.0, total, 1.0)
 
 
-def _segment_means(share: Any, density: Any, xp: Namespace) -> tuple[Any, Any]:
+def _segment_means(share: np.ndarray, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of a share (..., E) over each segment, and the slope of share times density."""
     at_nodes = share * density
     mean = 0.5 * (share[..., :-1] + share[..., 1:])
-    return mean, _relative_slope(at_nodes[..., :-1], at_nodes[..., 1:], xp)
+    return mean, _relative_slope(at_nodes[..., :-1], at_nodes[..., 1:], NUMPY)

@@ -86,16 +86,16 @@ def model_tracks(
         )
     weight, density = population.mass_weights(mass, p.imf, options.mass_min)
     if not has_binaries:
-        weights, tilts, _ = population.single_tracks(weight, density)
-        return mag[None], reddening[None], weights, tilts
+        return mag[None], reddening[None], weight[None], population.relative_tilt(density)[None]
     ratio, probability, dark = population.mass_ratios(
         mass, p.mass_ratio_slope, options.mass_ratio_nodes, options.mass_ratio_min,
         options.mass_min,
     )  # fmt: skip
+    last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     weights, tilts, _ = population.mix_tracks(
-        weight, density, p.binary_fraction, probability, dark, eep[:-1] < options.binary_eep_max
+        weight, density, p.binary_fraction, probability, dark, last
     )
-    tracks, red = _binaries(mass, mag, reddening, ratio, options, eep)
+    tracks, red = _binaries(mass, mag, reddening, ratio, options.mass_min, last)
     return tracks, red, weights, tilts
 
 
@@ -122,16 +122,14 @@ def single_star_track(
     return eep, mass, *shifted
 
 
-def _binaries(mass, mag, reddening, ratio, options, eep):
+def _binaries(mass, mag, reddening, ratio, mass_min, last):
     """Add fluxes of primary and secondary, node by node."""
-    above = np.flatnonzero(mass > options.mass_min * (1.0 + 1e-12))
+    above = np.flatnonzero(mass > mass_min * (1.0 + 1e-12))
     first = above[0] - 1
     tracks = np.repeat(mag[None], len(ratio) + 1, axis=0)
     red = np.repeat(reddening[None], len(ratio) + 1, axis=0)
     for j, ratios in enumerate(ratio):
-        for e in range(first, len(mass)):
-            if eep[e] > options.binary_eep_max:
-                break
+        for e in range(first, last + 1):
             secondary = ratios[e] * mass[e]
             reached = np.flatnonzero(mass[first + 1 :] >= secondary)
             i = first + reached[0]

@@ -1,105 +1,172 @@
-"""Tracks of binaries against their slow twin, and the pullback against differences."""
+"""Tracks and weights of single stars and binaries against their slow twins; the pullback."""
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
-from pymc_starpop import reference
+from pymc_starpop import population, reference
 from pymc_starpop.kernels import binaries
-from pymc_starpop.parameters import ClusterOptions
+from pymc_starpop.kernels.binaries import BinaryLaw
 from tolerances import assert_close, assert_gradient_close
 
-N_NODE, N_BAND, N_RATIO = 30, 3, 5
+N_NODE, N_BAND = 30, 3
 MASS_MIN = 0.1
 LAST = 22
+START = 4  # the node that lies exactly at the lowest mass
 STEP = 1e-6
 
 
-def make_problem(rng, monotone=True):
+def make_track(rng, monotone=True, n_node=N_NODE, n_band=N_BAND):
     """A track that begins below the lowest mass and goes on past the last primary."""
-    mass = np.exp(np.linspace(np.log(0.06), np.log(2.0), N_NODE))
-    mass[:4] = np.minimum(mass[:4], MASS_MIN)
-    mass[4] = MASS_MIN
+    mass = np.exp(np.linspace(np.log(0.06), np.log(2.0), n_node))
+    mass[:START] = np.minimum(mass[:START], MASS_MIN)
+    mass[START] = MASS_MIN
     if not monotone:
         mass[12:15] = mass[[13, 12, 12]]  # falls, then stays
         mass[20] = mass[18]
-    mag = 14.0 - 6.0 * np.log10(mass)[:, None] + 0.3 * rng.normal(size=(N_NODE, N_BAND))
-    reddening = rng.uniform(0.2, 1.1, mag.shape)
-    lowest = np.minimum(np.maximum(MASS_MIN / mass, 0.1), 1.0)
-    ratio = lowest + (1.0 - lowest) * np.linspace(0.0, 1.0, N_RATIO)[:, None]
-    return mass, mag, reddening, ratio
+    mag = 14.0 - 6.0 * np.log10(mass) + 0.3 * rng.normal(size=(n_band, n_node))
+    return mass, mag, rng.uniform(0.2, 1.1, mag.shape)
 
 
+def make_law(rng, mass, n_ratio=5, slope=0.4, fraction=0.3):
+    """A mass function, and the law of mass ratios that goes with these masses."""
+    lowest, dark = population.lit_ratios(mass, slope, 0.1, MASS_MIN)
+    weight = np.where(np.arange(mass.size - 1) < START, 0.0, rng.uniform(size=mass.size - 1))
+    return BinaryLaw(
+        weight, rng.uniform(0.5, 2.0, mass.size), lowest, dark, population.fine_share(mass),
+        population.quadrature_rules(n_ratio), fraction, slope,
+    )  # fmt: skip
+
+
+def slow_twin(mass, mag, reddening, law):
+    """Tracks (T, E, B), their reddening, and weights, tilts and scale (T, E - 1)."""
+    n_ratio = law.rules.shape[1]
+    ratio, probability, dark = population.mass_ratios(mass, law.slope, n_ratio, 0.1, MASS_MIN)
+    parts = population.mix_tracks(law.weight, law.density, law.fraction, probability, dark, LAST)
+    return *reference._binaries(mass, mag.T, reddening.T, ratio, MASS_MIN, LAST), *parts
+
+
+@pytest.mark.parametrize("slope", [-1.0, 0.0, 0.4])
+@pytest.mark.parametrize("n_ratio", [2, 4, 5, 9])
 @pytest.mark.parametrize("monotone", [True, False])
-def test_tracks_are_those_of_the_slow_twin(rng, monotone):
-    mass, mag, reddening, ratio = make_problem(rng, monotone)
-    tracks, red, _ = binaries.binary_tracks(mass, mag, reddening, ratio, MASS_MIN, LAST)
-    options = ClusterOptions(mass_min=MASS_MIN, binary_eep_max=LAST)
-    slow_tracks, slow_red = reference._binaries(
-        mass, mag, reddening, ratio, options, np.arange(N_NODE)
+def test_everything_is_as_the_slow_twin_has_it(rng, monotone, n_ratio, slope):
+    mass, mag, reddening = make_track(rng, monotone)
+    law = make_law(rng, mass, n_ratio, slope)
+    tracks, red, weights, tilts, scale, _ = binaries.population_tracks(
+        mass, mag, reddening, law, MASS_MIN, LAST
     )
-    assert_close(tracks, slow_tracks, "same_formula")
-    assert_close(red, slow_red, "same_formula")
+    expected = slow_twin(mass, mag, reddening, law)
+    assert tracks.shape == red.shape == (N_BAND, N_NODE + n_ratio * (LAST + 1))
+    for got, wanted in zip((tracks, red), expected[:2], strict=True):
+        assert_close(got[:, :N_NODE], wanted[0].T, "same_formula")
+        rest = got[:, N_NODE:].reshape(N_BAND, n_ratio, LAST + 1)
+        for j in range(n_ratio):
+            assert_close(rest[:, j, START:], wanted[j + 1, START : LAST + 1].T, "same_formula")
+            # Below the lowest mass there is nothing, at the place of the lowest mass.
+            assert_array_equal(rest[:, j, :START] - got[:, [START]], np.zeros((N_BAND, START)))
+    for got, wanted in zip((weights, tilts, scale), expected[2:], strict=True):
+        assert_close(got[: N_NODE - 1], wanted[0], "same_formula")
+        rest = np.append(got[N_NODE:], 0.0).reshape(n_ratio, LAST + 1)
+        assert_close(rest[:, START:LAST], wanted[1:, START:LAST], "same_formula")
+    # What lies below the lowest mass, or joins two tracks, has no weight.
+    for got in (weights, scale):
+        rest = np.append(got[N_NODE:], 0.0).reshape(n_ratio, LAST + 1)
+        assert got[N_NODE - 1] == 0.0
+        assert_array_equal(rest[:, :START], 0.0)
+        assert_array_equal(rest[:, LAST], 0.0)
+
+
+def test_all_stars_are_on_some_track(rng):
+    mass, mag, reddening = make_track(rng)
+    law = make_law(rng, mass)
+    weights = binaries.population_tracks(mass, mag, reddening, law, MASS_MIN, LAST)[2]
+    assert_close(weights.sum(), law.weight.sum(), "same_formula")
 
 
 def test_equal_stars_are_twice_as_bright(rng):
-    mass, mag, reddening, _ = make_problem(rng)
-    equal = np.ones((1, N_NODE))
-    tracks, red, share = binaries.binary_tracks(mass, mag, reddening, equal, MASS_MIN, LAST)
-    assert_array_equal(tracks[0], mag)
-    assert_close(tracks[1, 4 : LAST + 1], mag[4 : LAST + 1] - 2.5 * np.log10(2.0), "same_formula")
-    assert_close(red[1], reddening, "same_formula")
-    assert_close(share[0, 4 : LAST + 1], 0.5, "same_formula")
-    # Above the last primary the single track goes on.
-    assert_array_equal(tracks[1, LAST + 1 :], mag[LAST + 1 :])
+    mass, mag, reddening = make_track(rng)
+    tracks, red, *_, saved = binaries.population_tracks(
+        mass, mag, reddening, make_law(rng, mass), MASS_MIN, LAST
+    )
+    main = slice(START, LAST + 1)
+    equal = slice(tracks.shape[1] - (LAST + 1 - START), None)
+    assert_close(tracks[:, equal], mag[:, main] - 2.5 * np.log10(2.0), "same_formula")
+    assert_close(red[:, equal], reddening[:, main], "same_formula")
+    assert_close(saved.share[:, -1, main], 0.5, "same_formula")
 
 
 def test_a_faint_secondary_hardly_adds_light(rng):
-    mass, mag, reddening, _ = make_problem(rng)
-    mag[:5] += 40.0
-    ratio = np.maximum(MASS_MIN / mass, 0.0)[None]
-    tracks, _, share = binaries.binary_tracks(mass, mag, reddening, ratio, MASS_MIN, LAST)
-    assert_close(tracks[1, 6:], mag[6:], "same_formula")
-    assert_allclose(share[0, 6:], 0.0, atol=1e-15)
+    mass, mag, reddening = make_track(rng)
+    mag[:, : START + 1] += 40.0
+    tracks, _, *_, saved = binaries.population_tracks(
+        mass, mag, reddening, make_law(rng, mass), MASS_MIN, LAST
+    )
+    main = slice(START + 2, 12)  # primaries whose faintest secondary is of the lowest mass
+    first = tracks[:, N_NODE : N_NODE + LAST + 1]
+    assert_close(first[:, main], mag[:, main], "same_formula")
+    assert_close(saved.share[:, 0, main], 0.0, "same_formula")
 
 
 def test_without_reddening_there_is_none(rng):
-    mass, mag, reddening, ratio = make_problem(rng)
-    empty = np.zeros((0, N_BAND))
-    tracks, red, _ = binaries.binary_tracks(mass, mag, empty, ratio, MASS_MIN, LAST)
-    assert red.shape == (0, N_NODE, N_BAND)
-    assert_array_equal(
-        tracks, binaries.binary_tracks(mass, mag, reddening, ratio, MASS_MIN, LAST)[0]
+    mass, mag, reddening = make_track(rng)
+    law = make_law(rng, mass)
+    tracks, red, *_ = binaries.population_tracks(
+        mass, mag, np.zeros((N_BAND, 0)), law, MASS_MIN, LAST
     )
+    assert red.shape == (N_BAND, 0)
+    full = binaries.population_tracks(mass, mag, reddening, law, MASS_MIN, LAST)[0]
+    assert_array_equal(tracks, full)
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("with_reddening", [True, False])
 @pytest.mark.parametrize("monotone", [True, False])
-def test_pullback_against_differences(rng, monotone, with_reddening):
-    arrays = list(make_problem(rng, monotone))
-    # Off the nodes: where a secondary comes to lie on a node the tracks have a kink.
-    arrays[3] = arrays[3] * rng.uniform(0.95, 0.999, arrays[3].shape)
+def test_pullback_against_differences(rng, monotone, with_reddening, fraction):
+    mass, mag, reddening = make_track(rng, monotone)
     if not with_reddening:
-        arrays[2] = np.zeros((0, N_BAND))
-    tracks, red, share = binaries.binary_tracks(*arrays, MASS_MIN, LAST)
-    g_tracks, g_red = rng.normal(size=tracks.shape), rng.normal(size=red.shape)
-    exact = binaries.binary_tracks_pullback(*arrays, MASS_MIN, LAST, share, g_tracks, g_red)
+        reddening = np.zeros((N_BAND, 0))
+    law = make_law(rng, mass, slope=-0.6, fraction=fraction)
+    # Off the nodes: where a secondary comes to lie on a node the tracks have a kink.
+    law = law._replace(lowest=law.lowest * rng.uniform(0.95, 0.999, N_NODE))
+    inputs = {
+        "mass": mass, "mag": mag, "reddening": reddening,
+        **{name: value for name, value in law._asdict().items() if name != "rules"},
+    }  # fmt: skip
 
-    def total(k, entry, by):
-        moved = [a.copy() for a in arrays]
-        moved[k][entry] += by
-        tracks, red, _ = binaries.binary_tracks(*moved, MASS_MIN, LAST)
-        return (g_tracks * tracks).sum() + (g_red * red).sum()
+    def evaluate(values):
+        law_values = {name: values[name] for name in law._fields if name != "rules"}
+        moved = BinaryLaw(rules=law.rules, **law_values)
+        return binaries.population_tracks(
+            values["mass"], values["mag"], values["reddening"], moved, MASS_MIN, LAST
+        )
 
-    for k, gradient in enumerate(exact):
-        assert gradient.shape == arrays[k].shape
-        for entry in np.ndindex(gradient.shape):
-            numeric = (total(k, entry, STEP) - total(k, entry, -STEP)) / (2.0 * STEP)
-            if k == 0 and _starts_or_ties(arrays[0], entry[0]):
+    outputs = evaluate(inputs)
+    cotangents = [rng.normal(size=output.shape) for output in outputs[:4]]
+    # The tilt of a segment without weight means nothing.
+    cotangents[3] *= outputs[4] > 0.0
+    exact = binaries.population_tracks_pullback(
+        mass, mag, reddening, law, MASS_MIN, LAST, outputs[5], *cotangents
+    )
+
+    def total(name, entry, by):
+        value = np.array(inputs[name], dtype=float)
+        value[entry] += by
+        moved = evaluate(inputs | {name: value if value.ndim else float(value)})
+        pairs = zip(cotangents, moved[:4], strict=True)
+        return sum((cotangent * output).sum() for cotangent, output in pairs)
+
+    for name, value in inputs.items():
+        gradient = getattr(exact, name)
+        assert gradient.shape == (np.shape(value) or (1,))
+        for entry in np.ndindex(np.shape(value)):
+            if name == "mass" and _starts_or_ties(mass, entry[0]):
                 continue
-            assert_gradient_close(gradient[entry], numeric)
+            numeric = (total(name, entry, STEP) - total(name, entry, -STEP)) / (2.0 * STEP)
+            assert_gradient_close(
+                np.ravel(gradient)[0] if entry == () else gradient[entry], numeric
+            )
 
 
 def _starts_or_ties(mass, e):
     """Whether moving this mass changes where the track starts or the order of the masses."""
-    return e <= 4 or np.min(np.abs(np.delete(mass, e) - mass[e])) < 10.0 * STEP
+    return e <= START or np.min(np.abs(np.delete(mass, e) - mass[e])) < 10.0 * STEP

@@ -15,9 +15,20 @@ from tolerances import TOLERANCE, assert_close
 N_POINT, N_PIECE = 40, 20
 
 
+def points(array):
+    """Tracks (T, E, B) as the kernel wants them: (B, P), one track after the other."""
+    return np.ascontiguousarray(array.reshape(-1, array.shape[2]).T)
+
+
+def segments(array):
+    """Values (T, E - 1) of the segments as (P - 1,), with one more between two tracks."""
+    # The kernel must not use what lies between tracks, so that any number will do there.
+    return np.pad(array, ((0, 0), (0, 1)), constant_values=0.7).ravel()[:-1]
+
+
 @dataclass
 class Problem:
-    """The arguments of the kernel, in order."""
+    """The arguments of the kernel, with T tracks of E nodes each."""
 
     mag: np.ndarray
     variance: np.ndarray
@@ -33,13 +44,29 @@ class Problem:
     log_field: np.ndarray
 
     def arguments(self):
-        return [getattr(self, f.name) for f in fields(self)]
+        n_track, n_node, _ = self.tracks.shape
+        starts = n_node * np.arange(n_track + 1)
+        return [
+            self.mag, self.variance, points(self.tracks), points(self.reddening),
+            *[segments(array) for array in (self.weights, self.tilts, self.scale)], starts,
+            self.scatter, self.av_scatter, self.member, self.log_member, self.log_field,
+        ]  # fmt: skip
 
     def value(self):
         return cluster.cluster_value(*self.arguments())
 
     def gradient(self, cotangent):
-        return cluster.cluster_value_and_gradient(*self.arguments(), cotangent)[1]
+        """The gradient in the shapes of this problem."""
+        flat = cluster.cluster_value_and_gradient(*self.arguments(), cotangent)[1]
+        shape, n_node = self.tracks.shape, self.tracks.shape[1]
+        by_point = {name: getattr(flat, name).T.reshape(shape) for name in ("tracks", "reddening")}
+        by_segment = {
+            name: np.append(getattr(flat, name), 0.0).reshape(-1, n_node)[:, :-1]
+            for name in ("weights", "tilts")
+        }
+        between = np.append(flat.weights, 0.0).reshape(-1, n_node)[:, -1]
+        assert_array_equal(between, np.zeros(len(self.tracks)))
+        return flat._replace(**by_point, **by_segment)
 
 
 def make_problem(rng, n_star=9, n_track=3, n_node=12, n_band=3, av_scatter=0.0):
@@ -250,6 +277,26 @@ def test_a_track_without_weight_next_to_a_star_does_not_hide_the_others(rng, av_
             assert np.isfinite(part).all(), name
 
 
+@pytest.mark.parametrize("n_node", [2, 3, 8, 9, 10, 17, 18])
+@pytest.mark.parametrize("n_track", [1, 2, 9])
+def test_any_number_of_nodes_and_tracks(rng, n_track, n_node):
+    """Eight segments are taken at once: tracks may end anywhere."""
+    p = make_problem(rng, n_track=n_track, n_node=20)
+    parts = {name: getattr(p, name)[:, :n_node] for name in ("tracks", "reddening")}
+    parts |= {name: getattr(p, name)[:, : n_node - 1] for name in ("weights", "tilts", "scale")}
+    p = replace(p, **parts)
+    assert_close(p.value(), dense_value(p), "pruned")
+    cotangent = rng.normal(size=len(p.mag))
+    direction = rng.normal(size=p.tracks.shape)
+    along = [
+        cotangent @ replace(p, tracks=p.tracks + step * direction).value()
+        for step in (-2 * STEP, -STEP, STEP, 2 * STEP)
+    ]
+    numeric = (along[0] - 8.0 * along[1] + 8.0 * along[2] - along[3]) / (12.0 * STEP)
+    exact = (p.gradient(cotangent).tracks * direction).sum()
+    assert_close(exact, numeric, "gradient")
+
+
 def test_gradient_is_linear_in_the_cotangent(problem, rng):
     cotangent = rng.normal(size=len(problem.mag))
     parts = [problem.gradient(unit) for unit in np.eye(len(problem.mag))]
@@ -277,14 +324,9 @@ def test_a_far_star_has_the_right_finite_value_and_gradient(problem):
 
 
 def test_memory_layout_does_not_matter(problem):
-    plain = cluster.cluster_value_and_gradient_0d(
-        *problem.arguments()[:8], np.array(problem.av_scatter), *problem.arguments()[9:],
-        np.ones(len(problem.mag)),
-    )  # fmt: skip
-    fortran = [np.asfortranarray(a) for a in problem.arguments()[:8]]
-    other = cluster.cluster_value_and_gradient_0d(
-        *fortran, np.array(problem.av_scatter), *problem.arguments()[9:],
-        np.ones(len(problem.mag)),
-    )  # fmt: skip
+    arguments = [*problem.arguments(), np.ones(len(problem.mag))]
+    arguments[9] = np.array(problem.av_scatter)
+    plain = cluster.cluster_value_and_gradient_0d(*arguments)
+    other = cluster.cluster_value_and_gradient_0d(*[np.asfortranarray(a) for a in arguments])
     for a, b in zip(plain, other, strict=True):
         assert_array_equal(a, b)

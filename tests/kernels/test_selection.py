@@ -13,9 +13,14 @@ N_POINT, N_PIECE = 20, 200
 STEP = 1e-4
 
 
+def segments(array):
+    """Values (T, E - 1) of the segments as (P - 1,), with 0 between two tracks."""
+    return np.pad(array, ((0, 0), (0, 1))).ravel()[:-1]
+
+
 @dataclass
 class Problem:
-    """The arguments of the kernel, in order."""
+    """The arguments of the kernel, with T tracks of E nodes each."""
 
     mag: np.ndarray
     reddening: np.ndarray
@@ -29,7 +34,20 @@ class Problem:
     av_scatter: float = 0.0
 
     def result(self):
-        return selection.selection_integral(*[getattr(self, f.name) for f in fields(self)])
+        """What the kernel returns, in the shapes of this problem."""
+        weights, tilts = segments(self.weights), segments(self.tilts)
+        # Everything that has weight or could have is in the model, but not what joins tracks.
+        scale = segments(np.ones_like(self.weights))
+        limits = [getattr(self, f.name) for f in fields(self)][4:]
+        z, mag, red, by_weight, by_tilt, *others = selection.selection_integral(
+            self.mag.ravel(), self.reddening.ravel(), weights, tilts, scale, *limits
+        )
+        by_segment = [
+            np.append(x, 0.0).reshape(self.mag.shape)[:, :-1] for x in (by_weight, by_tilt)
+        ]
+        return [
+            z, mag.reshape(self.mag.shape), red.reshape(self.reddening.shape), *by_segment, *others
+        ]  # fmt: skip
 
     def z(self):
         return float(self.result()[0][0])

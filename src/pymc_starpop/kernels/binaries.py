@@ -1,4 +1,4 @@
-"""Magnitudes of unresolved binaries: flux addition along one isochrone.
+"""From single stars to the tracks of a population with unresolved binaries, and their weights.
 
 A primary of mass M and a secondary of mass q M of the same isochrone have the magnitude
 
@@ -7,39 +7,117 @@ A primary of mass M and a secondary of mass q M of the same isochrone have the m
 where y_2 is read off the isochrone at mass q M, linearly in mass between its nodes. With the
 share of light rho = F_2 / (F_1 + F_2), dy = (1 - rho) dy_1 + rho dy_2, and the same average
 holds for the reddening dm/dA_V.
+
+The points of all tracks lie one after the other: the E nodes of the single stars, then for each of
+Q mass ratios the first E_b nodes, those of primaries that may have a companion. Ratio j of node e
+is q = lowest_e + (1 - lowest_e) j / (Q - 1), and of the binaries at that node it holds the share
+
+    p_j = (1 - dark_e) c_j q_j^slope / sum_k c_k q_k^slope,
+
+c_j the weights of a quadrature. The slow twins are in `pymc_starpop.population` and
+`pymc_starpop.reference`.
 """
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
-from pymc_starpop.kernels.fastmath import FAST, exp_nonpositive, log1p_unit
+from pymc_starpop.kernels.simd import (
+    LANES,
+    address_of,
+    load,
+    splat,
+    still_needed,
+    store,
+    sum_lanes,
+)
 
 _MAG_TO_LN = 0.4 * math.log(10.0)
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _locate(mass, first, last, wanted, i, previous):
-    """Return i such that i + 1 is the first node after `first` with mass >= wanted.
+class BinaryLaw(NamedTuple):
+    """How the mass function is shared between single stars and binaries.
 
-    The search goes on from the last answer `i`, for a mass `previous` that was not larger; where
-    masses fall along the isochrone it starts again.
+    Attributes
+    ----------
+    weight, density : (E - 1,), (E,) mass function over the segments and at the nodes
+    lowest, dark : (E,) smallest mass ratio that shines, share of the binaries below it
+    fine_share : (E,) share of the second quadrature rule, 0 to 1
+    rules : (2, Q) two quadratures over the mass ratio
+    fraction, slope : float, binary fraction and exponent of the mass-ratio law
     """
-    if wanted < previous:
-        i = first
-    while i < last - 1 and mass[i + 1] < wanted:
-        i += 1
-    return i
+
+    weight: np.ndarray
+    density: np.ndarray
+    lowest: np.ndarray
+    dark: np.ndarray
+    fine_share: np.ndarray
+    rules: np.ndarray
+    fraction: float
+    slope: float
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _position(mass, i, wanted):
-    """Return where `wanted` lies between nodes i and i + 1, 0 to 1."""
-    width = mass[i + 1] - mass[i]
-    if width <= 0.0:
-        return 0.0
-    return min(max((wanted - mass[i]) / width, 0.0), 1.0)
+class Saved(NamedTuple):
+    """What the pullback needs again.
+
+    Attributes
+    ----------
+    position : (Q, E_b) place of the secondary, the node before it and the way to the next
+    power : (Q, E_b) q^slope
+    share : (B, Q, E_b) share of the light that the secondary has
+    """
+
+    position: np.ndarray
+    power: np.ndarray
+    share: np.ndarray
+
+
+@intrinsic
+def _add_light(typingctx, mag1, mag2, total, share):
+    """Store total magnitudes and the secondary's shares of the light of eight binaries."""
+
+    def codegen(context, builder, signature, args):
+        first, second = load(builder, args[0]), load(builder, args[1])
+        difference = (second - first) * _MAG_TO_LN
+        # The ratio of fainter to brighter, at most 1.
+        ratio = (difference.abs() * -1.0).maximum(-700.0).exp()
+        both = ratio + 1.0
+        store(builder, first.minimum(second) - both.log() * (1.0 / _MAG_TO_LN), args[2])
+        fainter = ratio / both
+        store(builder, fainter.where(difference.compare(">=", 0.0), 1.0 - fainter), args[3])
+        return context.get_dummy_value()
+
+    return types.void(*([types.intp] * 4)), codegen
+
+
+@intrinsic
+def _power_of_ratio(typingctx, lowest, step, slope, out):
+    """Store q^slope of eight nodes, q = lowest + (1 - lowest) step."""
+
+    def codegen(context, builder, signature, args):
+        lowest = load(builder, args[0])
+        q = lowest + (1.0 - lowest) * splat(builder, args[1])
+        power = (q.log() * splat(builder, args[2])).maximum(-700.0).minimum(700.0).exp()
+        store(builder, power, args[3])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.float64, types.float64, types.intp), codegen
+
+
+@intrinsic
+def _sum_with_log_ratio(typingctx, lowest, step, values):
+    """Sum of eight values times log q, q = lowest + (1 - lowest) step."""
+
+    def codegen(context, builder, signature, args):
+        lowest = load(builder, args[0])
+        q = lowest + (1.0 - lowest) * splat(builder, args[1])
+        return sum_lanes(builder, load(builder, args[2]) * q.log())
+
+    return types.float64(types.intp, types.float64, types.intp), codegen
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -51,137 +129,434 @@ def _first_node(mass, mass_min, last):
     return first
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def _add_light(mag1, mag2_then_share, total):
-    """Set total magnitudes (M,), and the share of the light that the second stars (M,) have."""
-    for m in range(mag1.shape[0]):
-        difference = _MAG_TO_LN * (mag2_then_share[m] - mag1[m])
-        # The ratio of fainter to brighter, at most 1.
-        ratio = exp_nonpositive(max(-abs(difference), -700.0))
-        total[m] = min(mag1[m], mag2_then_share[m]) - log1p_unit(ratio) / _MAG_TO_LN
-        fainter = ratio / (1.0 + ratio)
-        mag2_then_share[m] = fainter if difference >= 0.0 else 1.0 - fainter
+@numba.njit(cache=True, error_model="numpy")
+def _locate(mass, lowest, step, first, last, position):
+    """Set where between the nodes the secondaries of one mass ratio lie.
+
+    The search goes on from the last answer; where masses fall along the isochrone it starts again.
+    """
+    i, previous = first, 0.0
+    for e in range(first, last + 1):
+        wanted = (lowest[e] + (1.0 - lowest[e]) * step) * mass[e]
+        if wanted < previous:
+            i = first
+        previous = wanted
+        while i < last - 1 and mass[i + 1] < wanted:
+            i += 1
+        width = mass[i + 1] - mass[i]
+        t = (wanted - mass[i]) / width if width > 0.0 else 0.0
+        position[e] = i + min(max(t, 0.0), 1.0)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _between(position, last):
+    """Node before a position and the way to the next one."""
+    i = min(int(position), last - 1)
+    return i, position - i
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _set_singles(law, last, weights, tilts, scale):
+    """Set the segments of the single track, which dark companions join."""
+    for s in range(law.weight.shape[0]):
+        a, b = law.density[s], law.density[s + 1]
+        mean = 1.0
+        if s < last:
+            share_a = 1.0 + law.fraction * (law.dark[s] - 1.0)
+            share_b = 1.0 + law.fraction * (law.dark[s + 1] - 1.0)
+            mean = 0.5 * (share_a + share_b)
+            a *= share_a
+            b *= share_b
+        weights[s] = law.weight[s] * mean
+        scale[s] = law.weight[s]
+        tilts[s] = 2.0 * (b - a) / (a + b) if a + b > 0.0 else 0.0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _coefficient(law, j, e):
+    """Return the quadrature weight of ratio j at node e."""
+    return law.rules[0, j] + (law.rules[1, j] - law.rules[0, j]) * law.fine_share[e]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _normalization(law, power, first, last):
+    """Return 1 / sum_k c_k q_k^slope for each node."""
+    total = np.zeros(last + 1)
+    for j in range(power.shape[0]):
+        for e in range(first, last + 1):
+            total[e] += _coefficient(law, j, e) * power[j, e]
+    for e in range(first, last + 1):
+        total[e] = 1.0 / total[e]
+    return total
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _set_binaries(law, power, norm, first, last, weights, tilts, scale):
+    """Set the segments of the binary tracks, (Q * E_b - 1,)."""
+    n_ratio, n_main = power.shape
+    share = np.empty(n_main)
+    for j in range(n_ratio):
+        for e in range(first, last + 1):
+            share[e] = _coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+        at = j * n_main
+        for e in range(first, last):
+            mean = 0.5 * (share[e] + share[e + 1])
+            a, b = share[e] * law.density[e], share[e + 1] * law.density[e + 1]
+            scale[at + e] = law.weight[e] * mean
+            weights[at + e] = law.fraction * law.weight[e] * mean
+            tilts[at + e] = 2.0 * (b - a) / (a + b) if a + b > 0.0 else 0.0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _set_magnitudes(mag, position, first, last, tracks, share):
+    """Set the magnitudes of one band on all tracks, (P + 8,), and the shares, (Q * E_b + 8,)."""
+    n_node = mag.shape[0]
+    n_ratio, n_main = position.shape
+    n = last + 1 - first
+    primary, secondary = np.zeros(n + LANES), np.zeros(n + LANES)
+    primary[:n] = mag[first : last + 1]
+    tracks[:n_node] = mag
+    for j in range(n_ratio):
+        for k in range(n):
+            i, t = _between(position[j, first + k], last)
+            secondary[k] = mag[i] + t * (mag[i + 1] - mag[i])
+        # What the last eight write too much, the next track overwrites.
+        at = j * n_main + first
+        for k in range(0, n, LANES):
+            _add_light(
+                address_of(primary, k), address_of(secondary, k),
+                address_of(tracks, n_node + at + k), address_of(share, at + k),
+            )  # fmt: skip
+        tracks[n_node + at - first : n_node + at] = mag[first]
+    still_needed(primary)
+    still_needed(secondary)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _set_reddening(reddening, position, share, first, last, out):
+    """Set the reddening of one band on all tracks, weighted with the light."""
+    n_node = reddening.shape[0]
+    n_ratio, n_main = position.shape
+    out[:n_node] = reddening
+    for j in range(n_ratio):
+        at = n_node + j * n_main
+        out[at : at + first] = reddening[first]
+        for e in range(first, last + 1):
+            i, t = _between(position[j, e], last)
+            second = reddening[i] + t * (reddening[i + 1] - reddening[i])
+            out[at + e] = reddening[e] + share[j, e] * (second - reddening[e])
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def binary_tracks(mass, mag, reddening, mass_ratio, mass_min, last):
-    """Return tracks (Q + 1, E, B), their reddening, and the secondary's share of the light.
+def population_tracks(mass, mag, reddening, law, mass_min, last):
+    """Return the tracks of single stars and of binaries, their weights, and `Saved`.
 
     Parameters
     ----------
     mass : (E,) initial mass, Msun
-    mag, reddening : (E, B) magnitude and dm/dA_V of single stars; reddening may be (0, B)
-    mass_ratio : (Q, E) q at each node, 0 < q <= 1
+    mag, reddening : (B, E) magnitude and dm/dA_V of single stars; reddening may be (B, 0)
+    law : BinaryLaw
     mass_min : float
         Lowest mass (Msun); the track has been cut so that a node lies exactly there.
     last : int
-        Last node that can be a primary; above it the binary tracks repeat the single one and
-        carry no weight.
+        Last node that can be a primary, at least 1.
+
+    Returns
+    -------
+    tracks, reddening : (B, P)
+        P = E + Q (last + 1) points; reddening is (B, 0) where it was not given.
+    weights, tilts, scale : (P - 1,)
+        As `pymc_starpop.kernels.cluster.TrackModel` wants them; 0 between two tracks.
+    saved : Saved
     """
     first = _first_node(mass, mass_min, last)
-    n_ratio = mass_ratio.shape[0]
-    n_node, n_band = mag.shape
-    with_reddening = reddening.shape[0] > 0
-    tracks = np.empty((n_ratio + 1, n_node, n_band))
-    share = np.zeros((n_ratio, n_node, n_band))
-    red = np.empty((n_ratio + 1 if with_reddening else 0, n_node, n_band))
-    for t in range(n_ratio + 1):
-        tracks[t] = mag
-        if with_reddening:
-            red[t] = reddening
+    n_band, n_node = mag.shape
+    n_ratio, n_main = law.rules.shape[1], last + 1
+    n_point = n_node + n_ratio * n_main
+    position = np.zeros((n_ratio, n_main))
+    power_room = np.zeros(n_ratio * n_main + LANES)
+    lowest = np.ones(n_main + LANES)
+    lowest[first:n_main] = law.lowest[first:n_main]
     for j in range(n_ratio):
-        i, previous = first, 0.0
-        for e in range(first, last + 1):
-            secondary = mass_ratio[j, e] * mass[e]
-            i = _locate(mass, first, last, secondary, i, previous)
-            previous = secondary
-            t = _position(mass, i, secondary)
-            for b in range(n_band):
-                share[j, e, b] = mag[i, b] + t * (mag[i + 1, b] - mag[i, b])
-                if with_reddening:
-                    red2 = reddening[i, b] + t * (reddening[i + 1, b] - reddening[i, b])
-                    red[j + 1, e, b] = red2 - reddening[e, b]
-        part = slice(first, last + 1)
-        _add_light(np.ravel(mag[part]), np.ravel(share[j, part]), np.ravel(tracks[j + 1, part]))
-        if with_reddening:
-            red[j + 1, part] = reddening[part] + share[j, part] * red[j + 1, part]
-    return tracks, red, share
-
-
-@numba.njit(cache=True, error_model="numpy", nogil=True)
-def binary_tracks_pullback(
-    mass, mag, reddening, mass_ratio, mass_min, last, share, g_tracks, g_red
-):  # fmt: skip
-    """Return the derivatives of sum(g_tracks tracks) + sum(g_red red) by mass, mag, reddening, q.
-
-    `share` is the third result of `binary_tracks` for the same arguments.
-    """
-    first = _first_node(mass, mass_min, last)
-    n_ratio = mass_ratio.shape[0]
-    n_node, n_band = mag.shape
-    with_reddening = reddening.shape[0] > 0
-    d_mass = np.zeros(n_node)
-    d_mag = np.zeros((n_node, n_band))
-    d_red = np.zeros(reddening.shape)
-    d_ratio = np.zeros((n_ratio, n_node))
-    d_mag += g_tracks[0]
+        step = j / (n_ratio - 1)
+        _locate(mass, lowest, step, first, last, position[j])
+        # What the last eight write too much, the next ratio overwrites.
+        for e in range(first, n_main, LANES):
+            _power_of_ratio(
+                address_of(lowest, e), step, law.slope, address_of(power_room, j * n_main + e)
+            )
+    still_needed(lowest)
+    power = power_room[: n_ratio * n_main].reshape((n_ratio, n_main))
+    segments = np.zeros((3, n_point - 1))
+    weights, tilts, scale = segments[0], segments[1], segments[2]
+    _set_singles(law, last, weights, tilts, scale)
+    norm = _normalization(law, power, first, last)
+    _set_binaries(law, power, norm, first, last, weights[n_node:], tilts[n_node:], scale[n_node:])
+    track_room = np.empty(n_band * n_point + LANES)
+    share_room = np.zeros(n_band * n_ratio * n_main + LANES)
+    with_reddening = reddening.shape[1] > 0
+    red = np.empty((n_band, n_point if with_reddening else 0))
+    for b in range(n_band):
+        _set_magnitudes(
+            mag[b], position, first, last, track_room[b * n_point :],
+            share_room[b * n_ratio * n_main :],
+        )  # fmt: skip
+    tracks = track_room[: n_band * n_point].reshape((n_band, n_point))
+    share = share_room[: n_band * n_ratio * n_main].reshape((n_band, n_ratio, n_main))
     if with_reddening:
-        d_red += g_red[0]
+        for b in range(n_band):
+            _set_reddening(reddening[b], position, share[b], first, last, red[b])
+    return tracks, red, weights, tilts, scale, Saved(position, power, share)
+
+
+class BinaryGradient(NamedTuple):
+    """Derivatives by the arguments of `population_tracks`; fraction and slope are (1,)."""
+
+    mass: np.ndarray
+    mag: np.ndarray
+    reddening: np.ndarray
+    weight: np.ndarray
+    density: np.ndarray
+    lowest: np.ndarray
+    dark: np.ndarray
+    fine_share: np.ndarray
+    fraction: np.ndarray
+    slope: np.ndarray
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _slopes_of_tilt(a, b):
+    """Derivatives of 2 (b - a) / (a + b) by a and b."""
+    total = a + b
+    if not total > 0.0:
+        return 0.0, 0.0
+    return -4.0 * b / total**2, 4.0 * a / total**2
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_singles(law, last, g_weights, g_tilts, grad):
+    """Add the derivatives of what `_set_singles` sets."""
+    for s in range(law.weight.shape[0]):
+        if s >= last:
+            grad.weight[s] += g_weights[s]
+            da, db = _slopes_of_tilt(law.density[s], law.density[s + 1])
+            grad.density[s] += g_tilts[s] * da
+            grad.density[s + 1] += g_tilts[s] * db
+            continue
+        share_a = 1.0 + law.fraction * (law.dark[s] - 1.0)
+        share_b = 1.0 + law.fraction * (law.dark[s + 1] - 1.0)
+        grad.weight[s] += g_weights[s] * 0.5 * (share_a + share_b)
+        da, db = _slopes_of_tilt(share_a * law.density[s], share_b * law.density[s + 1])
+        grad.density[s] += g_tilts[s] * da * share_a
+        grad.density[s + 1] += g_tilts[s] * db * share_b
+        half = 0.5 * g_weights[s] * law.weight[s]
+        at_a = half + g_tilts[s] * da * law.density[s]
+        at_b = half + g_tilts[s] * db * law.density[s + 1]
+        grad.dark[s] += law.fraction * at_a
+        grad.dark[s + 1] += law.fraction * at_b
+        grad.fraction[0] += at_a * (law.dark[s] - 1.0) + at_b * (law.dark[s + 1] - 1.0)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_binaries(law, power, norm, first, last, g_weights, g_tilts, grad, g_share):
+    """Add the derivatives of what `_set_binaries` sets; those by the shares p_j into g_share."""
+    n_ratio, n_main = power.shape
+    share = np.empty(n_main)
     for j in range(n_ratio):
-        i, previous = first, 0.0
-        for e in range(n_node):
-            if e < first or e > last:
-                for b in range(n_band):
-                    d_mag[e, b] += g_tracks[j + 1, e, b]
-                    if with_reddening:
-                        d_red[e, b] += g_red[j + 1, e, b]
-                continue
-            q = mass_ratio[j, e]
-            i = _locate(mass, first, last, q * mass[e], i, previous)
-            previous = q * mass[e]
-            t = _position(mass, i, q * mass[e])
-            g_t = 0.0
+        for e in range(first, last + 1):
+            share[e] = _coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+        at = j * n_main
+        for e in range(first, last):
+            g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]
+            mean = 0.5 * (share[e] + share[e + 1])
+            grad.weight[e] += g_weight * law.fraction * mean
+            grad.fraction[0] += g_weight * law.weight[e] * mean
+            half = 0.5 * g_weight * law.fraction * law.weight[e]
+            da, db = _slopes_of_tilt(share[e] * law.density[e], share[e + 1] * law.density[e + 1])
+            grad.density[e] += g_tilt * da * share[e]
+            grad.density[e + 1] += g_tilt * db * share[e + 1]
+            g_share[j, e] += half + g_tilt * da * law.density[e]
+            g_share[j, e + 1] += half + g_tilt * db * law.density[e + 1]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_shares(law, power, norm, first, last, g_share, grad):
+    """Add the derivatives of the shares p_j by their law; those by q replace g_share."""
+    n_ratio, n_main = power.shape
+    lowest, at_power = np.ones(n_main + LANES), np.zeros(n_main + LANES)
+    lowest[: n_main - first] = law.lowest[first:n_main]
+    sums = np.zeros(n_main)
+    for j in range(n_ratio):
+        for e in range(first, last + 1):
+            sums[e] += g_share[j, e] * _coefficient(law, j, e) * power[j, e]
+    for e in range(first, last + 1):
+        sums[e] *= norm[e]
+        grad.dark[e] -= sums[e]
+    for j in range(n_ratio):
+        step = j / (n_ratio - 1)
+        bend = law.rules[1, j] - law.rules[0, j]
+        at_power[:] = 0.0
+        for e in range(first, last + 1):
+            # By c_j q_j^slope: of its own share, and of the sum that divides all of them.
+            g = (1.0 - law.dark[e]) * norm[e] * (g_share[j, e] - sums[e])
+            grad.fine_share[e] += g * bend * power[j, e]
+            q = law.lowest[e] + (1.0 - law.lowest[e]) * step
+            at_power[e - first] = g * _coefficient(law, j, e) * power[j, e]
+            g_share[j, e] = at_power[e - first] * law.slope / q
+        for k in range(0, last + 1 - first, LANES):
+            grad.slope[0] += _sum_with_log_ratio(
+                address_of(lowest, k), step, address_of(at_power, k)
+            )
+    still_needed(lowest)
+    still_needed(at_power)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_magnitudes(mag, position, share, first, last, g_tracks, g_mag, g_position):
+    """Add the derivatives of what `_set_magnitudes` sets.
+
+    The innermost loop runs over bands: along a track the same sums would wait for each other.
+    """
+    n_band, n_node = mag.shape
+    n_ratio, n_main = position.shape
+    for b in range(n_band):
+        g_mag[b] += g_tracks[b, :n_node]
+        for j in range(n_ratio):
+            at = n_node + j * n_main
+            g_mag[b, first] += g_tracks[b, at : at + first].sum()
+    for j in range(n_ratio):
+        at = n_node + j * n_main
+        for e in range(first, last + 1):
+            # Most points matter to no star.
+            nothing = True
             for b in range(n_band):
-                rho = share[j, e, b]
-                g1 = (1.0 - rho) * g_tracks[j + 1, e, b]
-                g2 = rho * g_tracks[j + 1, e, b]
-                if with_reddening:
-                    g = g_red[j + 1, e, b]
-                    slope = reddening[i + 1, b] - reddening[i, b]
-                    red2 = reddening[i, b] + t * slope
-                    bend = g * (red2 - reddening[e, b]) * rho * (1.0 - rho) * _MAG_TO_LN
-                    g1 += bend
-                    g2 -= bend
-                    d_red[e, b] += (1.0 - rho) * g
-                    d_red[i, b] += rho * g * (1.0 - t)
-                    d_red[i + 1, b] += rho * g * t
-                    g_t += rho * g * slope
-                d_mag[e, b] += g1
-                d_mag[i, b] += g2 * (1.0 - t)
-                d_mag[i + 1, b] += g2 * t
-                g_t += g2 * (mag[i + 1, b] - mag[i, b])
+                nothing &= g_tracks[b, at + e] == 0.0
+            if nothing:
+                continue
+            i, t = _between(position[j, e], last)
+            total = 0.0
+            for b in range(n_band):
+                g = g_tracks[b, at + e]
+                second = share[b, j, e] * g
+                g_mag[b, e] += g - second
+                g_mag[b, i] += second * (1.0 - t)
+                g_mag[b, i + 1] += second * t
+                total += second * (mag[b, i + 1] - mag[b, i])
+            g_position[j, e] += total
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_reddening(
+    mag, reddening, position, share, first, last, g_red, g_mag, g_reddening, g_position
+):
+    """Add the derivatives of what `_set_reddening` sets, for one band."""
+    n_node = mag.shape[0]
+    n_ratio, n_main = position.shape
+    g_reddening += g_red[:n_node]
+    for j in range(n_ratio):
+        at = n_node + j * n_main
+        for e in range(first):
+            g_reddening[first] += g_red[at + e]
+        for e in range(first, last + 1):
+            g, rho = g_red[at + e], share[j, e]
+            i, t = _between(position[j, e], last)
+            slope = reddening[i + 1] - reddening[i]
+            second = reddening[i] + t * slope
+            # The share of light moves with both magnitudes.
+            bend = g * (second - reddening[e]) * rho * (1.0 - rho) * _MAG_TO_LN
+            g_mag[e] += bend
+            g_mag[i] -= bend * (1.0 - t)
+            g_mag[i + 1] -= bend * t
+            g_reddening[e] += (1.0 - rho) * g
+            g_reddening[i] += rho * g * (1.0 - t)
+            g_reddening[i + 1] += rho * g * t
+            g_position[j, e] += rho * g * slope - bend * (mag[i + 1] - mag[i])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_position(mass, lowest, position, first, last, g_position, g_ratio, grad):
+    """Add the derivatives by masses and mass ratios of where the secondaries lie."""
+    n_ratio = position.shape[0]
+    for j in range(n_ratio):
+        step = j / (n_ratio - 1)
+        for e in range(first, last + 1):
+            i, t = _between(position[j, e], last)
+            q = lowest[e] + (1.0 - lowest[e]) * step
             width = mass[i + 1] - mass[i]
+            g_q = g_ratio[j, e]
             # A secondary below the track has the light of its end, whatever its mass.
             if width > 0.0 and mass[i] <= q * mass[e] <= mass[i + 1]:
-                g_mass = g_t / width
-                d_ratio[j, e] += g_mass * mass[e]
-                d_mass[e] += g_mass * q
-                d_mass[i] -= g_mass * (1.0 - t)
-                d_mass[i + 1] -= g_mass * t
-    return d_mass, d_mag, d_red, d_ratio
+                g_mass = g_position[j, e] / width
+                g_q += g_mass * mass[e]
+                grad.mass[e] += g_mass * q
+                grad.mass[i] -= g_mass * (1.0 - t)
+                grad.mass[i + 1] -= g_mass * t
+            grad.lowest[e] += g_q * (1.0 - step)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def binary_tracks_0d(mass, mag, reddening, mass_ratio, mass_min, last):
-    """`binary_tracks` with 0-d arrays for the scalars, as PyTensor passes them."""
-    return binary_tracks(mass, mag, reddening, mass_ratio, mass_min.item(), last.item())
+def population_tracks_pullback(
+    mass, mag, reddening, law, mass_min, last, saved, g_tracks, g_red, g_weights, g_tilts
+):
+    """Return the `BinaryGradient` of the sum of the outputs times their cotangents.
 
-
-@numba.njit(cache=True, error_model="numpy", nogil=True)
-def binary_tracks_pullback_0d(
-    mass, mag, reddening, mass_ratio, mass_min, last, share, g_tracks, g_red
-):  # fmt: skip
-    """`binary_tracks_pullback` with 0-d arrays for the scalars."""
-    return binary_tracks_pullback(
-        mass, mag, reddening, mass_ratio, mass_min.item(), last.item(), share, g_tracks, g_red
+    `saved` is the last result of `population_tracks` for the same arguments; the scale has no
+    derivative.
+    """
+    first = _first_node(mass, mass_min, last)
+    n_band, n_node = mag.shape
+    grad = BinaryGradient(
+        np.zeros(n_node), np.zeros_like(mag), np.zeros_like(reddening), np.zeros(n_node - 1),
+        np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(1),
+        np.zeros(1),
+    )  # fmt: skip
+    norm = _normalization(law, saved.power, first, last)
+    g_share = np.zeros(saved.power.shape)
+    g_position = np.zeros(saved.power.shape)
+    _pull_singles(law, last, g_weights, g_tilts, grad)
+    _pull_binaries(
+        law, saved.power, norm, first, last, g_weights[n_node:], g_tilts[n_node:], grad, g_share
     )
+    _pull_shares(law, saved.power, norm, first, last, g_share, grad)
+    _pull_magnitudes(mag, saved.position, saved.share, first, last, g_tracks, grad.mag, g_position)
+    if reddening.shape[1] > 0:
+        for b in range(n_band):
+            _pull_reddening(
+                mag[b], reddening[b], saved.position, saved.share[b], first, last, g_red[b],
+                grad.mag[b], grad.reddening[b], g_position,
+            )  # fmt: skip
+    _pull_position(mass, law.lowest, saved.position, first, last, g_position, g_share, grad)
+    return grad
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def population_tracks_0d(
+    mass, mag, reddening, weight, density, lowest, dark, fine_share, rules, fraction, slope,
+    mass_min, last,
+):  # fmt: skip
+    """`population_tracks`, flat, for any memory layout and 0-d arrays for the scalars."""
+    law = BinaryLaw(weight, density, lowest, dark, fine_share, rules, fraction.item(), slope.item())
+    tracks, red, weights, tilts, scale, saved = population_tracks(
+        mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
+        last.item(),
+    )  # fmt: skip
+    return tracks, red, weights, tilts, scale, saved.position, saved.power, saved.share
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def population_tracks_pullback_0d(
+    mass, mag, reddening, weight, density, lowest, dark, fine_share, rules, fraction, slope,
+    mass_min, last, position, power, share, g_tracks, g_red, g_weights, g_tilts,
+):  # fmt: skip
+    """`population_tracks_pullback`, flat, for any memory layout and 0-d arrays for the scalars."""
+    law = BinaryLaw(weight, density, lowest, dark, fine_share, rules, fraction.item(), slope.item())
+    grad = population_tracks_pullback(
+        mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
+        last.item(), Saved(position, power, share), np.ascontiguousarray(g_tracks),
+        np.ascontiguousarray(g_red), np.ascontiguousarray(g_weights),
+        np.ascontiguousarray(g_tilts),
+    )  # fmt: skip
+    return (
+        grad.mass, grad.mag, grad.reddening, grad.weight, grad.density, grad.lowest, grad.dark,
+        grad.fine_share, grad.fraction, grad.slope,
+    )  # fmt: skip

@@ -23,8 +23,15 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from pymc_starpop.kernels.blocks import LANES, build_blocks
-from pymc_starpop.kernels.scan import StarView, new_survivors, new_workspace, scan_star
+from pymc_starpop.kernels.blocks import MIN_POINT, build_blocks
+from pymc_starpop.kernels.scan import (
+    BATCH_BYTES,
+    ROW_BYTES,
+    WORD,
+    addresses_of,
+    new_arrays,
+    scan_star,
+)
 from pymc_starpop.kernels.segment import (
     I0,
     I1,
@@ -36,9 +43,10 @@ from pymc_starpop.kernels.segment import (
     TILT_MOMENT,
     WEIGHT,
 )
-from pymc_starpop.kernels.simd import add_pair, address_of
+from pymc_starpop.kernels.simd import LANES, add, address_of, get, get_integer, put, still_needed
+from pymc_starpop.kernels.star_vectors import add_pairs
 
-_LOG_2PI = math.log(2.0 * math.pi)
+_TWO_PI = 2.0 * math.pi
 
 
 class StarData(NamedTuple):
@@ -49,14 +57,18 @@ class StarData(NamedTuple):
 
 
 class TrackModel(NamedTuple):
-    """What the isochrone predicts, for T tracks of E nodes.
+    """What the isochrone predicts, for T tracks of P points in all, one after the other.
+
+    Segment p runs from point p to point p + 1; those that lead from one track to the next are
+    never used.
 
     Attributes
     ----------
-    tracks : (T, E, B) apparent magnitudes
-    reddening : (T, E, B) dm / dA_V; any shape where av_scatter is 0
-    weights, tilts : (T, E - 1) integral of the mass function over each segment, its tilt
-    scale : (T, E - 1) what pruning takes for the weight, positive also where a fraction is 0
+    tracks : (B, P) apparent magnitudes
+    reddening : (B, P) dm / dA_V; any shape where av_scatter is 0
+    weights, tilts : (P - 1,) integral of the mass function over each segment, its tilt
+    scale : (P - 1,) what pruning takes for the weight, positive also where a fraction is 0
+    starts : (T + 1,) first point of each track, and P
     scatter : (B,) standard deviation added in quadrature, mag
     av_scatter : float, standard deviation of A_V between stars, mag
     """
@@ -66,6 +78,7 @@ class TrackModel(NamedTuple):
     weights: np.ndarray
     tilts: np.ndarray
     scale: np.ndarray
+    starts: np.ndarray
     scatter: np.ndarray
     av_scatter: float
 
@@ -101,87 +114,101 @@ def _log_mixture(log_member, log_field):
     return top + math.log1p(math.exp(min(log_member, log_field) - top))
 
 
-@numba.njit(error_model="numpy", inline="always")
-def _prepare_star(star, i, mag, variance, scatter, av_variance, reddening_max):
-    """Set the inverse variances of star i and return the log norm of its Gaussian."""
-    norm = 0.0
-    spread = 0.0
-    if av_variance > 0.0:
-        spread = av_variance * reddening_max.sum()
-    for b in range(mag.shape[1]):
-        star.mag[b] = mag[i, b]
-        if np.isinf(variance[i, b]):
-            star.inverse[b] = 0.0
-            star.box_inverse[b] = 0.0
-        else:
-            total = variance[i, b] + scatter[b] ** 2
-            star.inverse[b] = 1.0 / total
-            # kk' <= diag(k_b sum(k)): the boxes may use a diagonal covariance.
-            star.box_inverse[b] = 1.0 / (total + spread * reddening_max[b])
-            norm -= 0.5 * (_LOG_2PI + math.log(total))
-    return norm
+class GradientAddresses(NamedTuple):
+    """Addresses of the arrays of `ClusterGradient` that every pair adds to."""
+
+    tracks: int
+    reddening: int
+    weights: int
+    tilts: int
+    scatter: int
+    av_scatter: int
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _add_star(base, n_pair, kept, star, model, grad):
+def _prepare_star(at, mag, variance, scatter, spread, reddening_max):
+    """Put a star in place and return the log norm of its Gaussian; all arguments are addresses.
+
+    `spread` is the variance of A_V times the sum of `reddening_max`.
+    """
+    norm, product = 0.0, 1.0
+    for b in range(at.n_band):
+        put(at.mag, b, get(mag, b))
+        if get(variance, b) == np.inf:
+            put(at.inverse, b, 0.0)
+            put(at.box_inverse, b, 0.0)
+            continue
+        total = get(variance, b) + get(scatter, b) ** 2
+        put(at.inverse, b, 1.0 / total)
+        # kk' <= diag(k_b sum(k)): the boxes may use a diagonal covariance.
+        put(at.box_inverse, b, 1.0 / (total + spread * get(reddening_max, b)))
+        product *= _TWO_PI * total
+        # One logarithm for several bands, taken before their product gets too small or large.
+        if not 1e-200 < product < 1e200:
+            norm -= 0.5 * math.log(product)
+            product = 1.0
+    return norm - 0.5 * math.log(product)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _add_star(at, base, n_pair, into):
     """Add the derivatives of one star, times `base`, where the covariance is diagonal."""
-    n_node, n_band = model.tracks.shape[1:]
-    to_mag, to_inverse = address_of(star.mag, 0), address_of(star.inverse, 0)
-    to_scatter = address_of(grad.scatter, 0)
-    batch = kept.batch
-    for n in range(n_pair):
-        m, j = n // LANES, n % LANES
-        t, s = kept.track[m, j], kept.segment[m, j]
-        factor = base * batch[m, LOG_PEAK, j]
-        grad.weights[t, s] += factor * batch[m, I0, j]
-        scale = factor * batch[m, WEIGHT, j]
-        grad.tilts[t, s] += scale * batch[m, TILT_MOMENT, j]
-        at = (t * n_node + s) * n_band
-        add_pair(
-            n_band, to_mag, to_inverse, address_of(model.tracks, at), scale * batch[m, I0, j],
-            scale * batch[m, I1, j], scale * batch[m, I2, j], address_of(grad.tracks, at),
-            to_scatter,
+    for m in range((n_pair + LANES - 1) // LANES):
+        add_pairs(
+            at.n_band, at.mag, at.inverse, at.tracks, at.n_point, at.segment + m * ROW_BYTES,
+            at.batch + m * BATCH_BYTES, base, into.tracks, into.weights, into.tilts, into.scatter,
         )  # fmt: skip
 
 
 @numba.njit(error_model="numpy", fastmath={"contract"}, inline="always")
-def _add_star_reddened(base, n_pair, kept, star, model, grad):
+def _add_star_reddened(at, base, n_pair, into, av_variance):
     """Do the same as `_add_star` where the extinction differs from star to star."""
-    mag, inverse, batch = star.mag, star.inverse, kept.batch
-    av_variance = model.av_scatter**2
     for n in range(n_pair):
-        m, j = n // LANES, n % LANES
-        t, s = kept.track[m, j], kept.segment[m, j]
-        start, end = model.tracks[t, s], model.tracks[t, s + 1]
-        factor = base * batch[m, LOG_PEAK, j]
-        grad.weights[t, s] += factor * batch[m, I0, j]
-        scale = factor * batch[m, WEIGHT, j]
-        grad.tilts[t, s] += scale * batch[m, TILT_MOMENT, j]
-        i0, i1, i2 = scale * batch[m, I0, j], scale * batch[m, I1, j], scale * batch[m, I2, j]
-        shrink, kd, kr = batch[m, SHRINK, j], batch[m, KD, j], batch[m, KR, j]
+        pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
+        s = get_integer(at.segment, n)
+        factor = base * get(pair, LOG_PEAK * LANES)
+        add(into.weights, s, factor * get(pair, I0 * LANES))
+        scale = factor * get(pair, WEIGHT * LANES)
+        add(into.tilts, s, scale * get(pair, TILT_MOMENT * LANES))
+        i0, i1 = scale * get(pair, I0 * LANES), scale * get(pair, I1 * LANES)
+        i2 = scale * get(pair, I2 * LANES)
+        shrink, kd = get(pair, SHRINK * LANES), get(pair, KD * LANES)
+        kr = get(pair, KR * LANES)
         # Products with P = D - shrink (Dk)(Dk)' are those with D times 1 - shrink k'Dk.
         kdk = 0.0
-        for b in range(mag.shape[0]):
-            red = 0.5 * (model.reddening[t, s, b] + model.reddening[t, s + 1, b])
-            kdk += inverse[b] * red**2
+        for b in range(at.n_band):
+            p = b * at.n_point + s
+            red = 0.5 * (get(at.reddening, p) + get(at.reddening, p + 1))
+            kdk += get(at.inverse, b) * red**2
         left = 1.0 - shrink * kdk
         k_both = left * (kr * i0 - kd * i1)
         k_end = left * (kr * i1 - kd * i2)
-        grad.av_scatter[0] += 0.5 * (left * (kr * k_both - kd * k_end) - left * kdk * i0)
-        for b in range(mag.shape[0]):
-            red = 0.5 * (model.reddening[t, s, b] + model.reddening[t, s + 1, b])
-            pk = inverse[b] * red
-            pd = inverse[b] * (end[b] - start[b]) - shrink * kd * pk
-            pr = inverse[b] * (mag[b] - start[b]) - shrink * kr * pk
+        add(into.av_scatter, 0, 0.5 * (left * (kr * k_both - kd * k_end) - left * kdk * i0))
+        for b in range(at.n_band):
+            p = b * at.n_point + s
+            red = 0.5 * (get(at.reddening, p) + get(at.reddening, p + 1))
+            inverse, start = get(at.inverse, b), get(at.tracks, p)
+            pk = inverse * red
+            pd = inverse * (get(at.tracks, p + 1) - start) - shrink * kd * pk
+            pr = inverse * (get(at.mag, b) - start) - shrink * kr * pk
             at_end = pr * i1 - pd * i2
             at_both = pr * i0 - pd * i1
-            grad.tracks[t, s, b] += at_both - at_end
-            grad.tracks[t, s + 1, b] += at_end
-            diagonal = inverse[b] - shrink * pk * pk
-            grad.scatter[b] += 0.5 * (pr * at_both - pd * at_end - diagonal * i0)
+            add(into.tracks, p, at_both - at_end)
+            add(into.tracks, p + 1, at_end)
+            diagonal = inverse - shrink * pk * pk
+            add(into.scatter, b, 0.5 * (pr * at_both - pd * at_end - diagonal * i0))
             half = 0.5 * av_variance * (pr * k_both - pd * k_end - left * pk * i0)
-            grad.reddening[t, s, b] += half
-            grad.reddening[t, s + 1, b] += half
+            add(into.reddening, p, half)
+            add(into.reddening, p + 1, half)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _addresses_of_gradient(grad):
+    """Collect the addresses of the arrays that every pair adds to."""
+    return GradientAddresses(
+        address_of(grad.tracks, 0), address_of(grad.reddening, 0), address_of(grad.weights, 0),
+        address_of(grad.tilts, 0), address_of(grad.scatter, 0), address_of(grad.av_scatter, 0),
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -192,6 +219,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
     ----------
     data : StarData
     model : TrackModel
+        Of at least `MIN_POINT` points.
     mixture : Mixture
     cotangent : (N,)
     grad : ClusterGradient
@@ -201,40 +229,74 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
     av_variance = model.av_scatter**2
     with_reddening = av_variance > 0.0
     blocks = build_blocks(model, with_reddening)
-    kept = new_survivors(blocks.track.shape[0])
-    star = StarView(np.empty(n_band), np.empty(n_band), np.empty(n_band))
-    work = new_workspace(blocks)
+    arrays = new_arrays(blocks, n_band)
+    at, into = addresses_of(model, blocks, arrays), _addresses_of_gradient(grad)
+    all_mag, all_variance = address_of(data.mag, 0), address_of(data.variance, 0)
+    scatter, reddening_max = address_of(model.scatter, 0), address_of(blocks.reddening_max, 0)
+    spread = av_variance * blocks.reddening_max.sum()
+    all_member = address_of(mixture.member, 0)
+    all_log_member = address_of(mixture.log_member, 0)
+    all_log_field = address_of(mixture.log_field, 0)
+    out, weight = address_of(log_likelihood, 0), address_of(cotangent, 0)
+    g_member, g_log_member = address_of(grad.member, 0), address_of(grad.log_member, 0)
+    g_log_field = address_of(grad.log_field, 0)
+    member, prior, rest = np.nan, 0.0, 0.0
     for i in range(n_star):
+        skip = WORD * i * n_band
         log_norm = _prepare_star(
-            star, i, data.mag, data.variance, model.scatter, av_variance, blocks.reddening_max
+            at, all_mag + skip, all_variance + skip, scatter, spread, reddening_max
         )
-        member = mixture.member[i]
-        log_member, log_field = mixture.log_member[i], mixture.log_field[i]
-        prior = math.log(member) if member > 0.0 else -np.inf
-        rest = math.log1p(-member) if member < 1.0 else -np.inf
+        # Neighbors mostly share the prior, and logarithms are slow.
+        if get(all_member, i) != member:
+            member = get(all_member, i)
+            prior = math.log(member) if member > 0.0 else -np.inf
+            rest = math.log1p(-member) if member < 1.0 else -np.inf
+        log_member, log_field = get(all_log_member, i), get(all_log_field, i)
         n_pair, top, total = scan_star(
-            star, blocks, model.weights, model.tilts, av_variance,
-            rest + log_field - log_member - log_norm, prior, work, kept,
-        )  # fmt: skip
+            at, av_variance, rest + log_field - log_member - log_norm, prior
+        )
         log_cluster = log_member + log_norm + top + math.log(total) if total > 0.0 else -np.inf
         value = _log_mixture(prior + log_cluster, rest + log_field)
-        log_likelihood[i] = value
-        if not with_gradient or cotangent[i] == 0.0 or value == -np.inf:
+        put(out, i, value)
+        if not with_gradient or value == -np.inf:
             continue
-        c = cotangent[i]
+        c = get(weight, i)
+        if c == 0.0:
+            continue
         probability = math.exp(prior + log_cluster - value)
-        grad.log_member[i] += c * probability
-        grad.log_field[i] += c * math.exp(rest + log_field - value)
-        grad.member[i] += c * (math.exp(log_cluster - value) - math.exp(log_field - value))
+        add(g_log_member, i, c * probability)
+        add(g_log_field, i, c * math.exp(rest + log_field - value))
+        add(g_member, i, c * (math.exp(log_cluster - value) - math.exp(log_field - value)))
         if probability > 0.0 and with_reddening:
-            _add_star_reddened(c * probability / total, n_pair, kept, star, model, grad)
+            _add_star_reddened(at, c * probability / total, n_pair, into, av_variance)
         elif probability > 0.0:
-            _add_star(c * probability / total, n_pair, kept, star, model, grad)
+            _add_star(at, c * probability / total, n_pair, into)
+    still_needed(blocks)
+    still_needed(arrays)
     if with_gradient:
         # The sums above are derivatives with respect to variances.
         for b in range(n_band):
             grad.scatter[b] *= 2.0 * model.scatter[b]
         grad.av_scatter[0] *= 2.0 * model.av_scatter
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _lengthened(model):
+    """Return the model with `MIN_POINT` points, those added without weight."""
+    n_band, n_point = model.tracks.shape
+    tracks = np.zeros((n_band, MIN_POINT))
+    tracks[:, :n_point] = model.tracks
+    reddening = np.zeros((n_band, MIN_POINT))
+    if model.av_scatter > 0.0:
+        reddening[:, :n_point] = model.reddening
+    segments = np.zeros((3, MIN_POINT - 1))
+    segments[0, : n_point - 1] = model.weights
+    segments[1, : n_point - 1] = model.tilts
+    segments[2, : n_point - 1] = model.scale
+    return TrackModel(
+        tracks, reddening, segments[0], segments[1], segments[2], model.starts, model.scatter,
+        model.av_scatter,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -255,15 +317,18 @@ def new_gradient(model, n_star):
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value(
-    mag, variance, tracks, reddening, weights, tilts, scale, scatter, av_scatter,
+    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
     member, log_member, log_field,
 ):  # fmt: skip
     """Return log L (N,); the arguments are the fields of the named tuples above, in order."""
-    model = TrackModel(tracks, reddening, weights, tilts, scale, scatter, av_scatter)
+    model = TrackModel(tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter)
+    if tracks.shape[1] < MIN_POINT:
+        model = _lengthened(model)
     out = np.empty(mag.shape[0])
     nothing = TrackModel(
-        tracks[:0], reddening[:0], weights[:0], tilts[:0], scale[:0], scatter[:0], av_scatter
-    )
+        tracks[:0], reddening[:0], weights[:0], tilts[:0], scale[:0], starts, scatter[:0],
+        av_scatter,
+    )  # fmt: skip
     cluster_kernel(
         StarData(mag, variance), model, Mixture(member, log_member, log_field),
         np.empty(0), new_gradient(nothing, 0), False, out,
@@ -273,47 +338,59 @@ def cluster_value(
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value_and_gradient(
-    mag, variance, tracks, reddening, weights, tilts, scale, scatter, av_scatter,
+    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
     member, log_member, log_field, cotangent,
 ):  # fmt: skip
     """Return log L (N,) and the `ClusterGradient` of sum_i cotangent_i log L_i."""
-    model = TrackModel(tracks, reddening, weights, tilts, scale, scatter, av_scatter)
+    model = TrackModel(tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter)
+    n_point = tracks.shape[1]
+    if n_point < MIN_POINT:
+        model = _lengthened(model)
     out = np.empty(mag.shape[0])
     grad = new_gradient(model, mag.shape[0])
     cluster_kernel(
         StarData(mag, variance), model, Mixture(member, log_member, log_field),
         cotangent, grad, True, out,
     )  # fmt: skip
+    if n_point < MIN_POINT:
+        reddened = reddening.shape == tracks.shape
+        grad = ClusterGradient(
+            grad.tracks[:, :n_point].copy(),
+            grad.reddening[:, :n_point].copy() if reddened else np.zeros_like(reddening),
+            grad.weights[: n_point - 1], grad.tilts[: n_point - 1], grad.scatter,
+            grad.av_scatter, grad.member, grad.log_member, grad.log_field,
+        )  # fmt: skip
     return out, grad
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value_0d(
-    mag, variance, tracks, reddening, weights, tilts, scale, scatter, av_scatter,
+    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
     member, log_member, log_field,
 ):  # fmt: skip
     """`cluster_value` for any memory layout and a 0-d array `av_scatter`."""
     return cluster_value(
         np.ascontiguousarray(mag), np.ascontiguousarray(variance), np.ascontiguousarray(tracks),
         np.ascontiguousarray(reddening), np.ascontiguousarray(weights),
-        np.ascontiguousarray(tilts), np.ascontiguousarray(scale), np.ascontiguousarray(scatter),
-        av_scatter.item(), np.ascontiguousarray(member), np.ascontiguousarray(log_member),
-        np.ascontiguousarray(log_field),
+        np.ascontiguousarray(tilts), np.ascontiguousarray(scale), np.ascontiguousarray(starts),
+        np.ascontiguousarray(scatter), av_scatter.item(), np.ascontiguousarray(member),
+        np.ascontiguousarray(log_member), np.ascontiguousarray(log_field),
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value_and_gradient_0d(
-    mag, variance, tracks, reddening, weights, tilts, scale, scatter, av_scatter,
+    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
     member, log_member, log_field, cotangent,
 ):  # fmt: skip
     """Flat tuple of log L and the gradient, for any memory layout."""
     value, g = cluster_value_and_gradient(
         np.ascontiguousarray(mag), np.ascontiguousarray(variance), np.ascontiguousarray(tracks),
         np.ascontiguousarray(reddening), np.ascontiguousarray(weights),
-        np.ascontiguousarray(tilts), np.ascontiguousarray(scale), np.ascontiguousarray(scatter),
-        av_scatter.item(), np.ascontiguousarray(member), np.ascontiguousarray(log_member),
-        np.ascontiguousarray(log_field), np.ascontiguousarray(cotangent),
+        np.ascontiguousarray(tilts), np.ascontiguousarray(scale), np.ascontiguousarray(starts),
+        np.ascontiguousarray(scatter), av_scatter.item(), np.ascontiguousarray(member),
+        np.ascontiguousarray(log_member), np.ascontiguousarray(log_field),
+        np.ascontiguousarray(cotangent),
     )  # fmt: skip
     return (
         value, g.tracks, g.reddening, g.weights, g.tilts, g.scatter, g.av_scatter, g.member,
@@ -323,11 +400,11 @@ def cluster_value_and_gradient_0d(
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_gradient_0d(
-    mag, variance, tracks, reddening, weights, tilts, scale, scatter, av_scatter,
+    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
     member, log_member, log_field, cotangent,
 ):  # fmt: skip
     """Flat tuple of the gradient, for any memory layout."""
     return cluster_value_and_gradient_0d(
-        mag, variance, tracks, reddening, weights, tilts, scale, scatter, av_scatter,
+        mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
         member, log_member, log_field, cotangent,
     )[1:]  # fmt: skip

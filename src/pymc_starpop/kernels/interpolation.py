@@ -11,7 +11,25 @@ The NumPy twins are in `pymc_starpop.kernels.reference_interpolation`.
 """
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from pymc_starpop.kernels.simd import (
+    LANES,
+    add,
+    address_of,
+    constant,
+    get,
+    load,
+    load_scalar,
+    offset,
+    put,
+    splat,
+    still_needed,
+    store,
+)
 
 # "numpy": a division by zero gives inf or nan instead of raising inside a sampler. No fast-math:
 # a kernel inlined into a larger function would round differently from the same kernel called from
@@ -22,23 +40,23 @@ N_WEIGHT = 4
 
 
 @njit(**NUMBA_OPTIONS)
-def _add_node_derivative(axis, node, i0, scale, weights):
+def _add_node_derivative(axis, n, node, i0, scale, weights):
     """Add scale times the weights of dy/dx at a node, from the parabola through three nodes."""
-    p = min(max(node - 1, 0), axis.size - 3)
-    x, a, b, c = axis[node], axis[p], axis[p + 1], axis[p + 2]
+    p = min(max(node - 1, 0), n - 3)
+    x, a, b, c = get(axis, node), get(axis, p), get(axis, p + 1), get(axis, p + 2)
     k = p - i0
-    weights[k] += scale * (2.0 * x - b - c) / ((a - b) * (a - c))
-    weights[k + 1] += scale * (2.0 * x - a - c) / ((b - a) * (b - c))
-    weights[k + 2] += scale * (2.0 * x - a - b) / ((c - a) * (c - b))
+    add(weights, k, scale * (2.0 * x - b - c) / ((a - b) * (a - c)))
+    add(weights, k + 1, scale * (2.0 * x - a - c) / ((b - a) * (b - c)))
+    add(weights, k + 2, scale * (2.0 * x - a - b) / ((c - a) * (c - b)))
 
 
 @njit(**NUMBA_OPTIONS)
-def _interval(axis, x):
+def _interval(axis, n, x):
     """Index j with axis[j] <= x < axis[j + 1], the last interval for the last node."""
-    low, high = 0, axis.size - 1
+    low, high = 0, n - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if x >= axis[middle]:
+        if x >= get(axis, middle):
             low = middle
         else:
             high = middle
@@ -46,41 +64,46 @@ def _interval(axis, x):
 
 
 @njit(**NUMBA_OPTIONS)
-def fill_hermite_weights(axis, x, w, dw):
-    """Write weights and derivative weights into w (4,) and dw (4,), return the first index."""
-    n = axis.size
-    w[:] = 0.0
-    dw[:] = 0.0
+def _fill_hermite_weights(axis, n, x, w, dw):
+    """Write four weights and derivative weights to w and dw, return the first index.
+
+    The axis of n nodes, w and dw are addresses: this runs twice for every node of an isochrone,
+    and counting references to arrays would take most of its time.
+    """
+    for k in range(N_WEIGHT):
+        put(w, k, 0.0)
+        put(dw, k, 0.0)
     if n == 1:
-        w[0] = 1.0
+        put(w, 0, 1.0)
         return 0
     # Written so that NaN too ends on the axis.
-    inside = x >= axis[0] and x <= axis[n - 1]
+    inside = x >= get(axis, 0) and x <= get(axis, n - 1)
     if not inside:
-        x = axis[n - 1] if x > axis[n - 1] else axis[0]
-    j = _interval(axis, x)
-    h = axis[j + 1] - axis[j]
-    u = (x - axis[j]) / h
+        x = get(axis, n - 1) if x > get(axis, n - 1) else get(axis, 0)
+    j = _interval(axis, n, x)
+    h = get(axis, j + 1) - get(axis, j)
+    u = (x - get(axis, j)) / h
     v = 1.0 - u
+    i0 = 0
     if n == 2:
-        w[0], w[1] = v, u
-        dw[0], dw[1] = -1.0 / h, 1.0 / h
+        put(w, 0, v)
+        put(w, 1, u)
+        put(dw, 0, -1.0 / h)
+        put(dw, 1, 1.0 / h)
     else:
         i0 = max(min(j - 1, n - N_WEIGHT), 0)
-        w[j - i0] = (1.0 + 2.0 * u) * v * v
-        w[j + 1 - i0] = u * u * (3.0 - 2.0 * u)
-        dw[j - i0] = -6.0 * u * v / h
-        dw[j + 1 - i0] = 6.0 * u * v / h
-        _add_node_derivative(axis, j, i0, h * u * v * v, w)
-        _add_node_derivative(axis, j + 1, i0, -h * u * u * v, w)
-        _add_node_derivative(axis, j, i0, v * (1.0 - 3.0 * u), dw)
-        _add_node_derivative(axis, j + 1, i0, u * (3.0 * u - 2.0), dw)
-        if not inside:
-            dw[:] = 0.0
-        return i0
+        put(w, j - i0, (1.0 + 2.0 * u) * v * v)
+        put(w, j + 1 - i0, u * u * (3.0 - 2.0 * u))
+        put(dw, j - i0, -6.0 * u * v / h)
+        put(dw, j + 1 - i0, 6.0 * u * v / h)
+        _add_node_derivative(axis, n, j, i0, h * u * v * v, w)
+        _add_node_derivative(axis, n, j + 1, i0, -h * u * u * v, w)
+        _add_node_derivative(axis, n, j, i0, v * (1.0 - 3.0 * u), dw)
+        _add_node_derivative(axis, n, j + 1, i0, u * (3.0 * u - 2.0), dw)
     if not inside:
-        dw[:] = 0.0
-    return 0
+        for k in range(N_WEIGHT):
+            put(dw, k, 0.0)
+    return i0
 
 
 @njit(**NUMBA_OPTIONS)
@@ -112,7 +135,11 @@ def hermite_weights(axis, x):
     """
     w = np.empty(N_WEIGHT)
     dw = np.empty(N_WEIGHT)
-    i0 = fill_hermite_weights(axis, x, w, dw)
+    nodes = np.ascontiguousarray(axis)
+    i0 = _fill_hermite_weights(
+        address_of(nodes, 0), nodes.size, x, address_of(w, 0), address_of(dw, 0)
+    )
+    still_needed(nodes)
     return i0, w, dw
 
 
@@ -163,29 +190,68 @@ def interpolate_theory(feh, log_age, feh_axis, age_axis, table):
     return out[0], out[1], out[2]
 
 
-@njit(**NUMBA_OPTIONS)
-def _contract_feh(rows, t, g, f0, wf, df, value, slope):
-    """Write value and d/d[Fe/H], each (K,), of one (T_eff, log g) cell."""
-    value[:] = 0.0
-    slope[:] = 0.0
-    for i in range(min(N_WEIGHT, rows.shape[0])):
-        _add_scaled(rows[f0 + i, t, g], wf[i], value)
-        _add_scaled(rows[f0 + i, t, g], df[i], slope)
+@intrinsic
+def _add_row(typingctx, n, scale, row, out):
+    """Add `scale` times a row to out, eight numbers `n` times; both are addresses."""
+
+    def codegen(context, builder, signature, args):
+        n, scale, row, out = args
+        factor = splat(builder, scale)
+        with cgutils.for_range(builder, n) as loop:
+            skip = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
+            target = offset(builder, out, skip)
+            total = load(builder, target) + factor * load(builder, offset(builder, row, skip))
+            store(builder, total, target)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.float64, types.intp, types.intp), codegen
 
 
-@njit(**NUMBA_OPTIONS)
-def _add_scaled(row, w, out):
-    for k in range(out.size):
-        out[k] += w * row[k]
+@intrinsic
+def _add_cells(typingctx, n, cells, stride, wt, dt, wg, dg, out, out_stride):
+    """Add four by four cells of (T_eff, log g), times their weights, to four sums.
 
+    Parameters
+    ----------
+    n : int
+        Rows are `n` times eight numbers long.
+    cells : address
+        First cell: the row of the value, and behind it that of its slope in [Fe/H]. The next cell
+        in log g follows; the next one in T_eff lies `stride` numbers further.
+    wt, dt, wg, dg : addresses of the four weights and derivative weights in T_eff and log g
+    out : address of the first of four rows, `out_stride` numbers apart: value, derivatives in
+        T_eff, log g and [Fe/H]
+    """
 
-@njit(**NUMBA_OPTIONS)
-def _add_four(cells, scale, w, out):
-    """Add scale * sum_j w[j] cells[j] to out (K,); one output a loop lets LLVM vectorize it."""
-    w0, w1, w2, w3 = scale * w[0], scale * w[1], scale * w[2], scale * w[3]
-    c0, c1, c2, c3 = cells[0], cells[1], cells[2], cells[3]
-    for k in range(out.size):
-        out[k] += w0 * c0[k] + w1 * c1[k] + w2 * c2[k] + w3 * c3[k]
+    def codegen(context, builder, signature, args):
+        n, cells, stride, wt, dt, wg, dg, out, out_stride = args
+        weights = [
+            [load_scalar(builder, offset(builder, address, k)) for k in range(N_WEIGHT)]
+            for address in (wt, dt, wg, dg)
+        ]
+        (wt, dt, wg, dg) = ([splat(builder, w) for w in four] for four in weights)
+        row = builder.mul(n, ir.Constant(n.type, LANES))
+        with cgutils.for_range(builder, n) as loop:
+            skip = builder.mul(loop.index, ir.Constant(loop.index.type, LANES))
+            sums = [constant(builder, 0.0) for _ in range(4)]
+            for i in range(N_WEIGHT):
+                at = builder.add(skip, builder.mul(stride, ir.Constant(stride.type, i)))
+                parts = [constant(builder, 0.0) for _ in range(3)]
+                for j in range(N_WEIGHT):
+                    place = builder.add(at, builder.mul(row, ir.Constant(row.type, 2 * j)))
+                    plain = load(builder, offset(builder, cells, place))
+                    slope = load(builder, offset(builder, cells, builder.add(place, row)))
+                    terms = (plain * wg[j], plain * dg[j], slope * wg[j])
+                    parts = [part + term for part, term in zip(parts, terms, strict=True)]
+                value, d_g, d_feh = parts
+                terms = (value * wt[i], value * dt[i], d_g * wt[i], d_feh * wt[i])
+                sums = [total + term for total, term in zip(sums, terms, strict=True)]
+            for k, total in enumerate(sums):
+                place = builder.add(skip, builder.mul(out_stride, ir.Constant(row.type, k)))
+                store(builder, total, offset(builder, out, place))
+        return context.get_dummy_value()
+
+    return types.void(*([types.intp] * 9)), codegen
 
 
 @njit(**NUMBA_OPTIONS)
@@ -213,36 +279,58 @@ def interpolate_bolometric(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, ta
         Coefficients and their derivatives in log_teff, log_g and feh.
     """
     n_feh, n_teff, n_g, n_band, n_power = table.shape
-    n_node, n_row = log_teff.size, n_band * n_power
-    rows = np.ascontiguousarray(table).reshape((n_feh, n_teff, n_g, n_row))
+    n_node, n_value = log_teff.size, n_band * n_power
+    # Rows as long as whole vectors, and always four neighbors on each axis.
+    n_vector = (n_value + LANES - 1) // LANES
+    n_row = n_vector * LANES
+    rows = np.ascontiguousarray(table)
+    padded = np.zeros(n_row)
     f0, wf, df = hermite_weights(feh_axis, feh)
-    # Cells hold value and d/d[Fe/H]; padded so that four neighbors in log g can always be read.
-    cells = np.empty((n_teff, 2, max(n_g, N_WEIGHT), n_row))
-    cells[:, :, n_g:] = 0.0
+    n_column = max(n_g, N_WEIGHT)
+    cells = np.empty((max(n_teff, N_WEIGHT), n_column, 2, n_row))
+    cells[n_teff:] = 0.0
+    cells[:, n_g:] = 0.0
     ready = np.zeros((n_teff, n_g), dtype=np.bool_)
-    out = np.zeros((4, n_node, n_row))
-    wt, dt = np.empty(N_WEIGHT), np.empty(N_WEIGHT)
-    wg, dg = np.empty(N_WEIGHT), np.empty(N_WEIGHT)
+    out = np.zeros((4, n_node * n_value + n_row))
+    four = np.zeros((4, N_WEIGHT))
+    teff_nodes, g_nodes = np.ascontiguousarray(teff_axis), np.ascontiguousarray(g_axis)
+    to_rows, to_padded = address_of(rows, 0), address_of(padded, 0)
+    to_teff, to_g = address_of(teff_nodes, 0), address_of(g_nodes, 0)
+    wt, dt = address_of(four, 0), address_of(four, N_WEIGHT)
+    wg, dg = address_of(four, 2 * N_WEIGHT), address_of(four, 3 * N_WEIGHT)
     for e in range(n_node):
-        t0 = fill_hermite_weights(teff_axis, log_teff[e], wt, dt)
-        g0 = fill_hermite_weights(g_axis, log_g[e], wg, dg)
-        for i in range(min(N_WEIGHT, n_teff)):
-            t = t0 + i
+        t0 = _fill_hermite_weights(to_teff, n_teff, log_teff[e], wt, dt)
+        g0 = _fill_hermite_weights(to_g, n_g, log_g[e], wg, dg)
+        for t in range(t0, min(t0 + N_WEIGHT, n_teff)):
             for g in range(g0, min(g0 + N_WEIGHT, n_g)):
-                if not ready[t, g]:
-                    _contract_feh(rows, t, g, f0, wf, df, cells[t, 0, g], cells[t, 1, g])
-                    ready[t, g] = True
-            plain, slope = cells[t, 0, g0:], cells[t, 1, g0:]
-            _add_four(plain, wt[i], wg, out[0, e])
-            _add_four(plain, dt[i], wg, out[1, e])
-            _add_four(plain, wt[i], dg, out[2, e])
-            _add_four(slope, wt[i], wg, out[3, e])
+                if ready[t, g]:
+                    continue
+                ready[t, g] = True
+                into = address_of(cells, (t * n_column + g) * 2 * n_row)
+                for v in range(2 * n_row):
+                    put(into, v, 0.0)
+                for i in range(min(N_WEIGHT, n_feh)):
+                    place = (((f0 + i) * n_teff + t) * n_g + g) * n_value
+                    for v in range(n_value):
+                        put(to_padded, v, get(to_rows, place + v))
+                    _add_row(n_vector, wf[i], to_padded, into)
+                    _add_row(n_vector, df[i], to_padded, into + 8 * n_row)
+        # What the last eight write too much, the next node overwrites.
+        _add_cells(
+            n_vector, address_of(cells, (t0 * n_column + g0) * 2 * n_row), n_column * 2 * n_row,
+            wt, dt, wg, dg, address_of(out, e * n_value), out.shape[1],
+        )  # fmt: skip
+    still_needed(teff_nodes)
+    still_needed(g_nodes)
+    still_needed(four)
+    still_needed(rows)
+    still_needed(padded)
     shape = (n_node, n_band, n_power)
     return (
-        out[0].reshape(shape),
-        out[1].reshape(shape),
-        out[2].reshape(shape),
-        out[3].reshape(shape),
+        out[0, : n_node * n_value].reshape(shape),
+        out[1, : n_node * n_value].reshape(shape),
+        out[2, : n_node * n_value].reshape(shape),
+        out[3, : n_node * n_value].reshape(shape),
     )
 
 

@@ -3,8 +3,9 @@
 Rows, groups, blocks and segments are kept while an upper bound of their contribution is above
 exp(LOG_TOLERANCE) of what the star already has, from its best segment or from the field.
 
-The loops of one star stay inside one compiled function: passing arrays between compiled
-functions costs reference counts, which at this grain would cost more than the arithmetic.
+The loop over stars works on addresses, not on arrays: references to arrays are counted with
+atomic instructions, which at this grain would cost more than twice the arithmetic. `Arrays` owns
+the memory and has to live as long as the `Addresses` made from it are used.
 """
 
 import math
@@ -13,7 +14,6 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from pymc_starpop.kernels.blocks import LANES
 from pymc_starpop.kernels.segment import (
     EXTRA,
     KD,
@@ -29,10 +29,18 @@ from pymc_starpop.kernels.segment import (
     sum_pairs,
 )
 from pymc_starpop.kernels.simd import (
+    LANES,
     address_of,
+    get,
+    get_integer,
+    lowest_bit,
+    put,
+    put_integer,
+)
+from pymc_starpop.kernels.star_vectors import (
     bound_boxes,
     bound_segments,
-    lowest_bit,
+    estimate_segments,
     quadratic_forms,
     reddening_forms,
 )
@@ -47,66 +55,100 @@ BOUND = 6
 N_FORM = 7
 # Lanes of a batch that hold no pair lie this far from the star.
 _FAR = 1e6
+WORD = 8
+ROW_BYTES = WORD * LANES
+FORM_BYTES = N_FORM * ROW_BYTES
+BATCH_BYTES = N_ROW * ROW_BYTES
 # The lowest threshold: finite, so that padding, which is at -inf, never passes.
 _LOWEST = -1e300
 
 
-class StarView(NamedTuple):
-    """One star, each (B,): magnitude, inverse variance, inverse variance that boxes may use."""
-
-    mag: np.ndarray
-    inverse: np.ndarray
-    box_inverse: np.ndarray
-
-
-class Workspace(NamedTuple):
-    """Room for one star.
+class Arrays(NamedTuple):
+    """Room for one star, used again by the next one.
 
     Attributes
     ----------
+    mag, inverse, box_inverse : (B,) magnitude, inverse variance, and the one that boxes may use
     bound : (8,) bounds of boxes
     order : (K,) indices of the blocks that may matter
     form : (K, 7, 8) A, B, C, k'Dk, k'Dd, k'Dr and the bound of their segments
     mask : (K,) bits of the segments above the threshold
+    segment : (K, 8) first points of the pairs kept, in batches of eight
+    batch : (K, N_ROW, 8) the rows of `segment` for these pairs
     """
 
+    mag: np.ndarray
+    inverse: np.ndarray
+    box_inverse: np.ndarray
     bound: np.ndarray
     order: np.ndarray
     form: np.ndarray
     mask: np.ndarray
-
-
-class Survivors(NamedTuple):
-    """Pairs kept for one star, in batches of eight.
-
-    Attributes
-    ----------
-    track, segment : (M, 8) where the pair lies
-    batch : (M, N_ROW, 8) the rows of `segment`
-    """
-
-    track: np.ndarray
     segment: np.ndarray
     batch: np.ndarray
 
 
-@numba.njit(cache=True, error_model="numpy")
-def new_survivors(n_batch):
-    """Allocate room for `n_batch` batches of pairs."""
-    return Survivors(
-        np.zeros((n_batch, LANES), dtype=np.int64),
-        np.zeros((n_batch, LANES), dtype=np.int64),
-        np.zeros((n_batch, N_ROW, LANES)),
-    )
+class Addresses(NamedTuple):
+    """Sizes, and addresses of the arrays of the same names in model, `Blocks` and `Arrays`."""
+
+    n_band: int
+    n_point: int
+    n_top: int
+    n_block: int
+    tracks: int
+    reddening: int
+    weights: int
+    tilts: int
+    row_low: int
+    row_high: int
+    row_weight: int
+    group_low: int
+    group_high: int
+    group_weight: int
+    block_low: int
+    block_high: int
+    block_weight: int
+    first: int
+    alive: int
+    mag: int
+    inverse: int
+    box_inverse: int
+    bound: int
+    order: int
+    form: int
+    mask: int
+    segment: int
+    batch: int
 
 
 @numba.njit(cache=True, error_model="numpy")
-def new_workspace(blocks):
-    """Allocate the workspace for these blocks."""
-    n_block = blocks.track.shape[0]
-    return Workspace(
-        np.empty(LANES), np.empty(n_block, dtype=np.int64),
-        np.empty((n_block, N_FORM, LANES)), np.empty(n_block, dtype=np.int64),
+def new_arrays(blocks, n_band):
+    """Allocate the room for one star."""
+    n_block = blocks.first.shape[0]
+    return Arrays(
+        np.zeros(n_band), np.zeros(n_band), np.zeros(n_band), np.zeros(LANES),
+        np.zeros(n_block, dtype=np.int64), np.zeros((n_block, N_FORM, LANES)),
+        np.zeros(n_block, dtype=np.int64), np.zeros((n_block, LANES), dtype=np.int64),
+        np.zeros((n_block, N_ROW, LANES)),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def addresses_of(model, blocks, arrays):
+    """Collect sizes and addresses."""
+    return Addresses(
+        model.tracks.shape[0], model.tracks.shape[1], blocks.row_weight.shape[0],
+        blocks.first.shape[0], address_of(model.tracks, 0), address_of(model.reddening, 0),
+        address_of(model.weights, 0), address_of(model.tilts, 0),
+        address_of(blocks.row_low, 0), address_of(blocks.row_high, 0),
+        address_of(blocks.row_weight, 0), address_of(blocks.group_low, 0),
+        address_of(blocks.group_high, 0), address_of(blocks.group_weight, 0),
+        address_of(blocks.block_low, 0), address_of(blocks.block_high, 0),
+        address_of(blocks.block_weight, 0), address_of(blocks.first, 0),
+        address_of(blocks.alive, 0), address_of(arrays.mag, 0), address_of(arrays.inverse, 0),
+        address_of(arrays.box_inverse, 0), address_of(arrays.bound, 0),
+        address_of(arrays.order, 0), address_of(arrays.form, 0), address_of(arrays.mask, 0),
+        address_of(arrays.segment, 0), address_of(arrays.batch, 0),
     )  # fmt: skip
 
 
@@ -117,11 +159,143 @@ def _with_differential_extinction(av_variance, form):
     Sherman-Morrison: P = D - shrink (Dk)(Dk)', shrink = av_variance / (1 + av_variance k'Dk).
     """
     for lane in range(LANES):
-        shrink = av_variance / (1.0 + av_variance * form[3, lane])
-        kd, kr = form[4, lane], form[5, lane]
-        form[0, lane] = max(form[0, lane] - shrink * kd * kd, 0.0)
-        form[1, lane] -= shrink * kd * kr
-        form[2, lane] = max(form[2, lane] - shrink * kr * kr, 0.0)
+        shrink = av_variance / (1.0 + av_variance * get(form, 3 * LANES + lane))
+        kd, kr = get(form, 4 * LANES + lane), get(form, 5 * LANES + lane)
+        put(form, lane, max(get(form, lane) - shrink * kd * kd, 0.0))
+        put(form, LANES + lane, get(form, LANES + lane) - shrink * kd * kr)
+        put(form, 2 * LANES + lane, max(get(form, 2 * LANES + lane) - shrink * kr * kr, 0.0))
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _set_forms(at, first, av_variance, form):
+    """Set the quadratic forms (N_FORM, 8) of the eight segments from point `first` on."""
+    tracks = at.tracks + WORD * first
+    quadratic_forms(at.n_band, at.mag, at.inverse, tracks, at.n_point, form)
+    if av_variance > 0.0:
+        reddening = at.reddening + WORD * first
+        reddening_forms(at.n_band, at.mag, at.inverse, tracks, reddening, at.n_point, form)
+        _with_differential_extinction(av_variance, form)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _bound_candidates(at, n_order, av_variance, threshold):
+    """Set quadratic forms and bounds of the listed blocks, and the bits above the threshold.
+
+    No branch depends on the data here, so that the processor works on several blocks at once.
+    """
+    for n in range(n_order):
+        block = get_integer(at.order, n)
+        form = at.form + n * FORM_BYTES
+        _set_forms(at, get_integer(at.first, block), av_variance, form)
+        bits = bound_segments(
+            form, get(at.block_weight, block), get_integer(at.alive, block), threshold,
+            form + BOUND * ROW_BYTES,
+        )  # fmt: skip
+        put_integer(at.mask, n, bits)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _estimate(at, block, av_variance):
+    """Log of a lower bound of what a block contributes to the star."""
+    first = get_integer(at.first, block)
+    _set_forms(at, first, av_variance, at.form)
+    estimate = estimate_segments(
+        at.form, at.weights + WORD * first, at.tilts + WORD * first, get_integer(at.alive, block)
+    )
+    if av_variance > 0.0:
+        most = 0.0
+        for lane in range(LANES):
+            most = max(most, get(at.form, 3 * LANES + lane))
+        estimate -= 0.5 * math.log(1.0 + av_variance * most)
+    return estimate
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _collect(at, n_order, av_variance, threshold):
+    """Copy the segments whose bits are set and that matter into batches; return their number."""
+    n = 0
+    for place in range(n_order):
+        bits = get_integer(at.mask, place)
+        first = get_integer(at.first, get_integer(at.order, place))
+        form = at.form + place * FORM_BYTES
+        while bits != 0:
+            lane = lowest_bit(bits)
+            bits &= bits - 1
+            bound, a = get(form, BOUND * LANES + lane), get(form, lane)
+            # The integral is at most that of the whole Gaussian.
+            near = bound < threshold + 3.0 and a > _TWO_PI
+            if near and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
+                continue
+            put_integer(at.segment, n, first + lane)
+            pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
+            put(pair, A * LANES, a)
+            put(pair, B * LANES, get(form, LANES + lane))
+            put(pair, C * LANES, get(form, 2 * LANES + lane))
+            put(pair, TILT * LANES, get(at.tilts, first + lane))
+            put(pair, WEIGHT * LANES, get(at.weights, first + lane))
+            if av_variance > 0.0:
+                spread = 1.0 + av_variance * get(form, 3 * LANES + lane)
+                put(pair, EXTRA * LANES, -0.5 * math.log(spread))
+                put(pair, SHRINK * LANES, av_variance / spread)
+                put(pair, KD * LANES, get(form, 4 * LANES + lane))
+                put(pair, KR * LANES, get(form, 5 * LANES + lane))
+            n += 1
+    return n
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _integrate(at, n_pair):
+    """Integrate the pairs; return the log of the largest Gaussian and the sum relative to it.
+
+    Leaves exp(log_peak - largest) in the row LOG_PEAK.
+    """
+    n_batch = (n_pair + LANES - 1) // LANES
+    for n in range(n_pair, n_batch * LANES):
+        pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
+        put(pair, A * LANES, 0.0)
+        put(pair, B * LANES, 0.0)
+        put(pair, C * LANES, _FAR)
+        put(pair, TILT * LANES, 0.0)
+        put(pair, WEIGHT * LANES, 0.0)
+        put(pair, EXTRA * LANES, 0.0)
+    top = -np.inf
+    for m in range(n_batch):
+        top = max(top, integrate_pairs(at.batch + m * BATCH_BYTES))
+    total = 0.0
+    for m in range(n_batch):
+        total += sum_pairs(at.batch + m * BATCH_BYTES, top)
+    return top, total
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _bound(at, low, high, weight, index, threshold):
+    """Bound eight boxes low[index], high[index]; return the bits of those above the threshold."""
+    skip = index * at.n_band * ROW_BYTES
+    return bound_boxes(
+        at.n_band, at.mag, at.box_inverse, low + skip, high + skip, weight + index * ROW_BYTES,
+        threshold, at.bound,
+    )  # fmt: skip
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _list_candidates(at, threshold):
+    """List the blocks whose bound is above the threshold, through rows and groups."""
+    n = 0
+    for top in range(at.n_top):
+        rows = _bound(at, at.row_low, at.row_high, at.row_weight, top, threshold)
+        while rows != 0:
+            r = top * LANES + lowest_bit(rows)
+            rows &= rows - 1
+            groups = _bound(at, at.group_low, at.group_high, at.group_weight, r, threshold)
+            while groups != 0:
+                g = r * LANES + lowest_bit(groups)
+                groups &= groups - 1
+                bits = _bound(at, at.block_low, at.block_high, at.block_weight, g, threshold)
+                while bits != 0:
+                    put_integer(at.order, n, g * LANES + lowest_bit(bits))
+                    bits &= bits - 1
+                    n += 1
+    return n
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -129,162 +303,36 @@ def _largest(values):
     """Return the index of the largest of eight values."""
     best = 0
     for lane in range(1, LANES):
-        if values[lane] > values[best]:
+        if get(values, lane) > get(values, best):
             best = lane
     return best
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _bound_candidates(
-    order, n_order, mag, inverse, start, step, weight, reddening, av_variance, threshold, form,
-    mask,
-):  # fmt: skip
-    """Set quadratic forms and bounds of the listed blocks, and the bits above the threshold.
-
-    No branch depends on the data here, so that the processor works on several blocks at once.
-    """
-    n_band = mag.shape[0]
-    to_mag, to_inverse = address_of(mag, 0), address_of(inverse, 0)
-    for n in range(n_order):
-        k = order[n]
-        at = k * n_band * LANES
-        to_form = address_of(form, n * N_FORM * LANES)
-        quadratic_forms(
-            n_band, to_mag, to_inverse, address_of(start, at), address_of(step, at), to_form
-        )
-        if av_variance > 0.0:
-            reddening_forms(
-                n_band, to_mag, to_inverse, address_of(start, at), address_of(step, at),
-                address_of(reddening, at), to_form,
-            )  # fmt: skip
-            _with_differential_extinction(av_variance, form[n])
-        mask[n] = bound_segments(
-            to_form, address_of(weight, k * LANES), threshold, to_form + 8 * BOUND * LANES
-        )
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _collect(order, n_order, blocks, weights, tilts, av_variance, threshold, form, mask, kept):
-    """Copy the segments whose bits are set and that matter into batches; return their number."""
-    n = 0
-    for place in range(n_order):
-        k = order[place]
-        bits = mask[place]
-        track, first = blocks.track[k], blocks.first[k]
-        while bits != 0:
-            lane = lowest_bit(bits)
-            bits &= bits - 1
-            bound, a = form[place, BOUND, lane], form[place, 0, lane]
-            # The integral is at most that of the whole Gaussian.
-            near = bound < threshold + 3.0 and a > _TWO_PI
-            if near and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
-                continue
-            m, j = n // LANES, n % LANES
-            kept.track[m, j] = track
-            kept.segment[m, j] = first + lane
-            batch = kept.batch
-            batch[m, A, j] = a
-            batch[m, B, j] = form[place, 1, lane]
-            batch[m, C, j] = form[place, 2, lane]
-            batch[m, TILT, j] = tilts[track, first + lane]
-            batch[m, WEIGHT, j] = weights[track, first + lane]
-            if av_variance > 0.0:
-                spread = 1.0 + av_variance * form[place, 3, lane]
-                batch[m, EXTRA, j] = -0.5 * math.log(spread)
-                batch[m, SHRINK, j] = av_variance / spread
-                batch[m, KD, j] = form[place, 4, lane]
-                batch[m, KR, j] = form[place, 5, lane]
-            n += 1
-    return n
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _integrate(n_pair, batch):
-    """Integrate the pairs; return the log of the largest Gaussian and the sum relative to it.
-
-    Leaves exp(log_peak - largest) in the row LOG_PEAK.
-    """
-    n_batch = (n_pair + LANES - 1) // LANES
-    for j in range(n_pair, n_batch * LANES):
-        m, lane = j // LANES, j % LANES
-        batch[m, A, lane], batch[m, B, lane], batch[m, C, lane] = 0.0, 0.0, _FAR
-        batch[m, TILT, lane], batch[m, WEIGHT, lane], batch[m, EXTRA, lane] = 0.0, 0.0, 0.0
-    top = -np.inf
-    for m in range(n_batch):
-        top = max(top, integrate_pairs(address_of(batch, m * N_ROW * LANES)))
-    total = 0.0
-    for m in range(n_batch):
-        total += sum_pairs(address_of(batch, m * N_ROW * LANES), top)
-    return top, total
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _bound(mag, inverse, low, high, weight, index, threshold, out):
-    """Bound eight boxes low[index], high[index]; return the bits of those above the threshold."""
-    at = index * mag.shape[0] * LANES
-    return bound_boxes(
-        mag.shape[0], address_of(mag, 0), address_of(inverse, 0), address_of(low, at),
-        address_of(high, at), address_of(weight, index * LANES), threshold, address_of(out, 0),
-    )  # fmt: skip
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _list_candidates(mag, inverse, threshold, blocks, bound, order):
-    """List the blocks whose bound is above the threshold, through rows and groups."""
-    n = 0
-    for top in range(blocks.row_low.shape[0]):
-        rows = _bound(
-            mag, inverse, blocks.row_low, blocks.row_high, blocks.row_weight, top, threshold, bound
-        )
-        while rows != 0:
-            r = top * LANES + lowest_bit(rows)
-            rows &= rows - 1
-            groups = _bound(
-                mag, inverse, blocks.group_low, blocks.group_high, blocks.group_weight, r,
-                threshold, bound,
-            )  # fmt: skip
-            while groups != 0:
-                g = r * LANES + lowest_bit(groups)
-                groups &= groups - 1
-                bits = _bound(
-                    mag, inverse, blocks.block_low, blocks.block_high, blocks.block_weight, g,
-                    threshold, bound,
-                )  # fmt: skip
-                while bits != 0:
-                    order[n] = g * LANES + lowest_bit(bits)
-                    bits &= bits - 1
-                    n += 1
-    return n
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _find_seed(mag, inverse, blocks, bound):
+def _find_seed(at):
     """Return the block that promises most, in the group and the row that do."""
     best, best_bound = 0, -np.inf
-    for top in range(blocks.row_low.shape[0]):
-        bits = _bound(
-            mag, inverse, blocks.row_low, blocks.row_high, blocks.row_weight, top, best_bound, bound
-        )
+    for top in range(at.n_top):
+        bits = _bound(at, at.row_low, at.row_high, at.row_weight, top, best_bound)
         if bits != 0:
-            j = _largest(bound)
-            best, best_bound = top * LANES + j, bound[j]
-    _bound(
-        mag, inverse, blocks.group_low, blocks.group_high, blocks.group_weight, best, -np.inf, bound
-    )
-    best = best * LANES + _largest(bound)
-    _bound(
-        mag, inverse, blocks.block_low, blocks.block_high, blocks.block_weight, best, -np.inf, bound
-    )
-    return best * LANES + _largest(bound)
+            j = _largest(at.bound)
+            best, best_bound = top * LANES + j, get(at.bound, j)
+    _bound(at, at.group_low, at.group_high, at.group_weight, best, -np.inf)
+    best = best * LANES + _largest(at.bound)
+    _bound(at, at.block_low, at.block_high, at.block_weight, best, -np.inf)
+    return best * LANES + _largest(at.bound)
 
 
 @numba.njit(error_model="numpy", inline="always")
-def scan_star(star, blocks, weights, tilts, av_variance, floor, log_prior, work, kept):
+def scan_star(at, av_variance, floor, log_prior):
     """Collect and integrate the segments that matter to one star.
 
     Parameters
     ----------
-    weights, tilts : (T, E - 1) of the `TrackModel`
+    at : Addresses
+        With the star in place.
+    av_variance : float
+        Variance of A_V between stars.
     floor : float
         Log of the field part in units of the member sum.
     log_prior : float
@@ -296,24 +344,13 @@ def scan_star(star, blocks, weights, tilts, av_variance, floor, log_prior, work,
     top, total : float
         The integral is exp(top) times total.
     """
-    mag, inverse, box_inverse = star.mag, star.inverse, star.box_inverse
-    n_pair, top, total, threshold = 0, -np.inf, 0.0, _LOWEST
-    n_order = min(blocks.track.shape[0], 1)
-    if n_order > 0:
-        work.order[0] = _find_seed(mag, box_inverse, blocks, work.bound)
-    # The first pass integrates one block whatever its bounds, to have something to compare with.
-    for final in range(2):
-        if final == 1 and n_order > 0:
-            best = top + math.log(total) if total > 0.0 else -np.inf
-            threshold = max(LOG_TOLERANCE + max(floor, log_prior + best), _LOWEST)
-            n_order = _list_candidates(mag, box_inverse, threshold, blocks, work.bound, work.order)
-        _bound_candidates(
-            work.order, n_order, mag, inverse, blocks.start, blocks.step, blocks.weight,
-            blocks.reddening, av_variance, threshold, work.form, work.mask,
-        )  # fmt: skip
-        n_pair = _collect(
-            work.order, n_order, blocks, weights, tilts, av_variance, threshold, work.form,
-            work.mask, kept,
-        )  # fmt: skip
-        top, total = _integrate(n_pair, kept.batch)
+    n_order, threshold = 0, _LOWEST
+    if at.n_block > 0:
+        # A lower bound from the most promising block gives the rest something to beat.
+        best = _estimate(at, _find_seed(at), av_variance)
+        threshold = max(LOG_TOLERANCE + max(floor, log_prior + best), _LOWEST)
+        n_order = _list_candidates(at, threshold)
+    _bound_candidates(at, n_order, av_variance, threshold)
+    n_pair = _collect(at, n_order, av_variance, threshold)
+    top, total = _integrate(at, n_pair)
     return n_pair, top, total

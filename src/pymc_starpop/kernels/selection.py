@@ -75,14 +75,16 @@ def _mean_cdf(ua, ub, tilt):
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def selection_integral(
-    mag, reddening, weights, tilts, bright, faint, sigma_bright, sigma_faint, scatter, av_scatter
-):
+    mag, reddening, weights, tilts, scale, bright, faint, sigma_bright, sigma_faint, scatter,
+    av_scatter,
+):  # fmt: skip
     """Return Z = sum of weight x mean P and its derivatives.
 
     Parameters
     ----------
-    mag, reddening : (T, E) magnitude in the band of the limits and its dm/dA_V (or (0, 0))
-    weights, tilts : (T, E - 1)
+    mag, reddening : (P,) magnitude in the band of the limits and its dm/dA_V (or (0,))
+    weights, tilts, scale : (P - 1,)
+        Of the segments; those of scale 0 are not part of the model.
     bright, faint, sigma_bright, sigma_faint : float
         Limits and the photometric errors at them, mag.
     scatter, av_scatter : float
@@ -94,7 +96,6 @@ def selection_integral(
     d_mag, d_reddening, d_weights, d_tilts : as the arguments
     d_scatter, d_av_scatter : (1,)
     """
-    n_track, n_node = mag.shape
     with_reddening = av_scatter > 0.0
     z = np.zeros(1)
     d_mag = np.zeros_like(mag)
@@ -105,40 +106,40 @@ def selection_integral(
     d_av = np.zeros(1)
     limits = (faint, bright)
     sigmas = (sigma_faint, sigma_bright)
-    for t in range(n_track):
-        for s in range(n_node - 1):
-            red = 0.0
-            if with_reddening:
-                red = 0.5 * (reddening[t, s] + reddening[t, s + 1])
-            weight = weights[t, s]
-            for side in range(2):
-                sign = 1.0 - 2.0 * side
-                tau = math.sqrt(sigmas[side] ** 2 + scatter**2 + (av_scatter * red) ** 2)
-                ua = (limits[side] - mag[t, s]) / tau
-                ub = (limits[side] - mag[t, s + 1]) / tau
-                mean, da, db, dt = _mean_cdf(ua, ub, tilts[t, s])
-                z[0] += sign * weight * mean
-                d_weights[t, s] += sign * mean
-                d_tilts[t, s] += sign * weight * dt
-                if da != 0.0 or db != 0.0:
-                    d_mag[t, s] -= sign * weight * da / tau
-                    d_mag[t, s + 1] -= sign * weight * db / tau
-                    d_tau = -sign * weight * (ua * da + ub * db) / tau
-                    d_scatter[0] += d_tau * scatter / tau
-                    if with_reddening:
-                        d_av[0] += d_tau * av_scatter * red * red / tau
-                        half = 0.5 * d_tau * av_scatter**2 * red / tau
-                        d_red[t, s] += half
-                        d_red[t, s + 1] += half
+    for s in range(weights.shape[0]):
+        if not scale[s] > 0.0:
+            continue
+        red = 0.5 * (reddening[s] + reddening[s + 1]) if with_reddening else 0.0
+        weight = weights[s]
+        for side in range(2):
+            sign = 1.0 - 2.0 * side
+            tau = math.sqrt(sigmas[side] ** 2 + scatter**2 + (av_scatter * red) ** 2)
+            ua = (limits[side] - mag[s]) / tau
+            ub = (limits[side] - mag[s + 1]) / tau
+            mean, da, db, dt = _mean_cdf(ua, ub, tilts[s])
+            z[0] += sign * weight * mean
+            d_weights[s] += sign * mean
+            d_tilts[s] += sign * weight * dt
+            if da != 0.0 or db != 0.0:
+                d_mag[s] -= sign * weight * da / tau
+                d_mag[s + 1] -= sign * weight * db / tau
+                d_tau = -sign * weight * (ua * da + ub * db) / tau
+                d_scatter[0] += d_tau * scatter / tau
+                if with_reddening:
+                    d_av[0] += d_tau * av_scatter * red * red / tau
+                    half = 0.5 * d_tau * av_scatter**2 * red / tau
+                    d_red[s] += half
+                    d_red[s + 1] += half
     return z, d_mag, d_red, d_weights, d_tilts, d_scatter, d_av
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def selection_integral_0d(
-    mag, reddening, weights, tilts, scatter, av_scatter, bright, faint, sigma_bright, sigma_faint
-):
+    mag, reddening, weights, tilts, scatter, av_scatter, scale, bright, faint, sigma_bright,
+    sigma_faint,
+):  # fmt: skip
     """`selection_integral` with 0-d arrays for the scalars, as PyTensor passes them."""
     return selection_integral(
-        mag, reddening, weights, tilts, bright.item(), faint.item(), sigma_bright.item(),
+        mag, reddening, weights, tilts, scale, bright.item(), faint.item(), sigma_bright.item(),
         sigma_faint.item(), scatter.item(), av_scatter.item(),
     )  # fmt: skip

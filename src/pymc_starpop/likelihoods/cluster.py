@@ -19,7 +19,7 @@ from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.bolometric import TABLE_RV, content_hash
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, inside_support
 from pymc_starpop.ops._tables import shared_tables
-from pymc_starpop.ops.binaries import binary_tracks
+from pymc_starpop.ops.binaries import population_tracks
 from pymc_starpop.ops.bolometric import bolometric_coefficients
 from pymc_starpop.ops.cluster import cluster_likelihood
 from pymc_starpop.ops.isochrone import isochrone_theory
@@ -53,6 +53,25 @@ class StarTerms:
     log_field: Any
     limit_errors: tuple[float, float] | None
     bands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelTracks:
+    """Tracks of single stars and of binaries, P points one after the other.
+
+    Attributes
+    ----------
+    tracks, reddening : (B, P) apparent magnitudes and dm/dA_V; (B, 0) where A_V has no scatter
+    weights, tilts, scale : (P - 1,) as `pymc_starpop.kernels.cluster.TrackModel` has them
+    starts : (T + 1,) first point of each track, and P
+    """
+
+    tracks: Any
+    reddening: Any
+    weights: Any
+    tilts: Any
+    scale: Any
+    starts: np.ndarray
 
 
 def is_zero(value: Any) -> bool:
@@ -137,45 +156,48 @@ def single_star_track(
 
 def model_tracks(
     grid: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
-) -> tuple[Any, Any, Any, Any, Any]:
-    """Tracks and reddening (T, E, B), and weights, tilts and scale (T, E - 1)."""
+) -> ModelTracks:
+    """Put single stars and binaries on tracks, with the share of the stars along them."""
     mass, mag, reddening = single_star_track(grid, bands, p, options)
     eep = grid.eep[grid.eep <= options.eep_max].astype(np.float64)
-    if not is_zero(p.binary_fraction):
+    has_binaries = not is_zero(p.binary_fraction)
+    if has_binaries:
         pieces = options.node_pieces
         eep = population.subdivide(eep, pieces)
         mass, mag = (population.subdivide(x, pieces, TENSOR) for x in (mass, mag))
         if not is_zero(p.av_scatter):
             reddening = population.subdivide(reddening, pieces, TENSOR)
     weight, density = population.mass_weights(mass, p.imf, options.mass_min, TENSOR)
-    if is_zero(p.binary_fraction):
-        weights = population.single_tracks(weight, density, TENSOR)
-        return mag[None], reddening[None], *weights
-    ratio, probability, dark = population.mass_ratios(
-        mass, p.mass_ratio_slope, options.mass_ratio_nodes, options.mass_ratio_min,
-        options.mass_min, TENSOR,
-    )  # fmt: skip
-    weights = population.mix_tracks(
-        weight, density, p.binary_fraction, probability, dark,
-        eep[:-1] < options.binary_eep_max, TENSOR,
-    )  # fmt: skip
+    if not has_binaries:
+        tilt = population.relative_tilt(density, TENSOR)
+        return ModelTracks(mag.T, reddening.T, weight, tilt, weight, np.array([0, eep.size]))
+    lowest, dark = population.lit_ratios(
+        mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
+    )
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
-    tracks, red = binary_tracks(mass, mag, reddening, ratio, options.mass_min, last)
-    return tracks, red, *weights
+    parts = population_tracks(
+        mass=mass, mag=mag.T, reddening=reddening.T, weight=weight, density=density,
+        lowest=lowest, dark=dark, fine_share=population.fine_share(mass, TENSOR),
+        rules=population.quadrature_rules(options.mass_ratio_nodes),
+        fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min,
+        last=last,
+    )  # fmt: skip
+    starts = eep.size + np.arange(options.mass_ratio_nodes + 1) * (last + 1)
+    return ModelTracks(*parts, np.concatenate([[0], starts]))
 
 
 def log_detection(
-    tracks: Any, reddening: Any, weights: Any, tilts: Any, scatter: Any,
-    p: ClusterParameters, options: ClusterOptions, terms: StarTerms,
+    model: ModelTracks, scatter: Any, p: ClusterParameters, options: ClusterOptions,
+    terms: StarTerms,
 ) -> Any:  # fmt: skip
     """Log of the probability that a member passes the magnitude limits; 0 without a selection."""
     selection = options.selection
     if selection is None:
         return 0.0
     b = terms.bands.index(selection.band)
-    red = pt.zeros((0, 0)) if is_zero(p.av_scatter) else reddening[..., b]
+    red = pt.zeros(0) if is_zero(p.av_scatter) else model.reddening[b]
     z = selection_integral(
-        tracks[..., b], red, weights, tilts, scatter[b], p.av_scatter,
+        model.tracks[b], red, model.weights, model.tilts, model.scale, scatter[b], p.av_scatter,
         limits=(selection.bright, selection.faint), errors=terms.limit_errors,
     )  # fmt: skip
     return pt.log(z)
@@ -196,9 +218,9 @@ def assemble_logp(
     grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions, terms: StarTerms
 ) -> TensorVariable:
     """Put the steps together; arguments have been checked."""
-    tracks, reddening, weights, tilts, scale = model_tracks(grid, terms.bands, p, options)
+    model = model_tracks(grid, terms.bands, p, options)
     scatter = pt.as_tensor(p.intrinsic_scatter, dtype="float64") * pt.ones(len(terms.bands))
-    log_z = log_detection(tracks, reddening, weights, tilts, scatter, p, options, terms)
+    log_z = log_detection(model, scatter, p, options, terms)
     ones = pt.ones_like(terms.log_field)
     member = (1.0 - p.field_fraction) * ones
     if terms.membership_prior is not None:
@@ -206,11 +228,7 @@ def assemble_logp(
     logp = cluster_likelihood(
         mag=terms.mag,
         variance=terms.variance,
-        tracks=tracks,
-        reddening=reddening,
-        weights=weights,
-        tilts=tilts,
-        scale=scale,
+        **vars(model),
         scatter=scatter,
         av_scatter=p.av_scatter,
         member=member,

@@ -20,8 +20,13 @@ NO_SECOND_DERIVATIVE = (
 )
 
 
-def float64_inputs(arguments: dict[str, object], ndims: Sequence[int]) -> list[TensorVariable]:
-    """Return the arguments as float64 tensor variables after checking their dimensions."""
+def kernel_inputs(
+    arguments: dict[str, object], ndims: Sequence[int], integers: Sequence[str] = ()
+) -> list[TensorVariable]:
+    """Return the arguments as tensor variables after checking their dimensions.
+
+    All are float64, but for those named in `integers`, which are int64.
+    """
     variables = []
     for (name, argument), ndim in zip(arguments.items(), ndims, strict=True):
         variable = as_tensor_variable(argument)
@@ -29,8 +34,9 @@ def float64_inputs(arguments: dict[str, object], ndims: Sequence[int]) -> list[T
             raise ValueError(
                 f"{name}: expected {ndim} dimension(s), got {variable.type.ndim} ({variable})"
             )
-        if variable.type.dtype != "float64":
-            variable = variable.astype("float64")
+        dtype = "int64" if name in integers else "float64"
+        if variable.type.dtype != dtype:
+            variable = variable.astype(dtype)
         variables.append(variable)
     return variables
 

@@ -1,4 +1,4 @@
-"""Tracks of unresolved binaries as a PyTensor Op."""
+"""Tracks and weights of single stars and unresolved binaries as a PyTensor Op."""
 
 from pytensor import tensor as pt
 from pytensor.gradient import DisconnectedType, disconnected_type
@@ -7,131 +7,127 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import binaries as kernels
-from pymc_starpop.kernels import fastmath
+from pymc_starpop.kernels import simd
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
     PlainKernelOp,
-    float64_inputs,
-    outputs_of,
+    kernel_inputs,
     source_version,
 )
 
 # PyTensor's cache cannot see into the kernels.
-KERNEL_VERSION = source_version(kernels, fastmath)
+KERNEL_VERSION = source_version(kernels, simd)
+
+_NAMES = (
+    "mass", "mag", "reddening", "weight", "density", "lowest", "dark", "fine_share", "rules",
+    "fraction", "slope", "mass_min", "last",
+)  # fmt: skip
+_NDIMS = (1, 2, 2, 1, 1, 1, 1, 1, 2, 0, 0, 0, 0)
+_N_INPUT = len(_NAMES)
+_DIFFERENTIABLE = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10)
+_OUTPUT = ("tracks", "reddening", "weights", "tilts", "scale", "position", "power", "share")
+# The others are the scale of the pruning and what the pullback needs again.
+_N_DIFFERENTIABLE_OUTPUT = 4
 
 
-class BinaryTracks(PlainKernelOp):
-    """Tracks (Q + 1, E, B), their reddening and the secondary's share of light (Q, E, B).
+class PopulationTracks(PlainKernelOp):
+    """Tracks, their reddening, weights, tilts and scale, and what the pullback needs again.
 
-    Inputs are mass (E,), mag (E, B), reddening (E, B) or (0, B), mass_ratio (Q, E), mass_min and
-    the index of the last node that can be a primary; see `pymc_starpop.kernels.binaries`.
+    For inputs and outputs see `pymc_starpop.kernels.binaries.population_tracks`.
     """
 
-    def make_node(self, mass, mag, reddening, mass_ratio, mass_min, last) -> Apply:
+    def make_node(self, *inputs) -> Apply:
         """Check the inputs and make the node."""
-        arguments = {
-            "mass": mass,
-            "mag": mag,
-            "reddening": reddening,
-            "mass_ratio": mass_ratio,
-            "mass_min": mass_min,
-        }
-        inputs = float64_inputs(arguments, (1, 2, 2, 2, 0))
-        n_ratio, n_node = inputs[3].type.shape
-        n_band = inputs[1].type.shape[1]
-        n_track = None if n_ratio is None else n_ratio + 1
-        n_red = inputs[2].type.shape[0]
-        outputs = [
-            *outputs_of((n_track, n_node, n_band), 1),
-            *outputs_of((0 if n_red == 0 else n_track, n_node, n_band), 1),
-            *outputs_of((n_ratio, n_node, n_band), 1),
-        ]
-        return Apply(self, [*inputs, pt.as_tensor(last, dtype="int64")], outputs)
+        arguments = dict(zip(_NAMES, inputs, strict=True))
+        variables = kernel_inputs(arguments, _NDIMS, integers=("last",))
+        ndims = (2, 2, 1, 1, 1, 2, 2, 3)
+        outputs = [pt.tensor(dtype="float64", shape=(None,) * ndim) for ndim in ndims]
+        return Apply(self, variables, outputs)
 
     def infer_shape(self, node, shapes):
-        """Shapes of the tracks, their reddening and the share of light."""
-        n_ratio, n_node = shapes[3]
-        n_band = shapes[1][1]
-        n_red = pt.switch(pt.eq(shapes[2][0], 0), 0, n_ratio + 1)
-        return [(n_ratio + 1, n_node, n_band), (n_red, n_node, n_band), (n_ratio, n_node, n_band)]
+        """Shapes by the number of nodes, of ratios and of primaries."""
+        (n_band, n_node), n_ratio = shapes[1], shapes[8][1]
+        n_main = node.inputs[12] + 1
+        n_point = n_node + n_ratio * n_main
+        n_red = pt.switch(pt.eq(shapes[2][1], 0), 0, n_point)
+        segments = [(n_point - 1,)] * 3
+        saved = [(n_ratio, n_main), (n_ratio, n_main), (n_band, n_ratio, n_main)]
+        return [(n_band, n_point), (n_band, n_red), *segments, *saved]
 
     def connection_pattern(self, node):
-        """All outputs depend on the arrays; nothing is differentiated by mass_min or last."""
-        return [[k < 4] * 3 for k in range(6)]
+        """Nothing is differentiated by the rules, by mass_min or by last."""
+        return [
+            [k in _DIFFERENTIABLE and o < _N_DIFFERENTIABLE_OUTPUT for o in range(len(_OUTPUT))]
+            for k in range(_N_INPUT)
+        ]
 
     def pullback(self, inputs, outputs, cotangents):
-        """Call the pullback kernel, which reuses the share of light."""
-        tracks, red, share = outputs
-        g_tracks, g_red, g_share = cotangents
-        if not isinstance(g_share.type, DisconnectedType):
-            raise NotImplementedError("BinaryTracks: the share of light is not differentiable")
-        if isinstance(g_tracks.type, DisconnectedType):
-            g_tracks = pt.zeros_like(tracks)
-        if isinstance(g_red.type, DisconnectedType):
-            g_red = pt.zeros_like(red)
-        gradient = _binary_tracks_pullback(*inputs, share, g_tracks, g_red)
-        return [*gradient, disconnected_type(), disconnected_type()]
+        """Call the pullback kernel, which uses again what the value kernel saved."""
+        given = [
+            pt.zeros_like(output) if isinstance(cotangent.type, DisconnectedType) else cotangent
+            for output, cotangent in zip(outputs, cotangents, strict=True)
+        ]
+        saved = outputs[_OUTPUT.index("position") :]
+        gradient = _population_tracks_pullback(*inputs, *saved, *given[:_N_DIFFERENTIABLE_OUTPUT])
+        result = [disconnected_type() for _ in inputs]
+        for i, derivative in zip(_DIFFERENTIABLE, gradient, strict=True):
+            result[i] = derivative[0] if inputs[i].type.ndim == 0 else derivative
+        return result
 
-    def kernel(self, mass, mag, reddening, mass_ratio, mass_min, last):
+    def kernel(self, *arrays):
         """Call the numba kernel."""
-        return kernels.binary_tracks(mass, mag, reddening, mass_ratio, mass_min.item(), last.item())
+        return kernels.population_tracks_0d(*arrays)
 
 
-class BinaryTracksPullback(NoSecondDerivative, PlainKernelOp):
-    """Derivatives of the tracks, contracted with cotangents, by mass, mag, reddening and q."""
+class PopulationTracksPullback(NoSecondDerivative, PlainKernelOp):
+    """Derivatives of the outputs of `PopulationTracks`, contracted with cotangents."""
 
     def make_node(self, *inputs) -> Apply:
-        """Make the node; the inputs come from `BinaryTracks.pullback`."""
+        """Make the node; the inputs come from `PopulationTracks.pullback`."""
         variables = [pt.as_tensor(i) for i in inputs]
-        return Apply(self, variables, [i.type() for i in variables[:4]])
+        one = pt.tensor(dtype="float64", shape=(1,)).type
+        outputs = [
+            one() if variables[i].type.ndim == 0 else variables[i].type() for i in _DIFFERENTIABLE
+        ]
+        return Apply(self, variables, outputs)
 
     def infer_shape(self, node, shapes):
         """The derivatives have the shapes of what they are taken by."""
-        return shapes[:4]
+        return [shapes[i] if shapes[i] else (1,) for i in _DIFFERENTIABLE]
 
-    def kernel(self, mass, mag, reddening, mass_ratio, mass_min, last, share, g_tracks, g_red):
+    def kernel(self, *arrays):
         """Call the numba kernel."""
-        return kernels.binary_tracks_pullback(
-            mass, mag, reddening, mass_ratio, mass_min.item(), last.item(), share, g_tracks, g_red
-        )
+        return kernels.population_tracks_pullback_0d(*arrays)
 
 
-@register_funcify_default_op_cache_key(BinaryTracks)
-def _numba_binary_tracks(op, node, **kwargs):
-    return kernels.binary_tracks_0d, KERNEL_VERSION
+@register_funcify_default_op_cache_key(PopulationTracks)
+def _numba_population_tracks(op, node, **kwargs):
+    return kernels.population_tracks_0d, KERNEL_VERSION
 
 
-@register_funcify_default_op_cache_key(BinaryTracksPullback)
-def _numba_binary_tracks_pullback(op, node, **kwargs):
-    return kernels.binary_tracks_pullback_0d, KERNEL_VERSION
+@register_funcify_default_op_cache_key(PopulationTracksPullback)
+def _numba_population_tracks_pullback(op, node, **kwargs):
+    return kernels.population_tracks_pullback_0d, KERNEL_VERSION
 
 
-_binary_tracks = BinaryTracks()
-_binary_tracks_pullback = BinaryTracksPullback()
+_population_tracks = PopulationTracks()
+_population_tracks_pullback = PopulationTracksPullback()
 
 
-def binary_tracks(
-    mass, mag, reddening, mass_ratio, mass_min, last: int
-) -> tuple[TensorVariable, TensorVariable]:
-    """Add the light of secondaries to single-star magnitudes, differentiably.
+def population_tracks(**inputs) -> tuple[TensorVariable, ...]:
+    """Add the light of secondaries to single stars and share the mass function, differentiably.
 
     Parameters
     ----------
-    mass : TensorVariable (E,)
-        Initial mass (Msun) of the nodes, cut at `mass_min`.
-    mag, reddening : TensorVariable (E, B)
-        Magnitudes and dm/dA_V; `reddening` may have shape (0, B) where it is not wanted.
-    mass_ratio : TensorVariable (Q, E)
-        Mass ratios of the binary tracks at each node, between 0 and 1.
-    mass_min : float
-        Lowest mass (Msun).
-    last : int
-        Index of the last node that can be a primary.
+    **inputs
+        mass, density, lowest, dark, fine_share (E,); mag (B, E); reddening (B, E), or (B, 0)
+        where it is not wanted; weight (E - 1,); rules (2, Q); fraction, slope, mass_min, last ().
+        See `pymc_starpop.kernels.binaries`.
 
     Returns
     -------
-    tracks, reddening : TensorVariable (Q + 1, E, B)
-        The single-star track first. Reddening is (0, E, B) where it was not given.
+    tracks, reddening : TensorVariable (B, P)
+        P = E + Q (last + 1) points: the single-star track, then one for each mass ratio.
+    weights, tilts, scale : TensorVariable (P - 1,)
     """
-    tracks, red, _ = _binary_tracks(mass, mag, reddening, mass_ratio, mass_min, last)
-    return tracks, red
+    return tuple(_population_tracks(*[inputs[name] for name in _NAMES])[:5])

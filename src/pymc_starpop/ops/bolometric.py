@@ -11,7 +11,7 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.kernels import interpolation
-from pymc_starpop.ops._numba import KernelOp, Shape, float64_inputs, outputs_of, source_version
+from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
 
 KERNEL_VERSION = source_version(interpolation)
@@ -47,7 +47,7 @@ class BolometricInterpolation(KernelOp):
             "feh_axis": feh_axis,
             "table": table,
         }
-        inputs = float64_inputs(arguments, (1, 1, 0, 1, 1, 1, 5))
+        inputs = kernel_inputs(arguments, (1, 1, 0, 1, 1, 1, 5))
         (n_node,) = inputs[0].type.shape
         return Apply(self, inputs, outputs_of((n_node, *inputs[6].type.shape[3:]), 4))
 

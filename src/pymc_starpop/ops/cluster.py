@@ -16,25 +16,26 @@ from pytensor.graph.traversal import ancestors
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.kernels import blocks, fastmath, scan, segment, simd
+from pymc_starpop.kernels import blocks, fastmath, scan, segment, simd, star_vectors
 from pymc_starpop.kernels import cluster as kernels
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
     PlainKernelOp,
-    float64_inputs,
+    kernel_inputs,
     source_version,
 )
 
 # PyTensor's cache cannot see into the kernels.
-KERNEL_VERSION = source_version(blocks, kernels, fastmath, scan, segment, simd)
+KERNEL_VERSION = source_version(blocks, kernels, fastmath, scan, segment, simd, star_vectors)
 
 _NAMES = (
-    "mag", "variance", "tracks", "reddening", "weights", "tilts", "scale", "scatter",
+    "mag", "variance", "tracks", "reddening", "weights", "tilts", "scale", "starts", "scatter",
     "av_scatter", "member", "log_member", "log_field",
 )  # fmt: skip
-_NDIMS = (2, 2, 3, 3, 2, 2, 2, 1, 0, 1, 1, 1)
-# The data and the scale of the pruning have no derivative.
-_DIFFERENTIABLE = (2, 3, 4, 5, 7, 8, 9, 10, 11)
+_NDIMS = (2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 1, 1, 1)
+# The data, the scale of the pruning and where tracks start have no derivative.
+_DIFFERENTIABLE = (2, 3, 4, 5, 8, 9, 10, 11, 12)
+_INTEGERS = ("starts",)
 _N_INPUT = len(_NAMES)
 
 
@@ -54,7 +55,8 @@ class ClusterLikelihood(PlainKernelOp):
 
     def make_node(self, *inputs) -> Apply:
         """Check the inputs and make the node."""
-        variables = float64_inputs(dict(zip(_NAMES, inputs, strict=True)), _NDIMS)
+        arguments = dict(zip(_NAMES, inputs, strict=True))
+        variables = kernel_inputs(arguments, _NDIMS, integers=_INTEGERS)
         return Apply(
             self, variables, [pt.tensor(dtype="float64", shape=variables[0].type.shape[:1])]
         )
@@ -144,8 +146,8 @@ def cluster_likelihood(**inputs) -> TensorVariable:
     Parameters
     ----------
     **inputs
-        mag, variance (N, B); tracks, reddening (T, E, B); weights, tilts, scale (T, E - 1);
-        scatter (B,); av_scatter (); member, log_member, log_field (N,). See
+        mag, variance (N, B); tracks, reddening (B, P); weights, tilts, scale (P - 1,); starts
+        (T + 1,); scatter (B,); av_scatter (); member, log_member, log_field (N,). See
         `pymc_starpop.kernels.cluster`.
     """
     return _cluster_likelihood(*[inputs[name] for name in _NAMES])

@@ -10,7 +10,7 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.kernels import interpolation
-from pymc_starpop.ops._numba import KernelOp, Shape, float64_inputs, outputs_of, source_version
+from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
 
 KERNEL_VERSION = source_version(interpolation)
@@ -34,7 +34,7 @@ class IsochroneInterpolation(KernelOp):
             "age_axis": age_axis,
             "table": table,
         }
-        inputs = float64_inputs(arguments, (0, 0, 1, 1, 4))
+        inputs = kernel_inputs(arguments, (0, 0, 1, 1, 4))
         n_node, n_quantity = inputs[4].type.shape[2:]
         return Apply(self, inputs, outputs_of((n_quantity, n_node), 3))
 

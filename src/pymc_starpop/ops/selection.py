@@ -7,13 +7,13 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import fastmath
 from pymc_starpop.kernels import selection as kernels
-from pymc_starpop.ops._numba import KernelOp, float64_inputs, source_version
+from pymc_starpop.ops._numba import KernelOp, kernel_inputs, source_version
 
 # PyTensor's cache cannot see into the kernels.
 KERNEL_VERSION = source_version(fastmath, kernels)
 
 _NAMES = (
-    "mag", "reddening", "weights", "tilts", "scatter", "av_scatter", "bright", "faint",
+    "mag", "reddening", "weights", "tilts", "scatter", "av_scatter", "scale", "bright", "faint",
     "sigma_bright", "sigma_faint",
 )  # fmt: skip
 
@@ -21,8 +21,8 @@ _NAMES = (
 class SelectionIntegral(KernelOp):
     """Probability (1,) that a member passes the limits, with its derivatives.
 
-    Inputs are mag (T, E), reddening (T, E) or (0, 0), weights and tilts (T, E - 1), scatter,
-    av_scatter, and the constants bright, faint, sigma_bright, sigma_faint; see
+    Inputs are mag (P,), reddening (P,) or (0,), weights and tilts (P - 1,), scatter, av_scatter,
+    and what has no derivative: scale (P - 1,), bright, faint, sigma_bright, sigma_faint; see
     `pymc_starpop.kernels.selection`.
     """
 
@@ -31,7 +31,7 @@ class SelectionIntegral(KernelOp):
     def make_node(self, *inputs) -> Apply:
         """Check the inputs and make the node."""
         arguments = dict(zip(_NAMES, inputs, strict=True))
-        variables = float64_inputs(arguments, (2, 2, 2, 2, 0, 0, 0, 0, 0, 0))
+        variables = kernel_inputs(arguments, (1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0))
         scalar = pt.tensor(dtype="float64", shape=(1,)).type
         outputs = [scalar(), *[i.type() for i in variables[:4]], scalar(), scalar()]
         return Apply(self, variables, outputs)
@@ -45,12 +45,9 @@ class SelectionIntegral(KernelOp):
         product = cotangent[0] * derivative
         return product[0] if variable.type.ndim == 0 else product
 
-    def kernel(self, mag, reddening, weights, tilts, scatter, av_scatter, *limits):
+    def kernel(self, *arrays):
         """Call the numba kernel."""
-        return kernels.selection_integral(
-            mag, reddening, weights, tilts, *[limit.item() for limit in limits], scatter.item(),
-            av_scatter.item(),
-        )  # fmt: skip
+        return kernels.selection_integral_0d(*arrays)
 
 
 @register_funcify_default_op_cache_key(SelectionIntegral)
@@ -62,21 +59,22 @@ _selection_integral = SelectionIntegral()
 
 
 def selection_integral(
-    mag, reddening, weights, tilts, scatter, av_scatter, *, limits, errors
+    mag, reddening, weights, tilts, scale, scatter, av_scatter, *, limits, errors
 ) -> TensorVariable:
     """Probability that a member of the cluster passes magnitude limits, differentiably.
 
     Parameters
     ----------
-    mag, reddening : TensorVariable (T, E)
-        Magnitude in the band of the limits and its dm/dA_V; the latter (0, 0) where A_V is the
+    mag, reddening : TensorVariable (P,)
+        Magnitude in the band of the limits and its dm/dA_V; the latter (0,) where A_V is the
         same for all stars.
-    weights, tilts : TensorVariable (T, E - 1)
-        Integral of the mass function over each segment and its tilt.
+    weights, tilts, scale : TensorVariable (P - 1,)
+        Integral of the mass function over each segment, its tilt, and 0 in `scale` where a
+        segment is not part of the model.
     scatter, av_scatter : TensorVariable ()
         Standard deviations of the intrinsic scatter and of A_V, mag.
     limits, errors : (float, float)
         Bright and faint limit and the photometric errors there, mag.
     """
-    inputs = (mag, reddening, weights, tilts, scatter, av_scatter, *limits, *errors)
+    inputs = (mag, reddening, weights, tilts, scatter, av_scatter, scale, *limits, *errors)
     return _selection_integral(*inputs)[0]
