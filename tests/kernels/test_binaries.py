@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from pymc_starpop import population, reference
-from pymc_starpop.kernels import binaries
+from pymc_starpop.kernels import binaries, binaries_pullback
 from pymc_starpop.kernels.binaries import BinaryLaw
 from tolerances import assert_close, assert_gradient_close
 
@@ -144,7 +144,7 @@ def test_pullback_against_differences(rng, monotone, with_reddening, fraction):
     cotangents = [rng.normal(size=output.shape) for output in outputs[:4]]
     # The tilt of a segment without weight means nothing.
     cotangents[3] *= outputs[4] > 0.0
-    exact = binaries.population_tracks_pullback(
+    exact = binaries_pullback.population_tracks_pullback(
         mass, mag, reddening, law, MASS_MIN, LAST, outputs[5], *cotangents
     )
 

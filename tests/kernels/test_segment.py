@@ -7,7 +7,6 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import integrate
 
-from pymc_starpop.kernels.fastmath import exp_nonpositive
 from pymc_starpop.kernels.segment import segment_moments, segment_moments_many
 from tolerances import TOLERANCE, assert_close
 
@@ -100,9 +99,3 @@ def test_tilt_moment_is_the_derivative_by_the_tilt(rng):
     a, b = 40.0, 25.0
     up, down = (segment_moments(a, b, 20.0, t)[1] for t in (0.5 + 1e-3, 0.5 - 1e-3))
     assert_close(segment_moments(a, b, 20.0, 0.5)[4], (up - down) / 2e-3, "kernel")
-
-
-def test_exponential_against_numpy(rng):
-    x = -np.concatenate([rng.uniform(0.0, 700.0, 2000), 10.0 ** rng.uniform(-12.0, 0.0, 500), [0]])
-    got = np.array([exp_nonpositive(v) for v in x])
-    assert_allclose(got, np.exp(x), rtol=4e-16 * 4)

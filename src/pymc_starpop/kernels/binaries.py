@@ -33,10 +33,9 @@ from pymc_starpop.kernels.simd import (
     splat,
     still_needed,
     store,
-    sum_lanes,
 )
 
-_MAG_TO_LN = 0.4 * math.log(10.0)
+MAG_TO_LN = 0.4 * math.log(10.0)
 
 
 class BinaryLaw(NamedTuple):
@@ -82,11 +81,11 @@ def _add_light(typingctx, mag1, mag2, total, share):
 
     def codegen(context, builder, signature, args):
         first, second = load(builder, args[0]), load(builder, args[1])
-        difference = (second - first) * _MAG_TO_LN
+        difference = (second - first) * MAG_TO_LN
         # The ratio of fainter to brighter, at most 1.
         ratio = (difference.abs() * -1.0).maximum(-700.0).exp()
         both = ratio + 1.0
-        store(builder, first.minimum(second) - both.log() * (1.0 / _MAG_TO_LN), args[2])
+        store(builder, first.minimum(second) - both.log() * (1.0 / MAG_TO_LN), args[2])
         fainter = ratio / both
         store(builder, fainter.where(difference.compare(">=", 0.0), 1.0 - fainter), args[3])
         return context.get_dummy_value()
@@ -108,20 +107,8 @@ def _power_of_ratio(typingctx, lowest, step, slope, out):
     return types.void(types.intp, types.float64, types.float64, types.intp), codegen
 
 
-@intrinsic
-def _sum_with_log_ratio(typingctx, lowest, step, values):
-    """Sum of eight values times log q, q = lowest + (1 - lowest) step."""
-
-    def codegen(context, builder, signature, args):
-        lowest = load(builder, args[0])
-        q = lowest + (1.0 - lowest) * splat(builder, args[1])
-        return sum_lanes(builder, load(builder, args[2]) * q.log())
-
-    return types.float64(types.intp, types.float64, types.intp), codegen
-
-
 @numba.njit(cache=True, error_model="numpy")
-def _first_node(mass, mass_min, last):
+def first_node(mass, mass_min, last):
     """Return the node at which the track starts: the last one not above mass_min."""
     first = 0
     while first < last - 1 and mass[first + 1] <= mass_min:
@@ -149,7 +136,7 @@ def _locate(mass, lowest, step, first, last, position):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _between(position, last):
+def between(position, last):
     """Node before a position and the way to the next one."""
     i = min(int(position), last - 1)
     return i, position - i
@@ -173,18 +160,18 @@ def _set_singles(law, last, weights, tilts, scale):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _coefficient(law, j, e):
+def coefficient(law, j, e):
     """Return the quadrature weight of ratio j at node e."""
     return law.rules[0, j] + (law.rules[1, j] - law.rules[0, j]) * law.fine_share[e]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _normalization(law, power, first, last):
+def normalization(law, power, first, last):
     """Return 1 / sum_k c_k q_k^slope for each node."""
     total = np.zeros(last + 1)
     for j in range(power.shape[0]):
         for e in range(first, last + 1):
-            total[e] += _coefficient(law, j, e) * power[j, e]
+            total[e] += coefficient(law, j, e) * power[j, e]
     for e in range(first, last + 1):
         total[e] = 1.0 / total[e]
     return total
@@ -197,7 +184,7 @@ def _set_binaries(law, power, norm, first, last, weights, tilts, scale):
     share = np.empty(n_main)
     for j in range(n_ratio):
         for e in range(first, last + 1):
-            share[e] = _coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
         at = j * n_main
         for e in range(first, last):
             mean = 0.5 * (share[e] + share[e + 1])
@@ -218,7 +205,7 @@ def _set_magnitudes(mag, position, first, last, tracks, share):
     tracks[:n_node] = mag
     for j in range(n_ratio):
         for k in range(n):
-            i, t = _between(position[j, first + k], last)
+            i, t = between(position[j, first + k], last)
             secondary[k] = mag[i] + t * (mag[i + 1] - mag[i])
         # What the last eight write too much, the next track overwrites.
         at = j * n_main + first
@@ -242,7 +229,7 @@ def _set_reddening(reddening, position, share, first, last, out):
         at = n_node + j * n_main
         out[at : at + first] = reddening[first]
         for e in range(first, last + 1):
-            i, t = _between(position[j, e], last)
+            i, t = between(position[j, e], last)
             second = reddening[i] + t * (reddening[i + 1] - reddening[i])
             out[at + e] = reddening[e] + share[j, e] * (second - reddening[e])
 
@@ -269,7 +256,7 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
         As `pymc_starpop.kernels.cluster.TrackModel` wants them; 0 between two tracks.
     saved : Saved
     """
-    first = _first_node(mass, mass_min, last)
+    first = first_node(mass, mass_min, last)
     n_band, n_node = mag.shape
     n_ratio, n_main = law.rules.shape[1], last + 1
     n_point = n_node + n_ratio * n_main
@@ -290,7 +277,7 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
     segments = np.zeros((3, n_point - 1))
     weights, tilts, scale = segments[0], segments[1], segments[2]
     _set_singles(law, last, weights, tilts, scale)
-    norm = _normalization(law, power, first, last)
+    norm = normalization(law, power, first, last)
     _set_binaries(law, power, norm, first, last, weights[n_node:], tilts[n_node:], scale[n_node:])
     track_room = np.empty(n_band * n_point + LANES)
     share_room = np.zeros(n_band * n_ratio * n_main + LANES)
@@ -309,226 +296,6 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
     return tracks, red, weights, tilts, scale, Saved(position, power, share)
 
 
-class BinaryGradient(NamedTuple):
-    """Derivatives by the arguments of `population_tracks`; fraction and slope are (1,)."""
-
-    mass: np.ndarray
-    mag: np.ndarray
-    reddening: np.ndarray
-    weight: np.ndarray
-    density: np.ndarray
-    lowest: np.ndarray
-    dark: np.ndarray
-    fine_share: np.ndarray
-    fraction: np.ndarray
-    slope: np.ndarray
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _slopes_of_tilt(a, b):
-    """Derivatives of 2 (b - a) / (a + b) by a and b."""
-    total = a + b
-    if not total > 0.0:
-        return 0.0, 0.0
-    return -4.0 * b / total**2, 4.0 * a / total**2
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull_singles(law, last, g_weights, g_tilts, grad):
-    """Add the derivatives of what `_set_singles` sets."""
-    for s in range(law.weight.shape[0]):
-        if s >= last:
-            grad.weight[s] += g_weights[s]
-            da, db = _slopes_of_tilt(law.density[s], law.density[s + 1])
-            grad.density[s] += g_tilts[s] * da
-            grad.density[s + 1] += g_tilts[s] * db
-            continue
-        share_a = 1.0 + law.fraction * (law.dark[s] - 1.0)
-        share_b = 1.0 + law.fraction * (law.dark[s + 1] - 1.0)
-        grad.weight[s] += g_weights[s] * 0.5 * (share_a + share_b)
-        da, db = _slopes_of_tilt(share_a * law.density[s], share_b * law.density[s + 1])
-        grad.density[s] += g_tilts[s] * da * share_a
-        grad.density[s + 1] += g_tilts[s] * db * share_b
-        half = 0.5 * g_weights[s] * law.weight[s]
-        at_a = half + g_tilts[s] * da * law.density[s]
-        at_b = half + g_tilts[s] * db * law.density[s + 1]
-        grad.dark[s] += law.fraction * at_a
-        grad.dark[s + 1] += law.fraction * at_b
-        grad.fraction[0] += at_a * (law.dark[s] - 1.0) + at_b * (law.dark[s + 1] - 1.0)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull_binaries(law, power, norm, first, last, g_weights, g_tilts, grad, g_share):
-    """Add the derivatives of what `_set_binaries` sets; those by the shares p_j into g_share."""
-    n_ratio, n_main = power.shape
-    share = np.empty(n_main)
-    for j in range(n_ratio):
-        for e in range(first, last + 1):
-            share[e] = _coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
-        at = j * n_main
-        for e in range(first, last):
-            g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]
-            mean = 0.5 * (share[e] + share[e + 1])
-            grad.weight[e] += g_weight * law.fraction * mean
-            grad.fraction[0] += g_weight * law.weight[e] * mean
-            half = 0.5 * g_weight * law.fraction * law.weight[e]
-            da, db = _slopes_of_tilt(share[e] * law.density[e], share[e + 1] * law.density[e + 1])
-            grad.density[e] += g_tilt * da * share[e]
-            grad.density[e + 1] += g_tilt * db * share[e + 1]
-            g_share[j, e] += half + g_tilt * da * law.density[e]
-            g_share[j, e + 1] += half + g_tilt * db * law.density[e + 1]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull_shares(law, power, norm, first, last, g_share, grad):
-    """Add the derivatives of the shares p_j by their law; those by q replace g_share."""
-    n_ratio, n_main = power.shape
-    lowest, at_power = np.ones(n_main + LANES), np.zeros(n_main + LANES)
-    lowest[: n_main - first] = law.lowest[first:n_main]
-    sums = np.zeros(n_main)
-    for j in range(n_ratio):
-        for e in range(first, last + 1):
-            sums[e] += g_share[j, e] * _coefficient(law, j, e) * power[j, e]
-    for e in range(first, last + 1):
-        sums[e] *= norm[e]
-        grad.dark[e] -= sums[e]
-    for j in range(n_ratio):
-        step = j / (n_ratio - 1)
-        bend = law.rules[1, j] - law.rules[0, j]
-        at_power[:] = 0.0
-        for e in range(first, last + 1):
-            # By c_j q_j^slope: of its own share, and of the sum that divides all of them.
-            g = (1.0 - law.dark[e]) * norm[e] * (g_share[j, e] - sums[e])
-            grad.fine_share[e] += g * bend * power[j, e]
-            q = law.lowest[e] + (1.0 - law.lowest[e]) * step
-            at_power[e - first] = g * _coefficient(law, j, e) * power[j, e]
-            g_share[j, e] = at_power[e - first] * law.slope / q
-        for k in range(0, last + 1 - first, LANES):
-            grad.slope[0] += _sum_with_log_ratio(
-                address_of(lowest, k), step, address_of(at_power, k)
-            )
-    still_needed(lowest)
-    still_needed(at_power)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull_magnitudes(mag, position, share, first, last, g_tracks, g_mag, g_position):
-    """Add the derivatives of what `_set_magnitudes` sets.
-
-    The innermost loop runs over bands: along a track the same sums would wait for each other.
-    """
-    n_band, n_node = mag.shape
-    n_ratio, n_main = position.shape
-    for b in range(n_band):
-        g_mag[b] += g_tracks[b, :n_node]
-        for j in range(n_ratio):
-            at = n_node + j * n_main
-            g_mag[b, first] += g_tracks[b, at : at + first].sum()
-    for j in range(n_ratio):
-        at = n_node + j * n_main
-        for e in range(first, last + 1):
-            # Most points matter to no star.
-            nothing = True
-            for b in range(n_band):
-                nothing &= g_tracks[b, at + e] == 0.0
-            if nothing:
-                continue
-            i, t = _between(position[j, e], last)
-            total = 0.0
-            for b in range(n_band):
-                g = g_tracks[b, at + e]
-                second = share[b, j, e] * g
-                g_mag[b, e] += g - second
-                g_mag[b, i] += second * (1.0 - t)
-                g_mag[b, i + 1] += second * t
-                total += second * (mag[b, i + 1] - mag[b, i])
-            g_position[j, e] += total
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull_reddening(
-    mag, reddening, position, share, first, last, g_red, g_mag, g_reddening, g_position
-):
-    """Add the derivatives of what `_set_reddening` sets, for one band."""
-    n_node = mag.shape[0]
-    n_ratio, n_main = position.shape
-    g_reddening += g_red[:n_node]
-    for j in range(n_ratio):
-        at = n_node + j * n_main
-        for e in range(first):
-            g_reddening[first] += g_red[at + e]
-        for e in range(first, last + 1):
-            g, rho = g_red[at + e], share[j, e]
-            i, t = _between(position[j, e], last)
-            slope = reddening[i + 1] - reddening[i]
-            second = reddening[i] + t * slope
-            # The share of light moves with both magnitudes.
-            bend = g * (second - reddening[e]) * rho * (1.0 - rho) * _MAG_TO_LN
-            g_mag[e] += bend
-            g_mag[i] -= bend * (1.0 - t)
-            g_mag[i + 1] -= bend * t
-            g_reddening[e] += (1.0 - rho) * g
-            g_reddening[i] += rho * g * (1.0 - t)
-            g_reddening[i + 1] += rho * g * t
-            g_position[j, e] += rho * g * slope - bend * (mag[i + 1] - mag[i])
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull_position(mass, lowest, position, first, last, g_position, g_ratio, grad):
-    """Add the derivatives by masses and mass ratios of where the secondaries lie."""
-    n_ratio = position.shape[0]
-    for j in range(n_ratio):
-        step = j / (n_ratio - 1)
-        for e in range(first, last + 1):
-            i, t = _between(position[j, e], last)
-            q = lowest[e] + (1.0 - lowest[e]) * step
-            width = mass[i + 1] - mass[i]
-            g_q = g_ratio[j, e]
-            # A secondary below the track has the light of its end, whatever its mass.
-            if width > 0.0 and mass[i] <= q * mass[e] <= mass[i + 1]:
-                g_mass = g_position[j, e] / width
-                g_q += g_mass * mass[e]
-                grad.mass[e] += g_mass * q
-                grad.mass[i] -= g_mass * (1.0 - t)
-                grad.mass[i + 1] -= g_mass * t
-            grad.lowest[e] += g_q * (1.0 - step)
-
-
-@numba.njit(cache=True, error_model="numpy", nogil=True)
-def population_tracks_pullback(
-    mass, mag, reddening, law, mass_min, last, saved, g_tracks, g_red, g_weights, g_tilts
-):
-    """Return the `BinaryGradient` of the sum of the outputs times their cotangents.
-
-    `saved` is the last result of `population_tracks` for the same arguments; the scale has no
-    derivative.
-    """
-    first = _first_node(mass, mass_min, last)
-    n_band, n_node = mag.shape
-    grad = BinaryGradient(
-        np.zeros(n_node), np.zeros_like(mag), np.zeros_like(reddening), np.zeros(n_node - 1),
-        np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(1),
-        np.zeros(1),
-    )  # fmt: skip
-    norm = _normalization(law, saved.power, first, last)
-    g_share = np.zeros(saved.power.shape)
-    g_position = np.zeros(saved.power.shape)
-    _pull_singles(law, last, g_weights, g_tilts, grad)
-    _pull_binaries(
-        law, saved.power, norm, first, last, g_weights[n_node:], g_tilts[n_node:], grad, g_share
-    )
-    _pull_shares(law, saved.power, norm, first, last, g_share, grad)
-    _pull_magnitudes(mag, saved.position, saved.share, first, last, g_tracks, grad.mag, g_position)
-    if reddening.shape[1] > 0:
-        for b in range(n_band):
-            _pull_reddening(
-                mag[b], reddening[b], saved.position, saved.share[b], first, last, g_red[b],
-                grad.mag[b], grad.reddening[b], g_position,
-            )  # fmt: skip
-    _pull_position(mass, law.lowest, saved.position, first, last, g_position, g_share, grad)
-    return grad
-
-
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_0d(
     mass, mag, reddening, weight, density, lowest, dark, fine_share, rules, fraction, slope,
@@ -541,22 +308,3 @@ def population_tracks_0d(
         last.item(),
     )  # fmt: skip
     return tracks, red, weights, tilts, scale, saved.position, saved.power, saved.share
-
-
-@numba.njit(cache=True, error_model="numpy", nogil=True)
-def population_tracks_pullback_0d(
-    mass, mag, reddening, weight, density, lowest, dark, fine_share, rules, fraction, slope,
-    mass_min, last, position, power, share, g_tracks, g_red, g_weights, g_tilts,
-):  # fmt: skip
-    """`population_tracks_pullback`, flat, for any memory layout and 0-d arrays for the scalars."""
-    law = BinaryLaw(weight, density, lowest, dark, fine_share, rules, fraction.item(), slope.item())
-    grad = population_tracks_pullback(
-        mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
-        last.item(), Saved(position, power, share), np.ascontiguousarray(g_tracks),
-        np.ascontiguousarray(g_red), np.ascontiguousarray(g_weights),
-        np.ascontiguousarray(g_tilts),
-    )  # fmt: skip
-    return (
-        grad.mass, grad.mag, grad.reddening, grad.weight, grad.density, grad.lowest, grad.dark,
-        grad.fine_share, grad.fraction, grad.slope,
-    )  # fmt: skip

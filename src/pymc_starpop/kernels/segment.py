@@ -27,7 +27,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from pymc_starpop.kernels.fastmath import GL24_NODES, GL24_WEIGHTS
+from pymc_starpop.kernels.quadrature import GL24_NODES, GL24_WEIGHTS
 from pymc_starpop.kernels.simd import (
     LANES,
     address_of,

@@ -10,7 +10,7 @@ import math
 import numba
 import numpy as np
 
-from pymc_starpop.kernels.fastmath import GL16_NODES, GL16_WEIGHTS
+from pymc_starpop.kernels.quadrature import GL16_NODES, GL16_WEIGHTS
 
 _ROOT_HALF = math.sqrt(0.5)
 _ROOT_2PI = math.sqrt(2.0 * math.pi)

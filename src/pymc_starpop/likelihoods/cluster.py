@@ -175,7 +175,7 @@ def model_tracks(
         mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
     )
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
-    parts = population_tracks(
+    tracks, red, weights, tilts, scale = population_tracks(
         mass=mass, mag=mag.T, reddening=reddening.T, weight=weight, density=density,
         lowest=lowest, dark=dark, fine_share=population.fine_share(mass, TENSOR),
         rules=population.quadrature_rules(options.mass_ratio_nodes),
@@ -183,7 +183,7 @@ def model_tracks(
         last=last,
     )  # fmt: skip
     starts = eep.size + np.arange(options.mass_ratio_nodes + 1) * (last + 1)
-    return ModelTracks(*parts, np.concatenate([[0], starts]))
+    return ModelTracks(tracks, red, weights, tilts, scale, np.concatenate([[0], starts]))
 
 
 def log_detection(

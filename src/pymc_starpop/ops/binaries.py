@@ -7,7 +7,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import binaries as kernels
-from pymc_starpop.kernels import simd
+from pymc_starpop.kernels import binaries_pullback, simd
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
     PlainKernelOp,
@@ -16,7 +16,7 @@ from pymc_starpop.ops._numba import (
 )
 
 # PyTensor's cache cannot see into the kernels.
-KERNEL_VERSION = source_version(kernels, simd)
+KERNEL_VERSION = source_version(binaries_pullback, kernels, simd)
 
 _NAMES = (
     "mass", "mag", "reddening", "weight", "density", "lowest", "dark", "fine_share", "rules",
@@ -97,7 +97,7 @@ class PopulationTracksPullback(NoSecondDerivative, PlainKernelOp):
 
     def kernel(self, *arrays):
         """Call the numba kernel."""
-        return kernels.population_tracks_pullback_0d(*arrays)
+        return binaries_pullback.population_tracks_pullback_0d(*arrays)
 
 
 @register_funcify_default_op_cache_key(PopulationTracks)
@@ -107,7 +107,7 @@ def _numba_population_tracks(op, node, **kwargs):
 
 @register_funcify_default_op_cache_key(PopulationTracksPullback)
 def _numba_population_tracks_pullback(op, node, **kwargs):
-    return kernels.population_tracks_pullback_0d, KERNEL_VERSION
+    return binaries_pullback.population_tracks_pullback_0d, KERNEL_VERSION
 
 
 _population_tracks = PopulationTracks()

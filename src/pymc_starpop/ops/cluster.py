@@ -16,7 +16,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.kernels import blocks, fastmath, scan, segment, simd, star_vectors
+from pymc_starpop.kernels import blocks, quadrature, scan, segment, simd, star_vectors
 from pymc_starpop.kernels import cluster as kernels
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
@@ -26,7 +26,7 @@ from pymc_starpop.ops._numba import (
 )
 
 # PyTensor's cache cannot see into the kernels.
-KERNEL_VERSION = source_version(blocks, kernels, fastmath, scan, segment, simd, star_vectors)
+KERNEL_VERSION = source_version(blocks, kernels, quadrature, scan, segment, simd, star_vectors)
 
 _NAMES = (
     "mag", "variance", "tracks", "reddening", "weights", "tilts", "scale", "starts", "scatter",

@@ -5,12 +5,12 @@ from pytensor.graph.basic import Apply
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.kernels import fastmath
+from pymc_starpop.kernels import quadrature
 from pymc_starpop.kernels import selection as kernels
 from pymc_starpop.ops._numba import KernelOp, kernel_inputs, source_version
 
 # PyTensor's cache cannot see into the kernels.
-KERNEL_VERSION = source_version(fastmath, kernels)
+KERNEL_VERSION = source_version(kernels, quadrature)
 
 _NAMES = (
     "mag", "reddening", "weights", "tilts", "scatter", "av_scatter", "scale", "bright", "faint",

@@ -1,0 +1,281 @@
+"""Derivatives of the tracks of a population with binaries and of their weights.
+
+For the formulas see `pymc_starpop.kernels.binaries`; each function here adds what belongs to the
+function of the same name there.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from pymc_starpop.kernels.binaries import (
+    MAG_TO_LN,
+    BinaryLaw,
+    Saved,
+    between,
+    coefficient,
+    first_node,
+    normalization,
+)
+from pymc_starpop.kernels.simd import (
+    LANES,
+    address_of,
+    load,
+    splat,
+    still_needed,
+    sum_lanes,
+)
+
+
+@intrinsic
+def _sum_with_log_ratio(typingctx, lowest, step, values):
+    """Sum of eight values times log q, q = lowest + (1 - lowest) step."""
+
+    def codegen(context, builder, signature, args):
+        lowest = load(builder, args[0])
+        q = lowest + (1.0 - lowest) * splat(builder, args[1])
+        return sum_lanes(builder, load(builder, args[2]) * q.log())
+
+    return types.float64(types.intp, types.float64, types.intp), codegen
+
+
+class BinaryGradient(NamedTuple):
+    """Derivatives by the arguments of `population_tracks`; fraction and slope are (1,)."""
+
+    mass: np.ndarray
+    mag: np.ndarray
+    reddening: np.ndarray
+    weight: np.ndarray
+    density: np.ndarray
+    lowest: np.ndarray
+    dark: np.ndarray
+    fine_share: np.ndarray
+    fraction: np.ndarray
+    slope: np.ndarray
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _slopes_of_tilt(a, b):
+    """Derivatives of 2 (b - a) / (a + b) by a and b."""
+    total = a + b
+    if not total > 0.0:
+        return 0.0, 0.0
+    return -4.0 * b / total**2, 4.0 * a / total**2
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_singles(law, last, g_weights, g_tilts, grad):
+    """Add the derivatives of what `_set_singles` sets."""
+    for s in range(law.weight.shape[0]):
+        if s >= last:
+            grad.weight[s] += g_weights[s]
+            da, db = _slopes_of_tilt(law.density[s], law.density[s + 1])
+            grad.density[s] += g_tilts[s] * da
+            grad.density[s + 1] += g_tilts[s] * db
+            continue
+        share_a = 1.0 + law.fraction * (law.dark[s] - 1.0)
+        share_b = 1.0 + law.fraction * (law.dark[s + 1] - 1.0)
+        grad.weight[s] += g_weights[s] * 0.5 * (share_a + share_b)
+        da, db = _slopes_of_tilt(share_a * law.density[s], share_b * law.density[s + 1])
+        grad.density[s] += g_tilts[s] * da * share_a
+        grad.density[s + 1] += g_tilts[s] * db * share_b
+        half = 0.5 * g_weights[s] * law.weight[s]
+        at_a = half + g_tilts[s] * da * law.density[s]
+        at_b = half + g_tilts[s] * db * law.density[s + 1]
+        grad.dark[s] += law.fraction * at_a
+        grad.dark[s + 1] += law.fraction * at_b
+        grad.fraction[0] += at_a * (law.dark[s] - 1.0) + at_b * (law.dark[s + 1] - 1.0)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_binaries(law, power, norm, first, last, g_weights, g_tilts, grad, g_share):
+    """Add the derivatives of what `_set_binaries` sets; those by the shares p_j into g_share."""
+    n_ratio, n_main = power.shape
+    share = np.empty(n_main)
+    for j in range(n_ratio):
+        for e in range(first, last + 1):
+            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+        at = j * n_main
+        for e in range(first, last):
+            g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]
+            mean = 0.5 * (share[e] + share[e + 1])
+            grad.weight[e] += g_weight * law.fraction * mean
+            grad.fraction[0] += g_weight * law.weight[e] * mean
+            half = 0.5 * g_weight * law.fraction * law.weight[e]
+            da, db = _slopes_of_tilt(share[e] * law.density[e], share[e + 1] * law.density[e + 1])
+            grad.density[e] += g_tilt * da * share[e]
+            grad.density[e + 1] += g_tilt * db * share[e + 1]
+            g_share[j, e] += half + g_tilt * da * law.density[e]
+            g_share[j, e + 1] += half + g_tilt * db * law.density[e + 1]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_shares(law, power, norm, first, last, g_share, grad):
+    """Add the derivatives of the shares p_j by their law; those by q replace g_share."""
+    n_ratio, n_main = power.shape
+    lowest, at_power = np.ones(n_main + LANES), np.zeros(n_main + LANES)
+    lowest[: n_main - first] = law.lowest[first:n_main]
+    sums = np.zeros(n_main)
+    for j in range(n_ratio):
+        for e in range(first, last + 1):
+            sums[e] += g_share[j, e] * coefficient(law, j, e) * power[j, e]
+    for e in range(first, last + 1):
+        sums[e] *= norm[e]
+        grad.dark[e] -= sums[e]
+    for j in range(n_ratio):
+        step = j / (n_ratio - 1)
+        bend = law.rules[1, j] - law.rules[0, j]
+        at_power[:] = 0.0
+        for e in range(first, last + 1):
+            # By c_j q_j^slope: of its own share, and of the sum that divides all of them.
+            g = (1.0 - law.dark[e]) * norm[e] * (g_share[j, e] - sums[e])
+            grad.fine_share[e] += g * bend * power[j, e]
+            q = law.lowest[e] + (1.0 - law.lowest[e]) * step
+            at_power[e - first] = g * coefficient(law, j, e) * power[j, e]
+            g_share[j, e] = at_power[e - first] * law.slope / q
+        for k in range(0, last + 1 - first, LANES):
+            grad.slope[0] += _sum_with_log_ratio(
+                address_of(lowest, k), step, address_of(at_power, k)
+            )
+    still_needed(lowest)
+    still_needed(at_power)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_magnitudes(mag, position, share, first, last, g_tracks, g_mag, g_position):
+    """Add the derivatives of what `_set_magnitudes` sets.
+
+    The innermost loop runs over bands: along a track the same sums would wait for each other.
+    """
+    n_band, n_node = mag.shape
+    n_ratio, n_main = position.shape
+    for b in range(n_band):
+        g_mag[b] += g_tracks[b, :n_node]
+        for j in range(n_ratio):
+            at = n_node + j * n_main
+            g_mag[b, first] += g_tracks[b, at : at + first].sum()
+    for j in range(n_ratio):
+        at = n_node + j * n_main
+        for e in range(first, last + 1):
+            # Most points matter to no star.
+            nothing = True
+            for b in range(n_band):
+                nothing &= g_tracks[b, at + e] == 0.0
+            if nothing:
+                continue
+            i, t = between(position[j, e], last)
+            total = 0.0
+            for b in range(n_band):
+                g = g_tracks[b, at + e]
+                second = share[b, j, e] * g
+                g_mag[b, e] += g - second
+                g_mag[b, i] += second * (1.0 - t)
+                g_mag[b, i + 1] += second * t
+                total += second * (mag[b, i + 1] - mag[b, i])
+            g_position[j, e] += total
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_reddening(
+    mag, reddening, position, share, first, last, g_red, g_mag, g_reddening, g_position
+):
+    """Add the derivatives of what `_set_reddening` sets, for one band."""
+    n_node = mag.shape[0]
+    n_ratio, n_main = position.shape
+    g_reddening += g_red[:n_node]
+    for j in range(n_ratio):
+        at = n_node + j * n_main
+        for e in range(first):
+            g_reddening[first] += g_red[at + e]
+        for e in range(first, last + 1):
+            g, rho = g_red[at + e], share[j, e]
+            i, t = between(position[j, e], last)
+            slope = reddening[i + 1] - reddening[i]
+            second = reddening[i] + t * slope
+            # The share of light moves with both magnitudes.
+            bend = g * (second - reddening[e]) * rho * (1.0 - rho) * MAG_TO_LN
+            g_mag[e] += bend
+            g_mag[i] -= bend * (1.0 - t)
+            g_mag[i + 1] -= bend * t
+            g_reddening[e] += (1.0 - rho) * g
+            g_reddening[i] += rho * g * (1.0 - t)
+            g_reddening[i + 1] += rho * g * t
+            g_position[j, e] += rho * g * slope - bend * (mag[i + 1] - mag[i])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_position(mass, lowest, position, first, last, g_position, g_ratio, grad):
+    """Add the derivatives by masses and mass ratios of where the secondaries lie."""
+    n_ratio = position.shape[0]
+    for j in range(n_ratio):
+        step = j / (n_ratio - 1)
+        for e in range(first, last + 1):
+            i, t = between(position[j, e], last)
+            q = lowest[e] + (1.0 - lowest[e]) * step
+            width = mass[i + 1] - mass[i]
+            g_q = g_ratio[j, e]
+            # A secondary below the track has the light of its end, whatever its mass.
+            if width > 0.0 and mass[i] <= q * mass[e] <= mass[i + 1]:
+                g_mass = g_position[j, e] / width
+                g_q += g_mass * mass[e]
+                grad.mass[e] += g_mass * q
+                grad.mass[i] -= g_mass * (1.0 - t)
+                grad.mass[i + 1] -= g_mass * t
+            grad.lowest[e] += g_q * (1.0 - step)
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def population_tracks_pullback(
+    mass, mag, reddening, law, mass_min, last, saved, g_tracks, g_red, g_weights, g_tilts
+):
+    """Return the `BinaryGradient` of the sum of the outputs times their cotangents.
+
+    `saved` is the last result of `population_tracks` for the same arguments; the scale has no
+    derivative.
+    """
+    first = first_node(mass, mass_min, last)
+    n_band, n_node = mag.shape
+    grad = BinaryGradient(
+        np.zeros(n_node), np.zeros_like(mag), np.zeros_like(reddening), np.zeros(n_node - 1),
+        np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(1),
+        np.zeros(1),
+    )  # fmt: skip
+    norm = normalization(law, saved.power, first, last)
+    g_share = np.zeros(saved.power.shape)
+    g_position = np.zeros(saved.power.shape)
+    _pull_singles(law, last, g_weights, g_tilts, grad)
+    _pull_binaries(
+        law, saved.power, norm, first, last, g_weights[n_node:], g_tilts[n_node:], grad, g_share
+    )
+    _pull_shares(law, saved.power, norm, first, last, g_share, grad)
+    _pull_magnitudes(mag, saved.position, saved.share, first, last, g_tracks, grad.mag, g_position)
+    if reddening.shape[1] > 0:
+        for b in range(n_band):
+            _pull_reddening(
+                mag[b], reddening[b], saved.position, saved.share[b], first, last, g_red[b],
+                grad.mag[b], grad.reddening[b], g_position,
+            )  # fmt: skip
+    _pull_position(mass, law.lowest, saved.position, first, last, g_position, g_share, grad)
+    return grad
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def population_tracks_pullback_0d(
+    mass, mag, reddening, weight, density, lowest, dark, fine_share, rules, fraction, slope,
+    mass_min, last, position, power, share, g_tracks, g_red, g_weights, g_tilts,
+):  # fmt: skip
+    """`population_tracks_pullback`, flat, for any memory layout and 0-d arrays for the scalars."""
+    law = BinaryLaw(weight, density, lowest, dark, fine_share, rules, fraction.item(), slope.item())
+    grad = population_tracks_pullback(
+        mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
+        last.item(), Saved(position, power, share), np.ascontiguousarray(g_tracks),
+        np.ascontiguousarray(g_red), np.ascontiguousarray(g_weights),
+        np.ascontiguousarray(g_tilts),
+    )  # fmt: skip
+    return (
+        grad.mass, grad.mag, grad.reddening, grad.weight, grad.density, grad.lowest, grad.dark,
+        grad.fine_share, grad.fraction, grad.slope,
+    )  # fmt: skip
