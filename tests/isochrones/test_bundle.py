@@ -206,8 +206,9 @@ def test_mass_never_falls_along_an_isochrone(bundle):
     tied = np.argwhere(step == 0.0)
     # Float32 ties of the source. Nearly all lie from the tip of the red giant branch (605) to the
     # end of core helium burning (707); none is in what was filled in.
-    assert len(tied) == 15_152
-    assert np.sum(tied[:, 2] + 1 < 605) == 189
+    assert len(tied) == 15_127
+    assert np.sum(tied[:, 2] + 1 < 605) == 164
+    assert not np.isin(tied[:, 2] + 2, np.arange(340, 454)).any()  # the turn-off
     assert not bundle.filled[tied[:, 0], tied[:, 1], tied[:, 2]].any()
 
 
@@ -246,7 +247,7 @@ def test_the_edge_at_a_tenth_of_a_solar_mass_is_smooth(bundle):
 
 def test_low_masses_stay_within_physics(bundle):
     carries_weight = bundle.filled & (bundle.theory[..., LOG_MASS] >= -1.0)
-    assert carries_weight.sum() == 13_812
+    assert carries_weight.sum() == 13_837
     columns = bundle.theory[carries_weight]
     assert columns[:, LOG_TEFF].min() > np.log10(2600.0)
     # log g - log M - 4 log T_eff + log L is a constant; models of the source have -10.6175 to
@@ -260,8 +261,8 @@ def test_low_masses_stay_within_physics(bundle):
 def test_metal_rich_dwarfs_are_filled_and_flagged(bundle, every_eep):
     mass = 10.0 ** bundle.theory[-1, :, :, LOG_MASS]
     assert bundle.filled[-1][mass < 0.49].all()
-    # Above, only the inner gaps of the source.
-    assert bundle.filled[-1][mass > 0.53].sum() == 80
+    # Above, only the inner gaps of the source and three turn-off rows of held mass.
+    assert bundle.filled[-1][mass > 0.53].sum() == 83
     one = every_eep.at(0.5, 9.0, ["2MASS_Ks"])
     assert one.initial_mass[0] < 0.1
     assert one.filled[one.initial_mass < 0.49].all()
@@ -332,6 +333,36 @@ def test_inner_gaps_are_straight(bundle):
     assert inside.sum() > 2800
     # Rounding alone: half a step at either end and twice half a step in the middle.
     assert np.all(np.abs(second[inside]) <= 2.0 * np.array(THEORY_STEPS) + 1e-12)
+
+
+def test_held_masses_become_straight():
+    track = np.stack([np.linspace(0.0, 1.0, 500) ** (k + 1) for k in range(4)], axis=-1)
+    full = track.copy()
+    track[390:393, 0] = track[389, 0]
+    track[390:393, 3] += 0.1
+    track[480:482, 0] = track[479, 0]  # beyond the turn-off: stays
+    rows = fill_theory.straighten_held_masses(track)
+    assert_array_equal(rows, [390, 391, 392])
+    assert_allclose(track[rows], full[389] + np.outer([1, 2, 3], full[393] - full[389]) / 4.0)
+    assert track[480, 0] == track[479, 0]
+
+
+# The first and last EEP of the rows in which the source holds the mass while log T_eff and log L
+# run on and jump back, and the jump in log T_eff that stood there in the source.
+@pytest.mark.parametrize(
+    ("feh", "log_age", "eep", "jump"),
+    [(-0.25, 9.6, (383, 390), 0.0162), (0.0, 9.7, (392, 401), 0.0038)],
+)
+def test_turn_off_rows_of_held_mass_are_straight(bundle, feh, log_age, eep, jump):
+    i, j = node(bundle, feh, log_age)
+    rows = np.arange(eep[0], eep[1] + 1) - 1
+    assert bundle.filled[i, j, rows].all()
+    assert not bundle.filled[i, j, [rows[0] - 1, rows[-1] + 1]].any()
+    part = bundle.theory[i, j, rows[0] - 1 : rows[-1] + 2]
+    step = np.diff(part, axis=0)
+    assert (step[:, [LOG_MASS, LOG_L]] > 0.0).all()
+    assert np.all(np.abs(np.diff(part, 2, axis=0)) <= 2.0 * np.array(THEORY_STEPS) + 1e-12)
+    assert np.abs(step[:, LOG_TEFF]).max() < 0.4 * jump
 
 
 def test_very_metal_poor_isochrones_are_refused(every_eep):
@@ -409,8 +440,13 @@ def test_rounding_over_the_whole_source(sources, bundle):
     kept = ~bundle.filled
     error = np.abs(bundle.theory - theory)[kept].max(axis=0)
     assert np.all(error <= 0.5001 * np.array(THEORY_STEPS))
-    # What is flagged without being missing: the rows of 0.1 Msun and those that were moved.
-    flagged = (bundle.filled & ~missing).sum(axis=(1, 2))
+    # What is flagged without being missing: the rows of 0.1 Msun, those that were moved, and those
+    # of the turn-off with the mass of the row before.
+    turn_off = slice(339, 453)
+    held = np.diff(theory[..., LOG_MASS], axis=-1)[..., 338:452] == 0.0
+    assert held.sum() == 25
+    assert_array_equal((bundle.filled & ~missing)[..., turn_off], held)
+    flagged = (bundle.filled & ~missing).sum(axis=(1, 2)) - held.sum(axis=(1, 2))
     assert_array_equal(np.delete(flagged, [6, 11]), 77)
     assert flagged[11] == 0
     # Gaps between models, filled linearly.

@@ -30,6 +30,10 @@ SMOOTHING = 25  # half width, in these masses, of the average over the step in [
 MOVED_FEH = -0.75
 MOVED_BELOW_MASS = 0.25
 
+# EEPs around the turn-off between which rows of equal mass are replaced. Later ties come from
+# float32 or from phases too short to matter.
+HELD_EEPS = (340, 453)
+
 
 def complete(theory: np.ndarray, feh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the complete theory (F, A, E, 4) and where it is not the source's (F, A, E).
@@ -47,6 +51,7 @@ def complete(theory: np.ndarray, feh: np.ndarray) -> tuple[np.ndarray, np.ndarra
     for f, a in np.ndindex(lowest.shape):
         track, low = theory[f, a], int(lowest[f, a])
         fill_inner_gaps(track)
+        filled[f, a, straighten_held_masses(track)] = True
         if track[low, LOG_MASS] > np.log10(LACKS_DWARFS):
             start = low_masses_from_neighbors(track, low, theory[f - 1, a], theory[f - 2, a])
             step = track[start + 1] - track[start]
@@ -71,6 +76,21 @@ def fill_inner_gaps(track: np.ndarray) -> None:
     inner = np.arange(known[0], known[-1] + 1)
     for column in range(track.shape[1]):
         track[inner, column] = np.interp(inner, known, track[known, column])
+
+
+def straighten_held_masses(track: np.ndarray) -> np.ndarray:
+    """Replace turn-off rows with the mass of the row before linearly in EEP, in place.
+
+    Where mass falls along a track the source holds it at the highest value so far, but T_eff, g and
+    L run on and then jump back. Returns the rows.
+    """
+    first, last = HELD_EEPS
+    rows = np.arange(first, last + 1) - 1
+    held = rows[track[rows, LOG_MASS] == track[rows - 1, LOG_MASS]]
+    own = np.setdiff1d(np.arange(len(track)), held)
+    for column in range(track.shape[1]):
+        track[held, column] = np.interp(held, own, track[own, column])
+    return held
 
 
 def edge_step(track: np.ndarray, lowest: int) -> np.ndarray:
