@@ -30,6 +30,12 @@ SMOOTHING = 25  # half width, in these masses, of the average over the step in [
 MOVED_FEH = -0.75
 MOVED_BELOW_MASS = 0.25
 
+# Masses (Msun) of the tracks of MIST between which the source runs straight in mass. Above 0.85
+# Msun slopes change less, and after EEP 353 the turn-off moves through the tracks.
+TRACK_MASSES = np.arange(2, 18) * 0.05
+LAST_CURVED_EEP = 353
+TURN_OFF_MARGIN = 0.02  # Msun between the last curved row and the last track used
+
 # EEPs around the turn-off between which rows of equal mass are replaced. Later ties come from
 # float32 or from phases too short to matter.
 HELD_EEPS = (340, 453)
@@ -52,6 +58,7 @@ def complete(theory: np.ndarray, feh: np.ndarray) -> tuple[np.ndarray, np.ndarra
         track, low = theory[f, a], int(lowest[f, a])
         fill_inner_gaps(track)
         filled[f, a, straighten_held_masses(track)] = True
+        curve_between_tracks(track, low)
         if track[low, LOG_MASS] > np.log10(LACKS_DWARFS):
             start = low_masses_from_neighbors(track, low, theory[f - 1, a], theory[f - 2, a])
             step = track[start + 1] - track[start]
@@ -91,6 +98,34 @@ def straighten_held_masses(track: np.ndarray) -> np.ndarray:
     for column in range(track.shape[1]):
         track[held, column] = np.interp(held, own, track[own, column])
     return held
+
+
+def curve_between_tracks(track: np.ndarray, lowest: int) -> None:
+    """Give a main sequence that is straight between track masses a continuous slope, in place.
+
+    To log T_eff, g and L is added the difference between the cubic Hermite polynomial in log mass
+    through their values at `TRACK_MASSES`, with the slopes of parabolas through three of these, and
+    the straight lines in mass through the same values.
+    """
+    mass = 10.0 ** track[lowest:LAST_CURVED_EEP, LOG_MASS]
+    # The float32 of the source can lie just above 0.1.
+    lightest, heaviest = mass[0] - 1e-6, mass[-1] - TURN_OFF_MARGIN
+    knots = TRACK_MASSES[(lightest < TRACK_MASSES) & (heaviest > TRACK_MASSES)]
+    if knots.size < 2:
+        return
+    rows = np.flatnonzero((mass >= knots[0]) & (mass <= knots[-1]))
+    x = np.log10(knots)
+    k = np.clip(np.searchsorted(knots, mass[rows], side="right") - 1, 0, knots.size - 2)
+    h = x[k + 1] - x[k]
+    u = ((np.log10(mass[rows]) - x[k]) / h)[:, None]
+    v = 1.0 - u
+    columns = track[lowest:LAST_CURVED_EEP, LOG_TEFF:]
+    y = np.stack([np.interp(knots, mass, column) for column in columns.T], axis=-1)
+    straight = np.stack([np.interp(mass[rows], knots, column) for column in y.T], axis=-1)
+    slope = np.gradient(y, x, axis=0)
+    curved = (1.0 + 2.0 * u) * v * v * y[k] + u * u * (3.0 - 2.0 * u) * y[k + 1]
+    curved += u * v * h[:, None] * (v * slope[k] - u * slope[k + 1])
+    columns[rows] += curved - straight
 
 
 def edge_step(track: np.ndarray, lowest: int) -> np.ndarray:
