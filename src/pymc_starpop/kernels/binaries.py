@@ -9,8 +9,8 @@ share of light rho = F_2 / (F_1 + F_2), dy = (1 - rho) dy_1 + rho dy_2, and the 
 holds for the reddening dm/dA_V.
 
 The points of all tracks lie one after the other: the E nodes of the single stars, then for each of
-Q mass ratios the first E_b nodes, those of primaries that may have a companion. Ratio j of node e
-is q = lowest_e + (1 - lowest_e) j / (Q - 1), and of the binaries at that node it holds the share
+Q mass ratios the E_b nodes of primaries that may have a companion, from the lowest mass to the last
+node that can be a primary. `main_part` cuts what belongs to them. Ratio j of node e is q = lowest_e + (1 - lowest_e) j / (Q - 1), and of the binaries at that node it holds the share
 
     p_j = (1 - dark_e) c_j q_j^slope / sum_k c_k q_k^slope,
 
@@ -65,7 +65,7 @@ class Saved(NamedTuple):
 
     Attributes
     ----------
-    position : (Q, E_b) place of the secondary, the node before it and the way to the next
+    position : (Q, E_b) place of the secondary, counted in nodes from the lowest mass on
     power : (Q, E_b) q^slope
     share : (B, Q, E_b) share of the light that the secondary has
     """
@@ -117,18 +117,28 @@ def first_node(mass, mass_min, last):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _locate(mass, lowest, step, first, last, position):
+def main_part(law, first, last):
+    """Cut out of the law what concerns nodes `first` to `last`."""
+    return BinaryLaw(
+        law.weight[first:last], law.density[first : last + 1], law.lowest[first : last + 1],
+        law.dark[first : last + 1], law.fine_share[first : last + 1], law.rules, law.fraction,
+        law.slope,
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _locate(mass, lowest, step, position):
     """Set where between the nodes the secondaries of one mass ratio lie.
 
     The search goes on from the last answer; where masses fall along the isochrone it starts again.
     """
-    i, previous = first, 0.0
-    for e in range(first, last + 1):
+    i, previous = 0, 0.0
+    for e in range(mass.shape[0]):
         wanted = (lowest[e] + (1.0 - lowest[e]) * step) * mass[e]
         if wanted < previous:
-            i = first
+            i = 0
         previous = wanted
-        while i < last - 1 and mass[i + 1] < wanted:
+        while i < mass.shape[0] - 2 and mass[i + 1] < wanted:
             i += 1
         width = mass[i + 1] - mass[i]
         t = (wanted - mass[i]) / width if width > 0.0 else 0.0
@@ -136,9 +146,9 @@ def _locate(mass, lowest, step, first, last, position):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def between(position, last):
+def between(position, n_main):
     """Node before a position and the way to the next one."""
-    i = min(int(position), last - 1)
+    i = min(int(position), n_main - 2)
     return i, position - i
 
 
@@ -166,27 +176,26 @@ def coefficient(law, j, e):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def normalization(law, power, first, last):
+def normalization(law, power):
     """Return 1 / sum_k c_k q_k^slope for each node."""
-    total = np.zeros(last + 1)
-    for j in range(power.shape[0]):
-        for e in range(first, last + 1):
+    n_ratio, n_main = power.shape
+    total = np.zeros(n_main)
+    for j in range(n_ratio):
+        for e in range(n_main):
             total[e] += coefficient(law, j, e) * power[j, e]
-    for e in range(first, last + 1):
-        total[e] = 1.0 / total[e]
-    return total
+    return 1.0 / total
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _set_binaries(law, power, norm, first, last, weights, tilts, scale):
+def _set_binaries(law, power, norm, weights, tilts, scale):
     """Set the segments of the binary tracks, (Q * E_b - 1,)."""
     n_ratio, n_main = power.shape
     share = np.empty(n_main)
     for j in range(n_ratio):
-        for e in range(first, last + 1):
+        for e in range(n_main):
             share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
         at = j * n_main
-        for e in range(first, last):
+        for e in range(n_main - 1):
             mean = 0.5 * (share[e] + share[e + 1])
             a, b = share[e] * law.density[e], share[e + 1] * law.density[e + 1]
             scale[at + e] = law.weight[e] * mean
@@ -195,43 +204,53 @@ def _set_binaries(law, power, norm, first, last, weights, tilts, scale):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _set_magnitudes(mag, position, first, last, tracks, share):
-    """Set the magnitudes of one band on all tracks, (P + 8,), and the shares, (Q * E_b + 8,)."""
-    n_node = mag.shape[0]
+def _set_magnitudes(mag, position, tracks, share):
+    """Set the magnitudes of one band on the binary tracks, and the shares: (Q * E_b + 8,) both."""
     n_ratio, n_main = position.shape
-    n = last + 1 - first
-    primary, secondary = np.zeros(n + LANES), np.zeros(n + LANES)
-    primary[:n] = mag[first : last + 1]
-    tracks[:n_node] = mag
+    primary, secondary = np.zeros(n_main + LANES), np.zeros(n_main + LANES)
+    primary[:n_main] = mag
     for j in range(n_ratio):
-        for k in range(n):
-            i, t = between(position[j, first + k], last)
-            secondary[k] = mag[i] + t * (mag[i + 1] - mag[i])
+        for e in range(n_main):
+            i, t = between(position[j, e], n_main)
+            secondary[e] = mag[i] + t * (mag[i + 1] - mag[i])
         # What the last eight write too much, the next track overwrites.
-        at = j * n_main + first
-        for k in range(0, n, LANES):
+        at = j * n_main
+        for e in range(0, n_main, LANES):
             _add_light(
-                address_of(primary, k), address_of(secondary, k),
-                address_of(tracks, n_node + at + k), address_of(share, at + k),
+                address_of(primary, e), address_of(secondary, e), address_of(tracks, at + e),
+                address_of(share, at + e),
             )  # fmt: skip
-        tracks[n_node + at - first : n_node + at] = mag[first]
     still_needed(primary)
     still_needed(secondary)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _set_reddening(reddening, position, share, first, last, out):
-    """Set the reddening of one band on all tracks, weighted with the light."""
-    n_node = reddening.shape[0]
+def _set_reddening(reddening, position, share, out):
+    """Set the reddening of one band on the binary tracks, (Q * E_b,), weighted with the light."""
     n_ratio, n_main = position.shape
-    out[:n_node] = reddening
     for j in range(n_ratio):
-        at = n_node + j * n_main
-        out[at : at + first] = reddening[first]
-        for e in range(first, last + 1):
-            i, t = between(position[j, e], last)
+        for e in range(n_main):
+            i, t = between(position[j, e], n_main)
             second = reddening[i] + t * (reddening[i + 1] - reddening[i])
-            out[at + e] = reddening[e] + share[j, e] * (second - reddening[e])
+            mixed = reddening[e] + share[j, e] * (second - reddening[e])
+            out[j * n_main + e] = mixed
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _set_ratios(mass, law, position, power_room):
+    """Set where the secondaries lie and q^slope, (Q * E_b + 8,)."""
+    n_ratio, n_main = position.shape
+    lowest = np.ones(n_main + LANES)
+    lowest[:n_main] = law.lowest
+    for j in range(n_ratio):
+        step = j / (n_ratio - 1)
+        _locate(mass, lowest, step, position[j])
+        # What the last eight write too much, the next ratio overwrites.
+        for e in range(0, n_main, LANES):
+            _power_of_ratio(
+                address_of(lowest, e), step, law.slope, address_of(power_room, j * n_main + e)
+            )
+    still_needed(lowest)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -251,49 +270,46 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
     Returns
     -------
     tracks, reddening : (B, P)
-        P = E + Q (last + 1) points; reddening is (B, 0) where it was not given.
+        P = E + Q E_b points; reddening is (B, 0) where it was not given.
     weights, tilts, scale : (P - 1,)
-        As `pymc_starpop.kernels.cluster.TrackModel` wants them; 0 between two tracks.
+    starts : (Q + 2,)
+        As `pymc_starpop.kernels.cluster.TrackModel` wants them; weights are 0 between two tracks.
     saved : Saved
     """
     first = first_node(mass, mass_min, last)
     n_band, n_node = mag.shape
-    n_ratio, n_main = law.rules.shape[1], last + 1
-    n_point = n_node + n_ratio * n_main
+    n_ratio, n_main = law.rules.shape[1], last + 1 - first
+    n_binary = n_ratio * n_main
+    n_point = n_node + n_binary
+    main = main_part(law, first, last)
     position = np.zeros((n_ratio, n_main))
-    power_room = np.zeros(n_ratio * n_main + LANES)
-    lowest = np.ones(n_main + LANES)
-    lowest[first:n_main] = law.lowest[first:n_main]
-    for j in range(n_ratio):
-        step = j / (n_ratio - 1)
-        _locate(mass, lowest, step, first, last, position[j])
-        # What the last eight write too much, the next ratio overwrites.
-        for e in range(first, n_main, LANES):
-            _power_of_ratio(
-                address_of(lowest, e), step, law.slope, address_of(power_room, j * n_main + e)
-            )
-    still_needed(lowest)
-    power = power_room[: n_ratio * n_main].reshape((n_ratio, n_main))
+    power_room = np.zeros(n_binary + LANES)
+    _set_ratios(mass[first : last + 1], main, position, power_room)
+    power = power_room[:n_binary].reshape((n_ratio, n_main))
     segments = np.zeros((3, n_point - 1))
     weights, tilts, scale = segments[0], segments[1], segments[2]
     _set_singles(law, last, weights, tilts, scale)
-    norm = normalization(law, power, first, last)
-    _set_binaries(law, power, norm, first, last, weights[n_node:], tilts[n_node:], scale[n_node:])
+    norm = normalization(main, power)
+    _set_binaries(main, power, norm, weights[n_node:], tilts[n_node:], scale[n_node:])
     track_room = np.empty(n_band * n_point + LANES)
-    share_room = np.zeros(n_band * n_ratio * n_main + LANES)
-    with_reddening = reddening.shape[1] > 0
-    red = np.empty((n_band, n_point if with_reddening else 0))
+    share_room = np.empty(n_band * n_binary + LANES)
     for b in range(n_band):
+        track_room[b * n_point : b * n_point + n_node] = mag[b]
         _set_magnitudes(
-            mag[b], position, first, last, track_room[b * n_point :],
-            share_room[b * n_ratio * n_main :],
+            mag[b, first : last + 1], position, track_room[b * n_point + n_node :],
+            share_room[b * n_binary :],
         )  # fmt: skip
     tracks = track_room[: n_band * n_point].reshape((n_band, n_point))
-    share = share_room[: n_band * n_ratio * n_main].reshape((n_band, n_ratio, n_main))
+    share = share_room[: n_band * n_binary].reshape((n_band, n_ratio, n_main))
+    with_reddening = reddening.shape[1] > 0
+    red = np.empty((n_band, n_point if with_reddening else 0))
     if with_reddening:
+        red[:, :n_node] = reddening
         for b in range(n_band):
-            _set_reddening(reddening[b], position, share[b], first, last, red[b])
-    return tracks, red, weights, tilts, scale, Saved(position, power, share)
+            _set_reddening(reddening[b, first : last + 1], position, share[b], red[b, n_node:])
+    starts = np.zeros(n_ratio + 2, dtype=np.int64)
+    starts[1:] = n_node + n_main * np.arange(n_ratio + 1)
+    return tracks, red, weights, tilts, scale, starts, Saved(position, power, share)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -303,8 +319,10 @@ def population_tracks_0d(
 ):  # fmt: skip
     """`population_tracks`, flat, for any memory layout and 0-d arrays for the scalars."""
     law = BinaryLaw(weight, density, lowest, dark, fine_share, rules, fraction.item(), slope.item())
-    tracks, red, weights, tilts, scale, saved = population_tracks(
+    tracks, red, weights, tilts, scale, starts, saved = population_tracks(
         mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
         last.item(),
     )  # fmt: skip
-    return tracks, red, weights, tilts, scale, saved.position, saved.power, saved.share
+    return (
+        tracks, red, weights, tilts, scale, starts, saved.position, saved.power, saved.share
+    )  # fmt: skip

@@ -18,6 +18,7 @@ from pymc_starpop.kernels.binaries import (
     between,
     coefficient,
     first_node,
+    main_part,
     normalization,
 )
 from pymc_starpop.kernels.simd import (
@@ -91,15 +92,15 @@ def _pull_singles(law, last, g_weights, g_tilts, grad):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_binaries(law, power, norm, first, last, g_weights, g_tilts, grad, g_share):
+def _pull_binaries(law, power, norm, g_weights, g_tilts, grad, g_share):
     """Add the derivatives of what `_set_binaries` sets; those by the shares p_j into g_share."""
     n_ratio, n_main = power.shape
     share = np.empty(n_main)
     for j in range(n_ratio):
-        for e in range(first, last + 1):
+        for e in range(n_main):
             share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
         at = j * n_main
-        for e in range(first, last):
+        for e in range(n_main - 1):
             g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]
             mean = 0.5 * (share[e] + share[e + 1])
             grad.weight[e] += g_weight * law.fraction * mean
@@ -113,30 +114,29 @@ def _pull_binaries(law, power, norm, first, last, g_weights, g_tilts, grad, g_sh
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_shares(law, power, norm, first, last, g_share, grad):
+def _pull_shares(law, power, norm, g_share, grad):
     """Add the derivatives of the shares p_j by their law; those by q replace g_share."""
     n_ratio, n_main = power.shape
     lowest, at_power = np.ones(n_main + LANES), np.zeros(n_main + LANES)
-    lowest[: n_main - first] = law.lowest[first:n_main]
+    lowest[:n_main] = law.lowest
     sums = np.zeros(n_main)
     for j in range(n_ratio):
-        for e in range(first, last + 1):
+        for e in range(n_main):
             sums[e] += g_share[j, e] * coefficient(law, j, e) * power[j, e]
-    for e in range(first, last + 1):
+    for e in range(n_main):
         sums[e] *= norm[e]
         grad.dark[e] -= sums[e]
     for j in range(n_ratio):
         step = j / (n_ratio - 1)
         bend = law.rules[1, j] - law.rules[0, j]
-        at_power[:] = 0.0
-        for e in range(first, last + 1):
+        for e in range(n_main):
             # By c_j q_j^slope: of its own share, and of the sum that divides all of them.
             g = (1.0 - law.dark[e]) * norm[e] * (g_share[j, e] - sums[e])
             grad.fine_share[e] += g * bend * power[j, e]
             q = law.lowest[e] + (1.0 - law.lowest[e]) * step
-            at_power[e - first] = g * coefficient(law, j, e) * power[j, e]
-            g_share[j, e] = at_power[e - first] * law.slope / q
-        for k in range(0, last + 1 - first, LANES):
+            at_power[e] = g * coefficient(law, j, e) * power[j, e]
+            g_share[j, e] = at_power[e] * law.slope / q
+        for k in range(0, n_main, LANES):
             grad.slope[0] += _sum_with_log_ratio(
                 address_of(lowest, k), step, address_of(at_power, k)
             )
@@ -145,28 +145,23 @@ def _pull_shares(law, power, norm, first, last, g_share, grad):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_magnitudes(mag, position, share, first, last, g_tracks, g_mag, g_position):
-    """Add the derivatives of what `_set_magnitudes` sets.
+def _pull_magnitudes(mag, position, share, g_tracks, g_mag, g_position):
+    """Add the derivatives of what `_set_magnitudes` sets in all bands.
 
     The innermost loop runs over bands: along a track the same sums would wait for each other.
     """
-    n_band, n_node = mag.shape
+    n_band = mag.shape[0]
     n_ratio, n_main = position.shape
-    for b in range(n_band):
-        g_mag[b] += g_tracks[b, :n_node]
-        for j in range(n_ratio):
-            at = n_node + j * n_main
-            g_mag[b, first] += g_tracks[b, at : at + first].sum()
     for j in range(n_ratio):
-        at = n_node + j * n_main
-        for e in range(first, last + 1):
+        at = j * n_main
+        for e in range(n_main):
             # Most points matter to no star.
             nothing = True
             for b in range(n_band):
                 nothing &= g_tracks[b, at + e] == 0.0
             if nothing:
                 continue
-            i, t = between(position[j, e], last)
+            i, t = between(position[j, e], n_main)
             total = 0.0
             for b in range(n_band):
                 g = g_tracks[b, at + e]
@@ -179,20 +174,13 @@ def _pull_magnitudes(mag, position, share, first, last, g_tracks, g_mag, g_posit
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_reddening(
-    mag, reddening, position, share, first, last, g_red, g_mag, g_reddening, g_position
-):
+def _pull_reddening(mag, reddening, position, share, g_red, g_mag, g_reddening, g_position):
     """Add the derivatives of what `_set_reddening` sets, for one band."""
-    n_node = mag.shape[0]
     n_ratio, n_main = position.shape
-    g_reddening += g_red[:n_node]
     for j in range(n_ratio):
-        at = n_node + j * n_main
-        for e in range(first):
-            g_reddening[first] += g_red[at + e]
-        for e in range(first, last + 1):
-            g, rho = g_red[at + e], share[j, e]
-            i, t = between(position[j, e], last)
+        for e in range(n_main):
+            g, rho = g_red[j * n_main + e], share[j, e]
+            i, t = between(position[j, e], n_main)
             slope = reddening[i + 1] - reddening[i]
             second = reddening[i] + t * slope
             # The share of light moves with both magnitudes.
@@ -207,24 +195,36 @@ def _pull_reddening(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_position(mass, lowest, position, first, last, g_position, g_ratio, grad):
-    """Add the derivatives by masses and mass ratios of where the secondaries lie."""
-    n_ratio = position.shape[0]
+def _pull_ratios(mass, lowest, position, g_position, g_ratio, grad):
+    """Add the derivatives of where the secondaries lie, and those by q of the law."""
+    n_ratio, n_main = position.shape
     for j in range(n_ratio):
         step = j / (n_ratio - 1)
-        for e in range(first, last + 1):
-            i, t = between(position[j, e], last)
-            q = lowest[e] + (1.0 - lowest[e]) * step
-            width = mass[i + 1] - mass[i]
+        for e in range(n_main):
             g_q = g_ratio[j, e]
-            # A secondary below the track has the light of its end, whatever its mass.
-            if width > 0.0 and mass[i] <= q * mass[e] <= mass[i + 1]:
-                g_mass = g_position[j, e] / width
-                g_q += g_mass * mass[e]
-                grad.mass[e] += g_mass * q
-                grad.mass[i] -= g_mass * (1.0 - t)
-                grad.mass[i + 1] -= g_mass * t
+            if g_position[j, e] != 0.0:
+                i, t = between(position[j, e], n_main)
+                q = lowest[e] + (1.0 - lowest[e]) * step
+                width = mass[i + 1] - mass[i]
+                # A secondary below the track has the light of its end, whatever its mass.
+                if width > 0.0 and mass[i] <= q * mass[e] <= mass[i + 1]:
+                    g_mass = g_position[j, e] / width
+                    g_q += g_mass * mass[e]
+                    grad.mass[e] += g_mass * q
+                    grad.mass[i] -= g_mass * (1.0 - t)
+                    grad.mass[i + 1] -= g_mass * t
             grad.lowest[e] += g_q * (1.0 - step)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _main_gradient(grad, first, last):
+    """Cut out of the gradient what concerns nodes `first` to `last`; it shares the memory."""
+    end = last + 1
+    return BinaryGradient(
+        grad.mass[first:end], grad.mag[:, first:end], grad.reddening[:, first:end],
+        grad.weight[first:last], grad.density[first:end], grad.lowest[first:end],
+        grad.dark[first:end], grad.fine_share[first:end], grad.fraction, grad.slope,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -238,27 +238,30 @@ def population_tracks_pullback(
     """
     first = first_node(mass, mass_min, last)
     n_band, n_node = mag.shape
+    with_reddening = reddening.shape[1] > 0
     grad = BinaryGradient(
-        np.zeros(n_node), np.zeros_like(mag), np.zeros_like(reddening), np.zeros(n_node - 1),
-        np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(1),
-        np.zeros(1),
+        np.zeros(n_node), g_tracks[:, :n_node].copy(), np.zeros_like(reddening),
+        np.zeros(n_node - 1), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node),
+        np.zeros(n_node), np.zeros(1), np.zeros(1),
     )  # fmt: skip
-    norm = normalization(law, saved.power, first, last)
-    g_share = np.zeros(saved.power.shape)
-    g_position = np.zeros(saved.power.shape)
     _pull_singles(law, last, g_weights, g_tilts, grad)
-    _pull_binaries(
-        law, saved.power, norm, first, last, g_weights[n_node:], g_tilts[n_node:], grad, g_share
+    end = last + 1
+    main, into = main_part(law, first, last), _main_gradient(grad, first, last)
+    norm = normalization(main, saved.power)
+    g_share, g_position = np.zeros(saved.power.shape), np.zeros(saved.power.shape)
+    _pull_binaries(main, saved.power, norm, g_weights[n_node:], g_tilts[n_node:], into, g_share)
+    _pull_shares(main, saved.power, norm, g_share, into)
+    _pull_magnitudes(
+        mag[:, first:end], saved.position, saved.share, g_tracks[:, n_node:], into.mag, g_position
     )
-    _pull_shares(law, saved.power, norm, first, last, g_share, grad)
-    _pull_magnitudes(mag, saved.position, saved.share, first, last, g_tracks, grad.mag, g_position)
-    if reddening.shape[1] > 0:
+    if with_reddening:
+        grad.reddening[:] = g_red[:, :n_node]
         for b in range(n_band):
             _pull_reddening(
-                mag[b], reddening[b], saved.position, saved.share[b], first, last, g_red[b],
-                grad.mag[b], grad.reddening[b], g_position,
+                mag[b, first:end], reddening[b, first:end], saved.position, saved.share[b],
+                g_red[b, n_node:], into.mag[b], into.reddening[b], g_position,
             )  # fmt: skip
-    _pull_position(mass, law.lowest, saved.position, first, last, g_position, g_share, grad)
+    _pull_ratios(mass[first:end], main.lowest, saved.position, g_position, g_share, into)
     return grad
 
 

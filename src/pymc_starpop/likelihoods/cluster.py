@@ -71,7 +71,7 @@ class ModelTracks:
     weights: Any
     tilts: Any
     scale: Any
-    starts: np.ndarray
+    starts: Any
 
 
 def is_zero(value: Any) -> bool:
@@ -175,15 +175,14 @@ def model_tracks(
         mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
     )
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
-    tracks, red, weights, tilts, scale = population_tracks(
+    parts = population_tracks(
         mass=mass, mag=mag.T, reddening=reddening.T, weight=weight, density=density,
         lowest=lowest, dark=dark, fine_share=population.fine_share(mass, TENSOR),
         rules=population.quadrature_rules(options.mass_ratio_nodes),
         fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min,
         last=last,
     )  # fmt: skip
-    starts = eep.size + np.arange(options.mass_ratio_nodes + 1) * (last + 1)
-    return ModelTracks(tracks, red, weights, tilts, scale, np.concatenate([[0], starts]))
+    return ModelTracks(*parts)
 
 
 def log_detection(

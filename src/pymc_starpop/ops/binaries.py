@@ -25,13 +25,15 @@ _NAMES = (
 _NDIMS = (1, 2, 2, 1, 1, 1, 1, 1, 2, 0, 0, 0, 0)
 _N_INPUT = len(_NAMES)
 _DIFFERENTIABLE = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10)
-_OUTPUT = ("tracks", "reddening", "weights", "tilts", "scale", "position", "power", "share")
-# The others are the scale of the pruning and what the pullback needs again.
+_OUTPUT = (
+    "tracks", "reddening", "weights", "tilts", "scale", "starts", "position", "power", "share",
+)  # fmt: skip
+# The others are for the pruning and what the pullback needs again.
 _N_DIFFERENTIABLE_OUTPUT = 4
 
 
 class PopulationTracks(PlainKernelOp):
-    """Tracks, their reddening, weights, tilts and scale, and what the pullback needs again.
+    """Tracks, their reddening, weights, tilts, scale, starts, and what the pullback needs again.
 
     For inputs and outputs see `pymc_starpop.kernels.binaries.population_tracks`.
     """
@@ -40,19 +42,12 @@ class PopulationTracks(PlainKernelOp):
         """Check the inputs and make the node."""
         arguments = dict(zip(_NAMES, inputs, strict=True))
         variables = kernel_inputs(arguments, _NDIMS, integers=("last",))
-        ndims = (2, 2, 1, 1, 1, 2, 2, 3)
-        outputs = [pt.tensor(dtype="float64", shape=(None,) * ndim) for ndim in ndims]
+        ndims = (2, 2, 1, 1, 1, 1, 2, 2, 3)
+        outputs = [
+            pt.tensor(dtype="int64" if name == "starts" else "float64", shape=(None,) * ndim)
+            for name, ndim in zip(_OUTPUT, ndims, strict=True)
+        ]
         return Apply(self, variables, outputs)
-
-    def infer_shape(self, node, shapes):
-        """Shapes by the number of nodes, of ratios and of primaries."""
-        (n_band, n_node), n_ratio = shapes[1], shapes[8][1]
-        n_main = node.inputs[12] + 1
-        n_point = n_node + n_ratio * n_main
-        n_red = pt.switch(pt.eq(shapes[2][1], 0), 0, n_point)
-        segments = [(n_point - 1,)] * 3
-        saved = [(n_ratio, n_main), (n_ratio, n_main), (n_band, n_ratio, n_main)]
-        return [(n_band, n_point), (n_band, n_red), *segments, *saved]
 
     def connection_pattern(self, node):
         """Nothing is differentiated by the rules, by mass_min or by last."""
@@ -66,9 +61,9 @@ class PopulationTracks(PlainKernelOp):
         given = [
             pt.zeros_like(output) if isinstance(cotangent.type, DisconnectedType) else cotangent
             for output, cotangent in zip(outputs, cotangents, strict=True)
-        ]
+        ][:_N_DIFFERENTIABLE_OUTPUT]
         saved = outputs[_OUTPUT.index("position") :]
-        gradient = _population_tracks_pullback(*inputs, *saved, *given[:_N_DIFFERENTIABLE_OUTPUT])
+        gradient = _population_tracks_pullback(*inputs, *saved, *given)
         result = [disconnected_type() for _ in inputs]
         for i, derivative in zip(_DIFFERENTIABLE, gradient, strict=True):
             result[i] = derivative[0] if inputs[i].type.ndim == 0 else derivative
@@ -127,7 +122,10 @@ def population_tracks(**inputs) -> tuple[TensorVariable, ...]:
     Returns
     -------
     tracks, reddening : TensorVariable (B, P)
-        P = E + Q (last + 1) points: the single-star track, then one for each mass ratio.
+        P = E + Q E_b points: the single-star track, then one for each mass ratio, of the nodes
+        from the lowest mass to `last`.
     weights, tilts, scale : TensorVariable (P - 1,)
+    starts : TensorVariable (Q + 2,)
+        First point of each track, and P.
     """
-    return tuple(_population_tracks(*[inputs[name] for name in _NAMES])[:5])
+    return tuple(_population_tracks(*[inputs[name] for name in _NAMES])[:6])
