@@ -10,7 +10,8 @@ holds for the reddening dm/dA_V.
 
 The points of all tracks lie one after the other: the E nodes of the single stars, then for each of
 Q mass ratios the E_b nodes of primaries that may have a companion, from the lowest mass to the last
-node that can be a primary. `main_part` cuts what belongs to them. Ratio j of node e is q = lowest_e + (1 - lowest_e) j / (Q - 1), and of the binaries at that node it holds the share
+node that can be a primary. Ratio j of node e is q = lowest_e + (1 - lowest_e) j / (Q - 1), and of
+the binaries at that node it holds the share
 
     p_j = (1 - dark_e) c_j q_j^slope / sum_k c_k q_k^slope,
 

@@ -252,7 +252,7 @@ def _integrate(at, n_pair):
     n_batch = (n_pair + LANES - 1) // LANES
     for n in range(n_pair, n_batch * LANES):
         pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
-        put(pair, A * LANES, 0.0)
+        put(pair, A * LANES, 1.0)
         put(pair, B * LANES, 0.0)
         put(pair, C * LANES, _FAR)
         put(pair, TILT * LANES, 0.0)

@@ -12,10 +12,15 @@ The mass function changes along the segment; its density relative to the mean is
     I_k = int_0^1 t^k (1 + tilt (t - 1/2)) g(t) dt,  k = 0, 1, 2,
     T   = int_0^1 (t - 1/2) g(t) dt = dI_0 / dtilt.
 
-The integral is taken where g is within exp(-CUT) of its largest value on the segment. A peak
-that lies wholly inside has the closed form of the full Gaussian; everything else is Gauss-
-Legendre quadrature over that window, which keeps its relative accuracy (1e-9) at any distance,
-for the shortest segment and for the longest, where differences of error functions cancel.
+With z_0 = |B| / sqrt(2 A), z_1 = |A - B| / sqrt(2 A), g relative to its largest value on the
+segment and t_k = g(k) erfcx(z_k),
+
+    I_0 = sqrt(pi / 2A) (2 - t_0 - t_1) with the peak inside, else sqrt(pi / 2A) |t_0 - t_1|,
+
+and the higher moments follow by parts: A J_{k+1} = B J_k + k J_{k-1} - (t^k g at 1 minus at 0).
+For short segments (A below 0.1), and for those as seen from more than 30 of their lengths away,
+these differences lose digits. There the integral is Gauss-Legendre quadrature over the window
+where g is within exp(-CUT) of its maximum, which keeps its relative accuracy at any distance.
 
 Eight (star, segment) pairs are integrated at once, in explicit vectors; see `simd`.
 """
@@ -24,13 +29,18 @@ import math
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from scipy import special
 
 from pymc_starpop.kernels.quadrature import GL24_NODES, GL24_WEIGHTS
 from pymc_starpop.kernels.simd import (
     LANES,
+    Vector,
     address_of,
+    bits_of_lanes,
     largest_lane,
     load_rows,
     splat,
@@ -38,7 +48,9 @@ from pymc_starpop.kernels.simd import (
     sum_lanes,
 )
 
-#: The window ends where the integrand has fallen to exp(-CUT) = 1.4e-11 of its maximum, 7.1
+# Above this A, and seen from at most so many lengths away, the closed form is good to 1e-11.
+_SHORTEST, _FARTHEST = 0.1, 30.0
+#: The window of the quadrature ends where the integrand has fallen to exp(-CUT) = 1.4e-11 of its maximum, 7.1
 #: standard deviations on either side, where 24 points of Gauss-Legendre leave 1e-10.
 CUT = 25.0
 
@@ -50,8 +62,59 @@ LOG_PEAK, I0, I1, I2, TILT_MOMENT = range(9, 14)
 N_ROW = 14
 
 
-def _power_integrals(a, slope, peak, low, width):
-    """Integrals of t^k g(t) / g(peak), k = 0 to 3, over a window by quadrature."""
+# Where the variable of the polynomial for erfcx is 0.
+_ERFCX_SHIFT = 3.75
+_ZERO = ir.Constant(ir.IntType(64), 0)
+
+
+def _erfcx_coefficients(degree):
+    """Polynomial in (x - 3.75) / (x + 3.75) for (1 + 2 x) erfcx(x), x >= 0.
+
+    The variable is that of Shepherd & Laframboise (1981); degree 20 leaves 4e-15.
+    """
+    shift = _ERFCX_SHIFT
+
+    def scaled(y):
+        x = shift * (1.0 + y) / (1.0 - y)
+        return (1.0 + 2.0 * x) * special.erfcx(x)
+
+    chebyshev = np.polynomial.chebyshev
+    return chebyshev.cheb2poly(chebyshev.chebinterpolate(scaled, degree))
+
+
+_ERFCX = _erfcx_coefficients(20)
+
+
+def _erfcx(x):
+    """exp(x^2) erfc(x) for x >= 0."""
+    y = (x - _ERFCX_SHIFT) / (x + _ERFCX_SHIFT)
+    series = y * float(_ERFCX[-1]) + float(_ERFCX[-2])
+    for coefficient in _ERFCX[-3::-1]:
+        series = series * y + float(coefficient)
+    return series / (x * 2.0 + 1.0)
+
+
+def _closed_integrals(a, b, peak, slope, inside):
+    """Integrals of t^k g(t) / g(peak), k = 0 to 3, over the segment by error functions."""
+    root = (0.5 / a).sqrt()
+    at_start = (peak * (a * peak * -0.5 + slope)).maximum(-700.0).exp()
+    rest = 1.0 - peak
+    at_end = (rest * (a * rest * -0.5 - slope)).maximum(-700.0).exp()
+    start = at_start * _erfcx(b.abs() * root)
+    end = at_end * _erfcx((a - b).abs() * root)
+    j0 = (2.0 - start - end).where(inside, (start - end).abs()) * (root * math.sqrt(math.pi))
+    inverse = 1.0 / a
+    j1 = (b * j0 - (at_end - at_start)) * inverse
+    j2 = (j0 + b * j1 - at_end) * inverse
+    j3 = (j1 * 2.0 + b * j2 - at_end) * inverse
+    return [j0, j1, j2, j3]
+
+
+def _quadrature_integrals(a, peak, slope):
+    """Integrals of t^k g(t) / g(peak), k = 0 to 3, over the segment by quadrature."""
+    reach = (2.0 * CUT) / (slope.abs() + (slope * slope + a * (2.0 * CUT)).sqrt())
+    low = (peak - reach).maximum(0.0)
+    width = (peak + reach).minimum(1.0) - low
     sums = [0.0] * 4
     for node, weight in zip(GL24_NODES, GL24_WEIGHTS, strict=True):
         t = low + width * float(node)
@@ -63,38 +126,36 @@ def _power_integrals(a, slope, peak, low, width):
     return [total * width for total in sums]
 
 
-def _full_gaussian_integrals(a, peak):
-    """Integrals of t^k g(t) / g(peak), k = 0 to 3, over all t."""
-    variance = 1.0 / a
-    norm = (variance * (2.0 * math.pi)).sqrt()
-    square = peak * peak
-    powers = (peak, square + variance, peak * (square + variance * 3.0))
-    return [norm, *(norm * power for power in powers)]
-
-
 def _moments(a, b, c, tilt):
     """Log g at its maximum on the segment, and I_0, I_1, I_2, T relative to it, of eight pairs."""
+    builder = a.builder
     peak = b.maximum(0.0).minimum(a) / a.maximum(1e-300)
     log_peak = (c - peak * (b * 2.0 - a * peak)).maximum(0.0) * -0.5
-    slope = a * peak - b
     # Inside, the slope at the peak is 0 but for rounding.
-    inside = b.builder.and_(peak.compare(">", 0.0), peak.compare("<", 1.0))
-    slope = (slope * 0.0).where(inside, slope)
-    reach = (2.0 * CUT) / (slope.abs() + (slope * slope + a * (2.0 * CUT)).sqrt())
-    low = (peak - reach).maximum(0.0)
-    high = (peak + reach).minimum(1.0)
-    whole = b.builder.and_(low.compare(">", 0.0), high.compare("<", 1.0))
-    whole = b.builder.and_(whole, inside)
-    pieces = _power_integrals(a, slope, peak, low, high - low)
-    full = _full_gaussian_integrals(a, peak)
-    s0, s1, s2, s3 = (u.where(whole, v) for u, v in zip(full, pieces, strict=True))
+    inside = builder.and_(b.compare(">", 0.0), b.compare("<", a))
+    slope = (a * 0.0).where(inside, a * peak - b)
+    far = (slope.abs()).compare(">", a * _FARTHEST)
+    awkward = builder.or_(a.compare("<", _SHORTEST), far)
+    slots = [cgutils.alloca_once_value(builder, a.value) for _ in range(4)]
+    none = builder.icmp_unsigned("==", bits_of_lanes(builder, awkward), _ZERO)
+    with builder.if_else(none) as (then, other):
+        with then:
+            for slot, j in zip(slots, _closed_integrals(a, b, peak, slope, inside), strict=True):
+                builder.store(j.value, slot)
+        with other:
+            # One awkward pair among eight, and all of them go the long way.
+            closed = _closed_integrals(a.maximum(_SHORTEST), b, peak, slope, inside)
+            summed = _quadrature_integrals(a, peak, slope)
+            for slot, exact, j in zip(slots, closed, summed, strict=True):
+                builder.store(j.where(awkward, exact).value, slot)
+    j0, j1, j2, j3 = (Vector(builder, builder.load(slot)) for slot in slots)
     base = 1.0 - tilt * 0.5
     return (
         log_peak,
-        base * s0 + tilt * s1,
-        base * s1 + tilt * s2,
-        base * s2 + tilt * s3,
-        s1 - s0 * 0.5,
+        base * j0 + tilt * j1,
+        base * j1 + tilt * j2,
+        base * j2 + tilt * j3,
+        j1 - j0 * 0.5,
     )
 
 
