@@ -1,0 +1,182 @@
+"""The isochrones that a plot shows: parameters from draws and numbers, and the track of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.grid import RV_RANGE
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.reference import single_star_track
+
+# The tip of the red giant branch and the start of core helium burning (Dotter 2016, table 2).
+# Stars lighter than about 2.1 Msun pass between them by the helium flash, too fast to be seen.
+_EEP_TIP, _EEP_HELIUM, _MASS_FLASH = 605, 631, 2.1
+
+_PARAMETERS = ("feh", "log_age", "distance_modulus", "distance_pc", "av", "rv")
+_DISTANCES = ("distance_modulus", "distance_pc")
+_SAMPLE_DIMS = ("chain", "draw", "sample")
+
+
+def track_parameters(
+    iso: IsochroneGrid | None,
+    samples: Any,
+    parameters: Mapping[str, float] | None,
+    corrections: EmpiricalCorrections | None,
+    n_samples: int,
+    rng: np.random.Generator | int | None,
+) -> list[ClusterParameters]:
+    """Parameters of each track to draw; none without samples and parameters."""
+    if samples is None and parameters is None:
+        if iso is not None:
+            raise ValueError(
+                "iso was given without samples or parameters; give a posterior, or such as "
+                "parameters={'feh': 0.0, 'log_age': 9.4, 'distance_pc': 300.0, 'av': 0.1}"
+            )
+        return []
+    if iso is None:
+        raise ValueError(
+            "iso is needed to draw samples or parameters; give iso=psp.load_isochrones()"
+        )
+    fixed = _check_fixed(parameters or {})
+    drawn: dict[str, np.ndarray] = {}
+    corrected = {} if corrections is None else _correction_names(corrections)
+    if samples is not None:
+        drawn = _draw(_posterior(samples), (*_PARAMETERS, *corrected.values()), n_samples, rng)
+    _check_complete(drawn, fixed, corrected)
+    n_track = len(next(iter(drawn.values()))) if drawn else 1
+    tracks = []
+    for k in range(n_track):
+        values = fixed | {name: float(values[k]) for name, values in drawn.items()}
+        changed = {field: values.pop(name) for field, name in corrected.items()}
+        _check_range(iso, values)
+        moved = None if corrections is None else replace(corrections, **changed)
+        tracks.append(ClusterParameters(corrections=moved, **values))  # type: ignore[arg-type]
+    return tracks
+
+
+def build_track(
+    iso: IsochroneGrid, p: ClusterParameters, bands: tuple[str, str, str]
+) -> np.ndarray:
+    """EEP, color and magnitude of a single-star track (E, 3), with NaN at a helium flash."""
+    options, unique = ClusterOptions(), tuple(dict.fromkeys(bands))
+    eep, mass, mag, _ = single_star_track(iso, unique, p, options)
+    blue, red, ordinate = (mag[:, unique.index(band)] for band in bands)
+    track = np.column_stack([eep, blue - red, ordinate])
+    # The node moved to the lowest mass is there up to rounding.
+    keep = mass >= options.mass_min * (1.0 - 1e-9)
+    flash = (eep > _EEP_TIP) & (mass < _MASS_FLASH)
+    track = track[keep & ~(flash & (eep < _EEP_HELIUM))]
+    if not flash.any():
+        return track
+    gap = np.searchsorted(track[:, 0], _EEP_TIP, side="right")
+    return np.insert(track, gap, [_EEP_TIP, np.nan, np.nan], axis=0)
+
+
+def _posterior(samples: Any) -> xr.Dataset:
+    if isinstance(samples, xr.DataTree):
+        node = samples["posterior"] if "posterior" in samples.children else samples
+        return node.to_dataset()
+    if isinstance(samples, xr.Dataset):
+        return samples
+    raise ValueError(
+        "samples must be an xarray.Dataset of the posterior or an xarray.DataTree with a group "
+        f"'posterior', got {type(samples).__name__}; pass what pm.sample returned"
+    )
+
+
+def _draw(
+    posterior: xr.Dataset, names: Sequence[str], n_samples: int, rng: Any
+) -> dict[str, np.ndarray]:
+    """Values of the parameters that the posterior holds, `n_samples` of each."""
+    if not (isinstance(n_samples, int | np.integer) and n_samples >= 1):
+        raise ValueError(f"n_samples must be a whole number of at least 1, got {n_samples!r}")
+    dims = [d for d in _SAMPLE_DIMS if d in posterior.dims]
+    present = [name for name in names if name in posterior]
+    if {*_DISTANCES} <= {*present}:
+        # The one is a function of the other.
+        present.remove("distance_pc")
+    values = {}
+    for name in present:
+        if set(posterior[name].dims) != set(dims):
+            raise ValueError(
+                f"{name} in samples has dimensions {posterior[name].dims}, expected one number "
+                f"for each of {tuple(dims) or _SAMPLE_DIMS[:2]}; select one cluster first, such "
+                "as samples.isel(cluster=0)"
+            )
+        values[name] = posterior[name].transpose(*dims).to_numpy().ravel()
+    if not values:
+        return values
+    total = len(values[present[0]])
+    chosen = np.random.default_rng(rng).permutation(total)[:n_samples]
+    return {name: value[chosen] for name, value in values.items()}
+
+
+def _correction_names(corrections: EmpiricalCorrections) -> dict[str, str]:
+    """Field -> name in the samples, of the corrections that are variables of a model."""
+    names = {}
+    for field in fields(corrections):
+        value = getattr(corrections, field.name)
+        if isinstance(value, int | float | np.number):
+            continue
+        if not getattr(value, "name", None):
+            raise ValueError(
+                f"corrections: {field.name} is {value!r}, which has no name to look up in "
+                "samples; give a number, or wrap the expression in pm.Deterministic"
+            )
+        names[field.name] = value.name
+    return names
+
+
+def _check_fixed(parameters: Mapping[str, float]) -> dict[str, float]:
+    for name, value in parameters.items():
+        if name not in _PARAMETERS:
+            raise ValueError(
+                f"parameters: {name!r} moves no isochrone; expected some of "
+                f"{', '.join(_PARAMETERS)}"
+            )
+        if np.ndim(value) != 0 or not np.isfinite(value):
+            raise ValueError(f"parameters: {name} must be one finite number, got {value!r}")
+    if {*_DISTANCES} <= {*parameters}:
+        raise ValueError(
+            "parameters holds both distance_modulus and distance_pc; leave one of them out"
+        )
+    return {name: float(value) for name, value in parameters.items()}
+
+
+def _check_complete(
+    drawn: Mapping[str, Any], fixed: Mapping[str, Any], corrected: Mapping[str, str]
+) -> None:
+    """Check that every parameter is given, and only once."""
+    given = [{"distance" if name in _DISTANCES else name for name in n} for n in (drawn, fixed)]
+    if twice := sorted(given[0] & given[1]):
+        raise ValueError(
+            f"{', '.join(twice)} is in samples and in parameters; parameters is for what samples "
+            "lacks"
+        )
+    needed = {"feh": "feh", "log_age": "log_age", "distance": "distance_modulus or distance_pc"}
+    needed |= {name: f"{name} (of the corrections)" for name in corrected.values()}
+    if missing := [text for name, text in needed.items() if name not in given[0] | given[1]]:
+        raise ValueError(
+            f"samples and parameters lack {', '.join(missing)}, which an isochrone needs; add to "
+            "parameters such as {'feh': 0.0, 'log_age': 9.4, 'distance_pc': 300.0}"
+        )
+
+
+def _check_range(iso: IsochroneGrid, values: Mapping[str, float]) -> None:
+    ranges = {
+        "feh": iso.feh_range,
+        "log_age": iso.log_age_range,
+        "av": iso.av_range,
+        "rv": RV_RANGE,
+        "distance_pc": (1e-3, np.inf),
+    }
+    for name, (low, high) in ranges.items():
+        if name in values and not low <= values[name] <= high:
+            raise ValueError(
+                f"{name}={values[name]:g} is out of range: expected {low:g} to {high:g}"
+            )
