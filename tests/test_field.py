@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pymc_starpop.field import UniformField
@@ -55,10 +55,63 @@ def test_selection_sets_the_range_and_the_reference_band():
 
 def test_given_ranges_win():
     field = UniformField(mag_range={"G": (0, 20)}, color_ranges={("G", "BP"): (-3, 4)})
-    density = field.log_density(catalog(), MagnitudeLimits("G", 5, 15))
-    assert_close(density[[0, 4]], -np.log([20 * 7 * 2, 20]), "same_formula")
+    assert_close(field.log_density(catalog())[[0, 4]], -np.log([20 * 7 * 2, 20]), "same_formula")
     one = UniformField(mag_range=(0, 20)).log_density(catalog())
     assert_close(one[[3, 4]], -np.log([20 * 3, 20]), "same_formula")
+
+
+def test_a_given_range_counts_where_the_selection_lets_stars_pass():
+    limits = MagnitudeLimits("G", 5.0, 15.0)
+    for mag_range, width in [((0, 20), 10), ((8, 20), 7), ((0, 12), 7), ((9, 14), 5)]:
+        for field in (UniformField(mag_range=mag_range), UniformField(mag_range={"G": mag_range})):
+            frozen = field.frozen(catalog(), limits)
+            for density in (
+                field.log_density(catalog(), limits),
+                frozen.log_density(catalog(), limits),
+                frozen.log_density(catalog()),
+            ):
+                # BP - G 1, J - G 2 mag wide; the last star has G alone.
+                assert_close(density[[0, 4]], -np.log([width * 1 * 2, width]), "same_formula")
+    open_end = UniformField(mag_range=(0, 20)).log_density(
+        catalog(), MagnitudeLimits("G", -np.inf, 15.0)
+    )
+    assert_close(open_end[4], -np.log(15.0), "same_formula")
+    # In another band than that of the selection a range is what it is.
+    other = UniformField(mag_range={"BP": (0, 30)}).log_density(catalog(), limits)
+    assert_close(other[3], -np.log(30.0 * 3.0), "same_formula")
+
+
+RANGES = st.tuples(st.floats(0, 14), st.floats(1, 12)).map(lambda r: (r[0], r[0] + r[1]))
+
+
+@given(mag_range=RANGES, limits=RANGES, seed=st.integers(0, 99))
+def test_density_is_that_of_the_draws_and_both_stay_in_the_selection(mag_range, limits, seed):
+    """The density integrates to one over the magnitudes of the range that pass the selection."""
+    low, high = max(mag_range[0], limits[0]), min(mag_range[1], limits[1])
+    assume(abs(high - low) > 1e-3)
+    field = UniformField(mag_range=mag_range, color_ranges={("J", "G"): (-3, -1)})
+    selection = MagnitudeLimits("G", *limits)
+    some = catalog(np.array([[10.0, 9.0], [12.0, 10.0]]), bands=("G", "J"))
+    if low >= high:
+        for call in (
+            lambda: field.log_density(some, selection),
+            lambda: field.frozen(some, selection),
+            lambda: field.draw(3, ("G", "J"), np.random.default_rng(seed), selection),
+        ):
+            with pytest.raises(ValueError, match=r"mag_range .* expected .* overlap.*; widen"):
+                call()
+        return
+    n = 2000
+    drawn = field.draw(n, ("G", "J"), np.random.default_rng(seed), selection)
+    assert np.all((drawn[:, 0] >= limits[0]) & (drawn[:, 0] <= limits[1]))
+    assert np.all((drawn[:, 0] >= mag_range[0]) & (drawn[:, 0] <= mag_range[1]))
+    # No draw in an edge of this width: a chance of 1e-13.
+    edge = 0.015 * (high - low)
+    assert drawn[:, 0].min() < low + edge
+    assert drawn[:, 0].max() > high - edge
+    inside = catalog(drawn, bands=("G", "J"))
+    volume = (high - low) * 2.0
+    assert_close(np.exp(field.log_density(inside, selection)) * volume, np.ones(n), "kernel")
 
 
 @given(

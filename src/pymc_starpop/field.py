@@ -28,7 +28,8 @@ class UniformField:
     ----------
     mag_range : (float, float) or mapping of str to (float, float), optional
         Range of the reference magnitude, mag, or ranges by band. By default the limits of the
-        selection for its band, and from the least to the greatest in the catalog for others.
+        selection for its band, and from the least to the greatest in the catalog for others. Of a
+        range in the band of the selection counts the part that the selection lets pass.
     color_ranges : mapping of (str, str) to (float, float), optional
         Ranges of colors, mag: ``{("Gaia_BP_EDR3", "Gaia_G_EDR3"): (0.0, 2.0)}`` is that of the
         first minus the second band; only colors against the reference band are used. By default
@@ -90,14 +91,19 @@ class UniformField:
         Raises
         ------
         ValueError
-            Where a range is needed that is not given and has no width in the catalog.
+            Where a range is needed that is not given and has no width in the catalog, and for a
+            magnitude range that the selection lets no star of pass.
 
         Examples
         --------
         >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.selection import MagnitudeLimits
         >>> cat = StarCatalog([[12.0], [16.0]], [[0.1], [0.1]], bands=["TESS"])
-        >>> UniformField(mag_range=(10, 20)).log_density(cat).round(3).tolist()
-        [-2.303, -2.303]
+        >>> field = UniformField(mag_range=(10, 20))
+        >>> np.exp(field.log_density(cat)).round(3).tolist()
+        [0.1, 0.1]
+        >>> np.exp(field.log_density(cat, MagnitudeLimits("TESS", 5, 18))).round(3).tolist()
+        [0.125, 0.125]
         """
         log_density = np.empty(catalog.n_star)
         patterns, which = np.unique(catalog.measured, axis=0, return_inverse=True)
@@ -122,7 +128,13 @@ class UniformField:
         Returns
         -------
         UniformField
-            With every range given that the catalog defines, and the reference band.
+            With every range given that the catalog defines, and the reference band; its range of
+            magnitudes in the band of the selection is the part that passes.
+
+        Raises
+        ------
+        ValueError
+            For a magnitude range that the selection lets no star of pass.
 
         Examples
         --------
@@ -175,7 +187,8 @@ class UniformField:
         Raises
         ------
         ValueError
-            Where a range is not given; `frozen` takes all of them from a catalog.
+            Where a range is not given, which `frozen` takes from a catalog, and for a magnitude
+            range that the selection lets no star of pass.
 
         Examples
         --------
@@ -185,13 +198,10 @@ class UniformField:
         """
         wanted = self.reference if selection is None else selection.band
         reference = wanted if wanted is not None and wanted in bands else bands[0]
-        mag_range = self.mag_range
-        if isinstance(mag_range, Mapping):
-            mag_range = mag_range.get(reference)
+        mag_range = self._given_mag_range(reference)
         if selection is not None and selection.band == reference:
             mag_range = _overlap(mag_range, selection)
-        mag_range = _given(f"mag_range[{reference!r}]", mag_range)
-        mags = rng.uniform(*mag_range, size=n)
+        mags = rng.uniform(*_given(f"mag_range[{reference!r}]", mag_range), size=n)
         drawn = np.empty((n, len(bands)))
         for index, band in enumerate(bands):
             drawn[:, index] = mags
@@ -204,6 +214,9 @@ class UniformField:
     def draw_parallax(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the parallaxes (n,) of n field stars, mas."""
         return rng.uniform(*_given("parallax_range", self.parallax_range), size=n)
+
+    def _given_mag_range(self, band: str) -> Range | None:
+        return self.mag_range.get(band) if isinstance(self.mag_range, Mapping) else self.mag_range
 
     def _given_color_range(self, band: str, reference: str) -> Range | None:
         given = self.color_ranges or {}
@@ -230,13 +243,14 @@ class UniformField:
         selection: MagnitudeLimits | None,
         required: bool = True,
     ) -> Range | None:
-        if isinstance(self.mag_range, Mapping):
-            if band in self.mag_range:
-                return self.mag_range[band]
-        elif self.mag_range is not None:
-            return self.mag_range
+        if selection is not None and selection.band != band:
+            selection = None
+        given = self._given_mag_range(band)
+        if given is not None:
+            # No star can be observed outside the selection.
+            return given if selection is None else _overlap(given, selection)
         mags = catalog.mag[:, catalog.band_index(band)]
-        if selection is None or selection.band != band:
+        if selection is None:
             return _data_range(f"mag_range[{band!r}]", mags, required)
         # A limit at infinity does not bound the region; the catalog does.
         bright = selection.bright if math.isfinite(selection.bright) else np.nanmin(mags)
@@ -274,8 +288,9 @@ def _overlap(mag_range: Range | None, selection: MagnitudeLimits) -> Range | Non
     low, high = max(low, selection.bright), min(high, selection.faint)
     if low >= high:
         raise ValueError(
-            f"mag_range of UniformField is {mag_range}, but the selection lets only "
-            f"{selection.bright} to {selection.faint} mag pass; give ranges that overlap."
+            f"mag_range of UniformField is {mag_range} mag in {selection.band}, expected a range "
+            f"that overlaps the selection, {selection.bright} to {selection.faint} mag; widen "
+            f"mag_range, or leave it out for the limits of the selection."
         )
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
