@@ -1,30 +1,37 @@
 """The Op of the cluster: one evaluation for value and gradient, and when it must not be one."""
 
 from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
 from numpy.testing import assert_array_equal
+from pytensor.graph.fg import FunctionGraph
 
 import pymc_starpop as psp
 from cluster_fixtures import FULL_POINT, TRUTH, full_arguments
 from pymc_starpop.ops.cluster import (
+    _NAMES,
+    _NDIMS,
     ClusterGradient,
     ClusterLikelihood,
     ClusterValueAndGradient,
+    MergeValueAndGradient,
+    cluster_likelihood,
 )
 from tolerances import assert_close, assert_gradient_close
 
 KERNELS = (ClusterLikelihood, ClusterGradient, ClusterValueAndGradient)
 BOTH = {"ClusterValueAndGradient": 1}
+APART = {"ClusterLikelihood": 1, "ClusterGradient": 1}
 
 
 def kernel_nodes(function):
-    """How often each kernel stands in a compiled function."""
-    nodes = function.maker.fgraph.apply_nodes
-    return Counter(type(n.op).__name__ for n in nodes if isinstance(n.op, KERNELS))
+    """How often each kernel stands in a compiled function or in a graph."""
+    fgraph = function if isinstance(function, FunctionGraph) else function.maker.fgraph
+    return Counter(type(n.op).__name__ for n in fgraph.apply_nodes if isinstance(n.op, KERNELS))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,26 @@ def compiled(inputs, total, mode="NUMBA"):
     return pytensor.function(inputs, [total, *pt.grad(total, inputs)], mode=mode)
 
 
+def merged(outputs):
+    """The graph of outputs after the merge alone; a node that needs its own result fails here.
+
+    A compilation would look for the end of such a graph for ever.
+    """
+    fgraph = FunctionGraph(outputs=outputs)
+    MergeValueAndGradient().rewrite(fgraph)
+    order = TopologicalSorter(
+        {n: [i.owner for i in n.inputs if i.owner is not None] for n in fgraph.apply_nodes}
+    )
+    try:
+        order.prepare()
+    except CycleError as error:
+        names = " <- ".join(str(node.op) for node in error.args[1])
+        pytest.fail(f"the merge of value and gradient closed a cycle: {names}")
+    return fgraph
+
+
 def check_gradient(inputs, total):
+    merged([total, *pt.grad(total, inputs)])
     function = compiled(inputs, total, "FAST_COMPILE")
     _, *gradient = function(*POINT)
     h = 1e-5
@@ -98,7 +124,22 @@ def test_a_cotangent_that_depends_on_the_value_stays_two_evaluations(likelihood)
     inputs, logp = likelihood
     total = (0.01 * logp[1:] ** 2).sum()
     function = check_gradient(inputs, total)
-    assert kernel_nodes(function) == {"ClusterLikelihood": 1, "ClusterGradient": 1}
+    assert kernel_nodes(function) == APART
+
+
+def test_the_merge_alone_leaves_a_cotangent_that_depends_on_the_value():
+    """On the bare Ops, where nothing is compiled."""
+    inputs = {
+        name: pt.tensor(name, shape=(None,) * n) for name, n in zip(_NAMES, _NDIMS, strict=True)
+    }
+    logp = cluster_likelihood(**inputs)
+    for cotangent, expected in [
+        (inputs["member"], BOTH),
+        (2.0 * logp, APART),
+        (inputs["member"] / logp.sum(), APART),
+    ]:
+        gradient = pt.grad(None, inputs["log_field"], known_grads={logp: cotangent})
+        assert kernel_nodes(merged([logp, gradient])) == expected
 
 
 def test_log_of_a_sum_of_two_likelihoods(likelihood, coarse, stars):
@@ -204,8 +245,6 @@ def test_shapes_are_known_without_an_evaluation(likelihood):
 
 
 def test_wrong_dimensions_are_refused():
-    from pymc_starpop.ops.cluster import _NAMES, cluster_likelihood
-
     inputs = dict.fromkeys(_NAMES, 0.0)
     with pytest.raises(ValueError, match=r"mag: expected 2 dimension\(s\), got 0"):
         cluster_likelihood(**inputs)
