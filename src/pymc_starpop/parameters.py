@@ -91,7 +91,7 @@ class ClusterOptions:
     eep_max: int = 808
     binary_eep_max: int = 480
     mass_ratio_min: float = 0.1
-    mass_ratio_nodes: int = 41
+    mass_ratio_nodes: int = 45
     node_pieces: int = 1
 
 

@@ -14,17 +14,12 @@ from pymc_starpop._namespace import NUMPY, Namespace, expm1_ratio
 from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.isochrones.bolometric import SOLAR_MBOL
 
-# Primary masses (Msun) between which the integral over the mass ratio gets its full resolution.
-_COARSE_BELOW = (0.35, 0.45)
-
 __all__ = [
     "cut_at_mass",
-    "fine_share",
     "lit_ratios",
     "mass_ratios",
     "mass_weights",
     "mix_tracks",
-    "quadrature_rules",
     "quadrature_weights",
     "reddened",
     "relative_tilt",
@@ -126,30 +121,6 @@ def quadrature_weights(n: int) -> np.ndarray:
     return weights / (n - 1)
 
 
-def quadrature_rules(n_ratio: int) -> np.ndarray:
-    """Two rules (2, Q) over the mass ratio: every second ratio, and all of them.
-
-    They are the same where the number of ratios is even or below 5.
-    """
-    fine = quadrature_weights(n_ratio)
-    coarse = fine.copy()
-    if n_ratio % 2 == 1 and n_ratio >= 5:
-        coarse[:] = 0.0
-        coarse[::2] = quadrature_weights((n_ratio + 1) // 2)
-    return np.stack([coarse, fine])
-
-
-def fine_share(mass: Any, xp: Namespace = NUMPY) -> Any:
-    """Share (E,) of the finer of the `quadrature_rules`, for each primary mass.
-
-    Below 0.35 Msun the secondary can hardly be fainter than the primary, and every second ratio
-    is enough; the rules pass smoothly into each other from 0.35 to 0.45 Msun.
-    """
-    low, high = _COARSE_BELOW
-    position = xp.minimum(xp.maximum((mass - low) / (high - low), 0.0), 1.0)
-    return position * position * (3.0 - 2.0 * position)
-
-
 def subdivide(column: Any, n_piece: int, xp: Namespace = NUMPY) -> Any:
     """Cut every segment of values (E,) or (E, B) at the nodes into `n_piece` equal pieces."""
     if n_piece == 1:
@@ -213,8 +184,7 @@ def mass_ratios(
     unit = np.linspace(0.0, 1.0, n_ratio)[:, None]
     lowest, dark = lit_ratios(mass, slope, mass_ratio_min, mass_min)
     ratio = lowest + (1.0 - lowest) * unit
-    coarse, fine = quadrature_rules(n_ratio)[:, :, None]
-    power = (coarse + (fine - coarse) * fine_share(mass)) * ratio**slope
+    power = quadrature_weights(n_ratio)[:, None] * ratio**slope
     return ratio, power * (1.0 - dark) / power.sum(axis=0), dark
 
 

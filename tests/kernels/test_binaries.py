@@ -33,14 +33,14 @@ def make_law(rng, mass, n_ratio=5, slope=0.4, fraction=0.3):
     lowest, dark = population.lit_ratios(mass, slope, 0.1, MASS_MIN)
     weight = np.where(np.arange(mass.size - 1) < START, 0.0, rng.uniform(size=mass.size - 1))
     return BinaryLaw(
-        weight, rng.uniform(0.5, 2.0, mass.size), lowest, dark, population.fine_share(mass),
-        population.quadrature_rules(n_ratio), fraction, slope,
+        weight, rng.uniform(0.5, 2.0, mass.size), lowest, dark,
+        population.quadrature_weights(n_ratio), fraction, slope,
     )  # fmt: skip
 
 
 def slow_twin(mass, mag, reddening, law):
     """Tracks (T, E, B), their reddening, and weights, tilts and scale (T, E - 1)."""
-    n_ratio = law.rules.shape[1]
+    n_ratio = law.rule.shape[0]
     ratio, probability, dark = population.mass_ratios(mass, law.slope, n_ratio, 0.1, MASS_MIN)
     parts = population.mix_tracks(law.weight, law.density, law.fraction, probability, dark, LAST)
     return *reference._binaries(mass, mag.T, reddening.T, ratio, MASS_MIN, LAST), *parts
@@ -126,12 +126,12 @@ def test_pullback_against_differences(rng, monotone, with_reddening, fraction):
     law = law._replace(lowest=law.lowest * rng.uniform(0.95, 0.999, N_NODE))
     inputs = {
         "mass": mass, "mag": mag, "reddening": reddening,
-        **{name: value for name, value in law._asdict().items() if name != "rules"},
+        **{name: value for name, value in law._asdict().items() if name != "rule"},
     }  # fmt: skip
 
     def evaluate(values):
-        law_values = {name: values[name] for name in law._fields if name != "rules"}
-        moved = BinaryLaw(rules=law.rules, **law_values)
+        law_values = {name: values[name] for name in law._fields if name != "rule"}
+        moved = BinaryLaw(rule=law.rule, **law_values)
         return binaries.population_tracks(
             values["mass"], values["mag"], values["reddening"], moved, MASS_MIN, LAST
         )

@@ -15,7 +15,7 @@ the binaries at that node it holds the share
 
     p_j = (1 - dark_e) c_j q_j^slope / sum_k c_k q_k^slope,
 
-c_j the weights of a quadrature. The slow twins are in `pymc_starpop.population` and
+c_j the weights of the quadrature over q. The slow twins are in `pymc_starpop.population` and
 `pymc_starpop.reference`.
 """
 
@@ -46,8 +46,7 @@ class BinaryLaw(NamedTuple):
     ----------
     weight, density : (E - 1,), (E,) mass function over the segments and at the nodes
     lowest, dark : (E,) smallest mass ratio that shines, share of the binaries below it
-    fine_share : (E,) share of the second quadrature rule, 0 to 1
-    rules : (2, Q) two quadratures over the mass ratio
+    rule : (Q,) weights of the quadrature over the mass ratio
     fraction, slope : float, binary fraction and exponent of the mass-ratio law
     """
 
@@ -55,8 +54,7 @@ class BinaryLaw(NamedTuple):
     density: np.ndarray
     lowest: np.ndarray
     dark: np.ndarray
-    fine_share: np.ndarray
-    rules: np.ndarray
+    rule: np.ndarray
     fraction: float
     slope: float
 
@@ -122,7 +120,7 @@ def main_part(law, first, last):
     """Cut out of the law what concerns nodes `first` to `last`."""
     return BinaryLaw(
         law.weight[first:last], law.density[first : last + 1], law.lowest[first : last + 1],
-        law.dark[first : last + 1], law.fine_share[first : last + 1], law.rules, law.fraction,
+        law.dark[first : last + 1], law.rule, law.fraction,
         law.slope,
     )  # fmt: skip
 
@@ -171,19 +169,13 @@ def _set_singles(law, last, weights, tilts, scale):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def coefficient(law, j, e):
-    """Return the quadrature weight of ratio j at node e."""
-    return law.rules[0, j] + (law.rules[1, j] - law.rules[0, j]) * law.fine_share[e]
-
-
-@numba.njit(cache=True, error_model="numpy")
 def normalization(law, power):
     """Return 1 / sum_k c_k q_k^slope for each node."""
     n_ratio, n_main = power.shape
     total = np.zeros(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            total[e] += coefficient(law, j, e) * power[j, e]
+            total[e] += law.rule[j] * power[j, e]
     return 1.0 / total
 
 
@@ -194,7 +186,7 @@ def _set_binaries(law, power, norm, weights, tilts, scale):
     share = np.empty(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+            share[e] = law.rule[j] * power[j, e] * norm[e] * (1.0 - law.dark[e])
         at = j * n_main
         for e in range(n_main - 1):
             mean = 0.5 * (share[e] + share[e + 1])
@@ -279,7 +271,7 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
     """
     first = first_node(mass, mass_min, last)
     n_band, n_node = mag.shape
-    n_ratio, n_main = law.rules.shape[1], last + 1 - first
+    n_ratio, n_main = law.rule.shape[0], last + 1 - first
     n_binary = n_ratio * n_main
     n_point = n_node + n_binary
     main = main_part(law, first, last)
@@ -315,11 +307,11 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_0d(
-    mass, mag, reddening, weight, density, lowest, dark, fine_share, rules, fraction, slope,
+    mass, mag, reddening, weight, density, lowest, dark, rule, fraction, slope,
     mass_min, last,
 ):  # fmt: skip
     """`population_tracks`, flat, for any memory layout and 0-d arrays for the scalars."""
-    law = BinaryLaw(weight, density, lowest, dark, fine_share, rules, fraction.item(), slope.item())
+    law = BinaryLaw(weight, density, lowest, dark, rule, fraction.item(), slope.item())
     tracks, red, weights, tilts, scale, starts, saved = population_tracks(
         mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
         last.item(),

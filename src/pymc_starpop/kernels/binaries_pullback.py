@@ -16,7 +16,6 @@ from pymc_starpop.kernels.binaries import (
     BinaryLaw,
     Saved,
     between,
-    coefficient,
     first_node,
     main_part,
     normalization,
@@ -53,7 +52,6 @@ class BinaryGradient(NamedTuple):
     density: np.ndarray
     lowest: np.ndarray
     dark: np.ndarray
-    fine_share: np.ndarray
     fraction: np.ndarray
     slope: np.ndarray
 
@@ -98,7 +96,7 @@ def _pull_binaries(law, power, norm, g_weights, g_tilts, grad, g_share):
     share = np.empty(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+            share[e] = law.rule[j] * power[j, e] * norm[e] * (1.0 - law.dark[e])
         at = j * n_main
         for e in range(n_main - 1):
             g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]
@@ -122,19 +120,17 @@ def _pull_shares(law, power, norm, g_share, grad):
     sums = np.zeros(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            sums[e] += g_share[j, e] * coefficient(law, j, e) * power[j, e]
+            sums[e] += g_share[j, e] * law.rule[j] * power[j, e]
     for e in range(n_main):
         sums[e] *= norm[e]
         grad.dark[e] -= sums[e]
     for j in range(n_ratio):
         step = j / (n_ratio - 1)
-        bend = law.rules[1, j] - law.rules[0, j]
         for e in range(n_main):
             # By c_j q_j^slope: of its own share, and of the sum that divides all of them.
             g = (1.0 - law.dark[e]) * norm[e] * (g_share[j, e] - sums[e])
-            grad.fine_share[e] += g * bend * power[j, e]
             q = law.lowest[e] + (1.0 - law.lowest[e]) * step
-            at_power[e] = g * coefficient(law, j, e) * power[j, e]
+            at_power[e] = g * law.rule[j] * power[j, e]
             g_share[j, e] = at_power[e] * law.slope / q
         for k in range(0, n_main, LANES):
             grad.slope[0] += _sum_with_log_ratio(
@@ -223,7 +219,7 @@ def _main_gradient(grad, first, last):
     return BinaryGradient(
         grad.mass[first:end], grad.mag[:, first:end], grad.reddening[:, first:end],
         grad.weight[first:last], grad.density[first:end], grad.lowest[first:end],
-        grad.dark[first:end], grad.fine_share[first:end], grad.fraction, grad.slope,
+        grad.dark[first:end], grad.fraction, grad.slope,
     )  # fmt: skip
 
 
@@ -241,8 +237,8 @@ def population_tracks_pullback(
     with_reddening = reddening.shape[1] > 0
     grad = BinaryGradient(
         np.zeros(n_node), g_tracks[:, :n_node].copy(), np.zeros_like(reddening),
-        np.zeros(n_node - 1), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node),
-        np.zeros(n_node), np.zeros(1), np.zeros(1),
+        np.zeros(n_node - 1), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(1),
+        np.zeros(1),
     )  # fmt: skip
     _pull_singles(law, last, g_weights, g_tilts, grad)
     end = last + 1
@@ -267,11 +263,11 @@ def population_tracks_pullback(
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_pullback_0d(
-    mass, mag, reddening, weight, density, lowest, dark, fine_share, rules, fraction, slope,
+    mass, mag, reddening, weight, density, lowest, dark, rule, fraction, slope,
     mass_min, last, position, power, share, g_tracks, g_red, g_weights, g_tilts,
 ):  # fmt: skip
     """`population_tracks_pullback`, flat, for any memory layout and 0-d arrays for the scalars."""
-    law = BinaryLaw(weight, density, lowest, dark, fine_share, rules, fraction.item(), slope.item())
+    law = BinaryLaw(weight, density, lowest, dark, rule, fraction.item(), slope.item())
     grad = population_tracks_pullback(
         mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
         last.item(), Saved(position, power, share), np.ascontiguousarray(g_tracks),
@@ -280,5 +276,5 @@ def population_tracks_pullback_0d(
     )  # fmt: skip
     return (
         grad.mass, grad.mag, grad.reddening, grad.weight, grad.density, grad.lowest, grad.dark,
-        grad.fine_share, grad.fraction, grad.slope,
+        grad.fraction, grad.slope,
     )  # fmt: skip

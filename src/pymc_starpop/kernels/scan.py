@@ -123,13 +123,13 @@ class Addresses(NamedTuple):
 
 @numba.njit(cache=True, error_model="numpy")
 def new_arrays(blocks, n_band):
-    """Allocate the room for one star."""
+    """Allocate the room for one star: for far more pairs than most stars ever touch."""
     n_block = blocks.first.shape[0]
     return Arrays(
-        np.zeros(n_band), np.zeros(n_band), np.zeros(n_band), np.zeros(LANES),
-        np.zeros(n_block, dtype=np.int64), np.zeros((n_block, N_FORM, LANES)),
-        np.zeros(n_block, dtype=np.int64), np.zeros((n_block, LANES), dtype=np.int64),
-        np.zeros((n_block, N_ROW, LANES)),
+        np.empty(n_band), np.empty(n_band), np.empty(n_band), np.empty(LANES),
+        np.empty(n_block, dtype=np.int64), np.empty((n_block, N_FORM, LANES)),
+        np.empty(n_block, dtype=np.int64), np.empty((n_block, LANES), dtype=np.int64),
+        np.empty((n_block, N_ROW, LANES)),
     )  # fmt: skip
 
 
@@ -233,6 +233,7 @@ def _collect(at, n_order, av_variance, threshold):
             put(pair, C * LANES, get(form, 2 * LANES + lane))
             put(pair, TILT * LANES, get(at.tilts, first + lane))
             put(pair, WEIGHT * LANES, get(at.weights, first + lane))
+            put(pair, EXTRA * LANES, 0.0)
             if av_variance > 0.0:
                 spread = 1.0 + av_variance * get(form, 3 * LANES + lane)
                 put(pair, EXTRA * LANES, -0.5 * math.log(spread))
@@ -251,6 +252,7 @@ def _integrate(at, n_pair):
     """
     n_batch = (n_pair + LANES - 1) // LANES
     for n in range(n_pair, n_batch * LANES):
+        put_integer(at.segment, n, 0)
         pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
         put(pair, A * LANES, 1.0)
         put(pair, B * LANES, 0.0)

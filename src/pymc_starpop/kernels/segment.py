@@ -50,8 +50,8 @@ from pymc_starpop.kernels.simd import (
 
 # Above this A, and seen from at most so many lengths away, the closed form is good to 1e-11.
 _SHORTEST, _FARTHEST = 0.1, 30.0
-#: The window of the quadrature ends where the integrand has fallen to exp(-CUT) = 1.4e-11 of its maximum, 7.1
-#: standard deviations on either side, where 24 points of Gauss-Legendre leave 1e-10.
+#: The window of the quadrature ends where the integrand has fallen to exp(-CUT) = 1.4e-11 of its
+#: maximum; 24 points of Gauss-Legendre leave 4e-9 of it, or 1e-10 where it does not hold both ends.
 CUT = 25.0
 
 # Rows of a batch of eight pairs: what goes in (EXTRA is added to the log of the peak, SHRINK to

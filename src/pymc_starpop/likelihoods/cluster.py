@@ -177,10 +177,8 @@ def model_tracks(
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     parts = population_tracks(
         mass=mass, mag=mag.T, reddening=reddening.T, weight=weight, density=density,
-        lowest=lowest, dark=dark, fine_share=population.fine_share(mass, TENSOR),
-        rules=population.quadrature_rules(options.mass_ratio_nodes),
-        fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min,
-        last=last,
+        lowest=lowest, dark=dark, rule=population.quadrature_weights(options.mass_ratio_nodes),
+        fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min, last=last,
     )  # fmt: skip
     return ModelTracks(*parts)
 
