@@ -9,7 +9,8 @@ import xarray as xr
 from pymc.initial_point import make_initial_point_fn
 from pymc.progress_bar import create_simple_progress
 from pymc.pytensorf import compile as compile_function
-from scipy.optimize import minimize
+
+from pymc_starpop.summaries.climb import Summit, climb
 
 __all__ = ["Start", "find_start"]
 
@@ -17,9 +18,8 @@ __all__ = ["Start", "find_start"]
 # the spread of the prior draws, differ by less than this.
 _SAME_LOGP = 0.5
 _SAME_POSITION = 0.05
-# A search goes on until a restart gains less than this many nats, or so many times.
-_CONVERGED = 0.01
-_MAX_RESTARTS = 10
+# Draws from which the spread of the prior is known well enough for lengths of steps.
+_N_SPREAD = 50
 
 
 class Start(dict[str, Any]):
@@ -29,7 +29,8 @@ class Start(dict[str, Any]):
     ----------
     optima : xarray.Dataset
         One entry an optimum, best first: ``logp`` (the log density that samplers see),
-        ``below_best`` (nats), ``n_start`` (searches that ended there) and the variables.
+        ``below_best`` (nats), ``n_start`` (searches that ended there), ``converged`` (whether the
+        gradient vanishes there and the curvature is that of a maximum) and the variables.
     """
 
     optima: xr.Dataset
@@ -43,7 +44,7 @@ class Start(dict[str, Any]):
         names = [str(n) for n in self.optima.data_vars if self.optima[n].ndim == 1]
         rows = [names]
         rows += [
-            [f"{float(self.optima[n][i]):.4g}" for n in names]
+            [_format(self.optima[n].values[i]) for n in names]
             for i in range(self.optima.sizes["optimum"])
         ]
         widths = [max(len(row[k]) for row in rows) for k in range(len(names))]
@@ -51,6 +52,13 @@ class Start(dict[str, Any]):
             "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
             for row in rows
         )
+
+
+def _format(value: Any) -> str:
+    """Four digits, or yes and no."""
+    if isinstance(value, np.bool_):
+        return "yes" if value else "no"
+    return f"{float(value):.4g}"
 
 
 def find_start(
@@ -62,8 +70,10 @@ def find_start(
 ) -> Start:
     """Climb to the nearest maximum from several draws of the prior and return the best.
 
-    Every climb is L-BFGS-B in the unconstrained variables with exact gradients. Optima that
-    differ are all reported: a rival a few nats below the best means that one chain may stay there.
+    Every climb is BFGS in the unconstrained variables with exact gradients; no step is longer than
+    the spread of the prior, and one that leaves the support is halved. At its end the Hessian, from
+    differences of the gradient, decides whether it is a maximum. Optima that differ are all
+    reported: a rival a few nats below the best means that one chain may stay there.
 
     Parameters
     ----------
@@ -98,24 +108,24 @@ def find_start(
     if n_starts < 1:
         raise ValueError(f"n_starts must be at least 1, got {n_starts}")
     model = pm.modelcontext(model)
-    points = _starting_points(model, n_starts, random_seed)
+    points = _starting_points(model, max(n_starts, _N_SPREAD), random_seed)
     density = _LogDensity(model, points[0])
+    spread = _spread(np.array([density.flatten(point) for point in points[1:]]))
     climbs = []
     # The one that shows nothing does not return itself on entering.
     progress = create_simple_progress(progressbar)
     with progress:
         task = progress.add_task("Searching maxima", completed=0, total=n_starts)
-        for point in points:
-            climbs.append(density.climb(density.flatten(point)))
+        for point in points[:n_starts]:
+            climbs.append(climb(density.evaluate, density.flatten(point), spread))
             progress.advance(task)
-    found = [climb for climb in climbs if climb is not None]
+    found = [summit for summit in climbs if summit is not None]
     if not found:
         raise ValueError(
             f"none of {n_starts} starting points has a finite log density; narrow the priors so "
             "that they lie within the isochrones, or raise n_starts"
         )
-    spread = np.std([density.flatten(p) for p in points], axis=0) if n_starts > 1 else None
-    optima = _distinct(sorted(found, key=lambda f: -f[0]), spread)
+    optima = _distinct(sorted(found, key=lambda summit: -summit.logp), spread)
     table = _table(model, density, optima)
     best = {rv.name: table[rv.name][0].values for rv in model.free_RVs}
     return Start(best, table)
@@ -156,66 +166,44 @@ class _LogDensity:
             for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
         }
 
-    def climb(self, start: np.ndarray) -> tuple[float, np.ndarray] | None:
-        """Return the log density and position of the maximum, None if the start has none."""
-        value, _ = self._evaluate(start)
-        if not np.isfinite(value):
-            return None
-
-        def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = self._evaluate(x)
-            if not np.isfinite(value):
-                # Outside the support: L-BFGS-B shortens its step.
-                return np.inf, np.zeros_like(x)
-            return -value, -gradient
-
-        options = {"maxiter": 1000, "maxfun": 3000, "ftol": 1e-12, "gtol": 1e-3, "maxls": 50}
-        best = start
-        # A search that ends on a kink or after a bad line search goes on from where it is.
-        for _ in range(_MAX_RESTARTS):
-            result = minimize(objective, best, jac=True, method="L-BFGS-B", options=options)
-            gain = value + float(result.fun)
-            best, value = result.x, -float(result.fun)
-            if gain > -_CONVERGED:
-                break
-        return value, best
-
-    def _evaluate(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+    def evaluate(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the log density and its gradient."""
         value, gradient = self._function(x)
         return float(value), np.asarray(gradient)
 
 
-def _distinct(
-    found: Sequence[tuple[float, np.ndarray]], spread: np.ndarray | None
-) -> list[tuple[float, np.ndarray, int]]:
+def _spread(positions: np.ndarray) -> np.ndarray:
+    """Half the central 68 % of draws in each variable, which far tails do not stretch."""
+    low, high = np.percentile(positions, [16.0, 84.0], axis=0)
+    return np.where(high > low, 0.5 * (high - low), 1.0)
+
+
+def _distinct(found: Sequence[Summit], spread: np.ndarray) -> list[tuple[Summit, int]]:
     """Merge searches that ended in the same place, counting them."""
-    optima: list[tuple[float, np.ndarray, int]] = []
-    for logp, x in found:
-        for k, (known_logp, known_x, count) in enumerate(optima):
-            near = spread is None or np.all(
-                np.abs(x - known_x) <= _SAME_POSITION * np.maximum(spread, 1e-12)
-            )
-            if known_logp - logp < _SAME_LOGP and near:
-                optima[k] = (known_logp, known_x, count + 1)
+    optima: list[tuple[Summit, int]] = []
+    for summit in found:
+        for k, (known, count) in enumerate(optima):
+            near = np.all(np.abs(summit.position - known.position) <= _SAME_POSITION * spread)
+            if known.logp - summit.logp < _SAME_LOGP and near:
+                optima[k] = (known, count + 1)
                 break
         else:
-            optima.append((logp, x, 1))
+            optima.append((summit, 1))
     return optima
 
 
-def _table(
-    model: pm.Model, density: _LogDensity, optima: list[tuple[float, np.ndarray, int]]
-) -> xr.Dataset:
+def _table(model: pm.Model, density: _LogDensity, optima: list[tuple[Summit, int]]) -> xr.Dataset:
     """Collect the optima in the model's own variables."""
     constrained = compile_function(
         inputs=model.value_vars, outputs=model.replace_rvs_by_values(list(model.free_RVs))
     )
-    values = [constrained(**density.unflatten(x)) for _, x, _ in optima]
-    logp = np.array([o[0] for o in optima])
+    values = [constrained(**density.unflatten(summit.position)) for summit, _ in optima]
+    logp = np.array([summit.logp for summit, _ in optima])
     data: dict[str, Any] = {
         "logp": ("optimum", logp),
         "below_best": ("optimum", logp[0] - logp),
-        "n_start": ("optimum", [o[2] for o in optima]),
+        "n_start": ("optimum", [count for _, count in optima]),
+        "converged": ("optimum", [summit.converged for summit, _ in optima]),
     }
     for k, rv in enumerate(model.free_RVs):
         stacked = np.stack([np.asarray(v[k]) for v in values])
