@@ -42,3 +42,12 @@ def test_an_optimum_at_the_edge_of_the_support_is_not_called_a_maximum():
     assert not bool(start.optima["converged"][0])
     assert float(start["x"]) == pytest.approx(1.0, abs=1e-3)
     assert "no" in str(start).splitlines()[1]
+
+
+def test_one_climb_draws_nothing():
+    """So a prior that cannot be drawn from is no obstacle."""
+    with pm.Model():
+        x = pm.Flat("x")
+        pm.Potential("peak", -0.5 * ((x - 50.0) / 0.01) ** 2)
+        start = psp.find_start(1, progressbar=False)
+    assert float(start["x"]) == pytest.approx(50.0, abs=1e-3)

@@ -13,15 +13,15 @@ _LONGEST_STEP = 1.0
 # Sufficient increase and weak curvature condition (Lewis & Overton 2013, Math. Program. 141, 135).
 _INCREASE, _CURVATURE = 1e-4, 0.9
 _MAX_BISECTIONS = 40
-# BFGS stops where it expects to gain less than this many nats; an optimum is one where the true
-# curvature promises less than the second number.
+# BFGS stops where it expects to gain less than the first number of nats. A maximum is a place where
+# the true curvature promises less than the second; a restart that gains less is the last but one.
 _EXPECTED_GAIN = 1e-6
 _CONVERGED = 1e-3
 _MAX_ITERATIONS = 1000
 _MAX_RESTARTS = 20
 # So many steps in a row that the edge of the support has cut: on along the edge, if at all.
 _MAX_CUT = 3
-# Of a scale, along an axis, divided by the root of the curvature: for differences of the gradient.
+# Differences of the gradient, in widths of the optimum along each axis.
 _DIFFERENCE = 1e-2
 # A curvature that small beside the largest is none: differences leave as much.
 _FLAT = 1e-10

@@ -79,6 +79,7 @@ def find_start(
     ----------
     n_starts : int
         Number of climbs: one from the model's initial point, the others from draws of the prior.
+        With 1 nothing is drawn, so that the prior may be improper.
     model : pm.Model, optional
         By default the one of the surrounding ``with``.
     random_seed : int, optional
@@ -108,16 +109,18 @@ def find_start(
     if n_starts < 1:
         raise ValueError(f"n_starts must be at least 1, got {n_starts}")
     model = pm.modelcontext(model)
-    points = _starting_points(model, max(n_starts, _N_SPREAD), random_seed)
+    n_points = max(n_starts, _N_SPREAD) if n_starts > 1 else 1
+    points = _starting_points(model, n_points, random_seed)
     density = _LogDensity(model, points[0])
-    spread = _spread(np.array([density.flatten(point) for point in points[1:]]))
+    positions = np.array([density.flatten(point) for point in points])
+    spread = _spread(positions[1:]) if n_starts > 1 else np.ones(positions.shape[1])
     climbs = []
     # The one that shows nothing does not return itself on entering.
     progress = create_simple_progress(progressbar)
     with progress:
         task = progress.add_task("Searching maxima", completed=0, total=n_starts)
-        for point in points[:n_starts]:
-            climbs.append(climb(density.evaluate, density.flatten(point), spread))
+        for position in positions[:n_starts]:
+            climbs.append(climb(density.evaluate, position, spread))
             progress.advance(task)
     found = [summit for summit in climbs if summit is not None]
     if not found:
