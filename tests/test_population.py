@@ -177,7 +177,7 @@ def test_tensors_give_what_arrays_give():
         weight, density = population.mass_weights(cut, imf, 0.1, xp)
         tilt = population.relative_tilt(density, xp)
         ratios = population.lit_ratios(cut, slope, 0.1, 0.1, xp)
-        return [shift, cut, weight, density, tilt, *ratios]
+        return [shift, cut, weight, density, tilt, *ratios, population.ratio_spacing(cut, xp)]
 
     function = pytensor.function([mass, slope], steps(mass, slope, TENSOR), mode="FAST_COMPILE")
     for point in ((MASS, 0.4), (MASS, -1.0), (MASS, 0.0)):

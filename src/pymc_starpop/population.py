@@ -14,6 +14,9 @@ from pymc_starpop._namespace import NUMPY, Namespace, expm1_ratio
 from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.isochrones.bolometric import SOLAR_MBOL
 
+# Primary masses (Msun), and how the mass ratios are spaced below the first and above the second.
+_SPACING = ((0.3, -0.3), (0.9, 0.7))
+
 __all__ = [
     "cut_at_mass",
     "lit_ratios",
@@ -21,6 +24,7 @@ __all__ = [
     "mass_weights",
     "mix_tracks",
     "quadrature_weights",
+    "ratio_spacing",
     "reddened",
     "relative_tilt",
     "shifted",
@@ -166,6 +170,18 @@ def lit_ratios(
     return lowest, dark
 
 
+def ratio_spacing(mass: Any, xp: Namespace = NUMPY) -> Any:
+    """How closely the mass ratios of a primary (E,) lie towards 1: x = u + curve u (1 - u).
+
+    The light of a faint secondary hardly matters to a bright primary, but that of one near its
+    own mass does, most of all next to the turn-off; for the lowest masses it is the other way
+    round. The curve passes smoothly from one to the other.
+    """
+    (low, at_low), (high, at_high) = _SPACING
+    position = xp.minimum(xp.maximum((mass - low) / (high - low), 0.0), 1.0)
+    return at_low + (at_high - at_low) * position * position * (3.0 - 2.0 * position)
+
+
 def mass_ratios(
     mass: np.ndarray, slope: float, n_ratio: int, mass_ratio_min: float, mass_min: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -183,8 +199,10 @@ def mass_ratios(
     """
     unit = np.linspace(0.0, 1.0, n_ratio)[:, None]
     lowest, dark = lit_ratios(mass, slope, mass_ratio_min, mass_min)
-    ratio = lowest + (1.0 - lowest) * unit
-    power = quadrature_weights(n_ratio)[:, None] * ratio**slope
+    curve = ratio_spacing(mass)
+    ratio = lowest + (1.0 - lowest) * (unit + curve * unit * (1.0 - unit))
+    density = 1.0 + curve * (1.0 - 2.0 * unit)
+    power = quadrature_weights(n_ratio)[:, None] * density * ratio**slope
     return ratio, power * (1.0 - dark) / power.sum(axis=0), dark
 
 

@@ -28,7 +28,7 @@ N_STAR = 1_000
 N_STAR_MANY = 100_000
 
 # The finer setting of the page on accuracy.
-FINE = {"mass_ratio_nodes": 61, "node_pieces": 2}
+FINE = {"mass_ratio_nodes": 71, "node_pieces": 2}
 
 N_REPEAT = 15
 # A call of ours is short: this many for each one of brutus.

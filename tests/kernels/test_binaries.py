@@ -34,7 +34,7 @@ def make_law(rng, mass, n_ratio=5, slope=0.4, fraction=0.3):
     weight = np.where(np.arange(mass.size - 1) < START, 0.0, rng.uniform(size=mass.size - 1))
     return BinaryLaw(
         weight, rng.uniform(0.5, 2.0, mass.size), lowest, dark,
-        population.quadrature_weights(n_ratio), fraction, slope,
+        population.ratio_spacing(mass), population.quadrature_weights(n_ratio), fraction, slope,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ CLUSTERS = {
     "old": {"feh": 0.07, "log_age": 9.57, "distance_modulus": 9.7, "av": 0.12},
     "metal-poor": {"feh": -1.63, "log_age": 10.08, "distance_modulus": 12.0, "av": 0.05},
 }
-FINE = {"mass_ratio_nodes": 61, "node_pieces": 2}
+FINE = {"mass_ratio_nodes": 71, "node_pieces": 2}
 N_STAR = 1000
 
 

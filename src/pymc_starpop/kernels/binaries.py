@@ -9,13 +9,16 @@ share of light rho = F_2 / (F_1 + F_2), dy = (1 - rho) dy_1 + rho dy_2, and the 
 holds for the reddening dm/dA_V.
 
 The points of all tracks lie one after the other: the E nodes of the single stars, then for each of
-Q mass ratios the E_b nodes of primaries that may have a companion, from the lowest mass to the last
-node that can be a primary. Ratio j of node e is q = lowest_e + (1 - lowest_e) j / (Q - 1), and of
-the binaries at that node it holds the share
+Q mass ratios the E_b nodes of primaries that may have a companion, from the lowest mass to the
+last node that can be a primary. The ratios of a node are
 
-    p_j = (1 - dark_e) c_j q_j^slope / sum_k c_k q_k^slope,
+    q = lowest + (1 - lowest) x,   x = u + curve u (1 - u),   u = j / (Q - 1),
 
-c_j the weights of the quadrature over q. The slow twins are in `pymc_starpop.population` and
+and of the binaries at that node ratio j holds the share
+
+    p_j = (1 - dark) c_j q_j^slope / sum_k c_k q_k^slope,   c_j = rule_j dx/du.
+
+The slow twins are in `pymc_starpop.population` and
 `pymc_starpop.reference`.
 """
 
@@ -46,7 +49,9 @@ class BinaryLaw(NamedTuple):
     ----------
     weight, density : (E - 1,), (E,) mass function over the segments and at the nodes
     lowest, dark : (E,) smallest mass ratio that shines, share of the binaries below it
-    rule : (Q,) weights of the quadrature over the mass ratio
+    curve : (E,) how the ratios are spaced: above 0 closer to each other towards 1, below 0 towards
+        the lowest
+    rule : (Q,) weights of the quadrature over u
     fraction, slope : float, binary fraction and exponent of the mass-ratio law
     """
 
@@ -54,6 +59,7 @@ class BinaryLaw(NamedTuple):
     density: np.ndarray
     lowest: np.ndarray
     dark: np.ndarray
+    curve: np.ndarray
     rule: np.ndarray
     fraction: float
     slope: float
@@ -72,6 +78,24 @@ class Saved(NamedTuple):
     position: np.ndarray
     power: np.ndarray
     share: np.ndarray
+
+
+def ratio_lanes(builder, lowest, curve, u):
+    """Mass ratios of eight nodes, from addresses and the place u."""
+    lowest, curve, u = load(builder, lowest), load(builder, curve), splat(builder, u)
+    return lowest + (1.0 - lowest) * (u + curve * u * (1.0 - u))
+
+
+@numba.njit(error_model="numpy", inline="always")
+def mass_ratio(law, e, u):
+    """Mass ratio at node e and place u."""
+    return law.lowest[e] + (1.0 - law.lowest[e]) * (u + law.curve[e] * u * (1.0 - u))
+
+
+@numba.njit(error_model="numpy", inline="always")
+def coefficient(law, j, e):
+    """Weight of ratio j in the quadrature at node e."""
+    return law.rule[j] * (1.0 + law.curve[e] * (1.0 - 2.0 * j / (law.rule.shape[0] - 1)))
 
 
 @intrinsic
@@ -93,17 +117,17 @@ def _add_light(typingctx, mag1, mag2, total, share):
 
 
 @intrinsic
-def _power_of_ratio(typingctx, lowest, step, slope, out):
-    """Store q^slope of eight nodes, q = lowest + (1 - lowest) step."""
+def _power_of_ratio(typingctx, lowest, curve, u, slope, out):
+    """Store q^slope of eight nodes."""
 
     def codegen(context, builder, signature, args):
-        lowest = load(builder, args[0])
-        q = lowest + (1.0 - lowest) * splat(builder, args[1])
-        power = (q.log() * splat(builder, args[2])).maximum(-700.0).minimum(700.0).exp()
-        store(builder, power, args[3])
+        lowest, curve, u, slope, out = args
+        q = ratio_lanes(builder, lowest, curve, u)
+        power = (q.log() * splat(builder, slope)).maximum(-700.0).minimum(700.0).exp()
+        store(builder, power, out)
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.float64, types.float64, types.intp), codegen
+    return types.void(*([types.intp] * 2), types.float64, types.float64, types.intp), codegen
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -120,20 +144,20 @@ def main_part(law, first, last):
     """Cut out of the law what concerns nodes `first` to `last`."""
     return BinaryLaw(
         law.weight[first:last], law.density[first : last + 1], law.lowest[first : last + 1],
-        law.dark[first : last + 1], law.rule, law.fraction,
+        law.dark[first : last + 1], law.curve[first : last + 1], law.rule, law.fraction,
         law.slope,
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _locate(mass, lowest, step, position):
+def _locate(mass, law, u, position):
     """Set where between the nodes the secondaries of one mass ratio lie.
 
     The search goes on from the last answer; where masses fall along the isochrone it starts again.
     """
     i, previous = 0, 0.0
     for e in range(mass.shape[0]):
-        wanted = (lowest[e] + (1.0 - lowest[e]) * step) * mass[e]
+        wanted = mass_ratio(law, e, u) * mass[e]
         if wanted < previous:
             i = 0
         previous = wanted
@@ -175,7 +199,7 @@ def normalization(law, power):
     total = np.zeros(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            total[e] += law.rule[j] * power[j, e]
+            total[e] += coefficient(law, j, e) * power[j, e]
     return 1.0 / total
 
 
@@ -186,7 +210,7 @@ def _set_binaries(law, power, norm, weights, tilts, scale):
     share = np.empty(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            share[e] = law.rule[j] * power[j, e] * norm[e] * (1.0 - law.dark[e])
+            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
         at = j * n_main
         for e in range(n_main - 1):
             mean = 0.5 * (share[e] + share[e + 1])
@@ -233,16 +257,19 @@ def _set_reddening(reddening, position, share, out):
 def _set_ratios(mass, law, position, power_room):
     """Set where the secondaries lie and q^slope, (Q * E_b + 8,)."""
     n_ratio, n_main = position.shape
-    lowest = np.ones(n_main + LANES)
+    lowest, curve = np.ones(n_main + LANES), np.zeros(n_main + LANES)
     lowest[:n_main] = law.lowest
+    curve[:n_main] = law.curve
     for j in range(n_ratio):
-        step = j / (n_ratio - 1)
-        _locate(mass, lowest, step, position[j])
+        u = j / (n_ratio - 1)
+        _locate(mass, law, u, position[j])
         # What the last eight write too much, the next ratio overwrites.
         for e in range(0, n_main, LANES):
             _power_of_ratio(
-                address_of(lowest, e), step, law.slope, address_of(power_room, j * n_main + e)
-            )
+                address_of(lowest, e), address_of(curve, e), u, law.slope,
+                address_of(power_room, j * n_main + e),
+            )  # fmt: skip
+    still_needed(curve)
     still_needed(lowest)
 
 
@@ -307,11 +334,11 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_0d(
-    mass, mag, reddening, weight, density, lowest, dark, rule, fraction, slope,
+    mass, mag, reddening, weight, density, lowest, dark, curve, rule, fraction, slope,
     mass_min, last,
 ):  # fmt: skip
     """`population_tracks`, flat, for any memory layout and 0-d arrays for the scalars."""
-    law = BinaryLaw(weight, density, lowest, dark, rule, fraction.item(), slope.item())
+    law = BinaryLaw(weight, density, lowest, dark, curve, rule, fraction.item(), slope.item())
     tracks, red, weights, tilts, scale, starts, saved = population_tracks(
         mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
         last.item(),

@@ -16,30 +16,32 @@ from pymc_starpop.kernels.binaries import (
     BinaryLaw,
     Saved,
     between,
+    coefficient,
     first_node,
     main_part,
+    mass_ratio,
     normalization,
+    ratio_lanes,
 )
 from pymc_starpop.kernels.simd import (
     LANES,
     address_of,
     load,
-    splat,
     still_needed,
     sum_lanes,
 )
 
 
 @intrinsic
-def _sum_with_log_ratio(typingctx, lowest, step, values):
-    """Sum of eight values times log q, q = lowest + (1 - lowest) step."""
+def _sum_with_log_ratio(typingctx, lowest, curve, u, values):
+    """Sum of eight values times log q."""
 
     def codegen(context, builder, signature, args):
-        lowest = load(builder, args[0])
-        q = lowest + (1.0 - lowest) * splat(builder, args[1])
-        return sum_lanes(builder, load(builder, args[2]) * q.log())
+        lowest, curve, u, values = args
+        q = ratio_lanes(builder, lowest, curve, u)
+        return sum_lanes(builder, load(builder, values) * q.log())
 
-    return types.float64(types.intp, types.float64, types.intp), codegen
+    return types.float64(*([types.intp] * 2), types.float64, types.intp), codegen
 
 
 class BinaryGradient(NamedTuple):
@@ -52,6 +54,7 @@ class BinaryGradient(NamedTuple):
     density: np.ndarray
     lowest: np.ndarray
     dark: np.ndarray
+    curve: np.ndarray
     fraction: np.ndarray
     slope: np.ndarray
 
@@ -96,7 +99,7 @@ def _pull_binaries(law, power, norm, g_weights, g_tilts, grad, g_share):
     share = np.empty(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            share[e] = law.rule[j] * power[j, e] * norm[e] * (1.0 - law.dark[e])
+            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
         at = j * n_main
         for e in range(n_main - 1):
             g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]
@@ -115,28 +118,32 @@ def _pull_binaries(law, power, norm, g_weights, g_tilts, grad, g_share):
 def _pull_shares(law, power, norm, g_share, grad):
     """Add the derivatives of the shares p_j by their law; those by q replace g_share."""
     n_ratio, n_main = power.shape
-    lowest, at_power = np.ones(n_main + LANES), np.zeros(n_main + LANES)
+    lowest, curve = np.ones(n_main + LANES), np.zeros(n_main + LANES)
     lowest[:n_main] = law.lowest
+    curve[:n_main] = law.curve
+    at_power = np.zeros(n_main + LANES)
     sums = np.zeros(n_main)
     for j in range(n_ratio):
         for e in range(n_main):
-            sums[e] += g_share[j, e] * law.rule[j] * power[j, e]
+            sums[e] += g_share[j, e] * coefficient(law, j, e) * power[j, e]
     for e in range(n_main):
         sums[e] *= norm[e]
         grad.dark[e] -= sums[e]
     for j in range(n_ratio):
-        step = j / (n_ratio - 1)
+        u = j / (n_ratio - 1)
+        bend = law.rule[j] * (1.0 - 2.0 * u)
         for e in range(n_main):
             # By c_j q_j^slope: of its own share, and of the sum that divides all of them.
             g = (1.0 - law.dark[e]) * norm[e] * (g_share[j, e] - sums[e])
-            q = law.lowest[e] + (1.0 - law.lowest[e]) * step
-            at_power[e] = g * law.rule[j] * power[j, e]
-            g_share[j, e] = at_power[e] * law.slope / q
+            grad.curve[e] += g * bend * power[j, e]
+            at_power[e] = g * coefficient(law, j, e) * power[j, e]
+            g_share[j, e] = at_power[e] * law.slope / mass_ratio(law, e, u)
         for k in range(0, n_main, LANES):
             grad.slope[0] += _sum_with_log_ratio(
-                address_of(lowest, k), step, address_of(at_power, k)
+                address_of(lowest, k), address_of(curve, k), u, address_of(at_power, k)
             )
     still_needed(lowest)
+    still_needed(curve)
     still_needed(at_power)
 
 
@@ -191,16 +198,16 @@ def _pull_reddening(mag, reddening, position, share, g_red, g_mag, g_reddening, 
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_ratios(mass, lowest, position, g_position, g_ratio, grad):
+def _pull_ratios(mass, law, position, g_position, g_ratio, grad):
     """Add the derivatives of where the secondaries lie, and those by q of the law."""
     n_ratio, n_main = position.shape
     for j in range(n_ratio):
-        step = j / (n_ratio - 1)
+        u = j / (n_ratio - 1)
         for e in range(n_main):
             g_q = g_ratio[j, e]
             if g_position[j, e] != 0.0:
                 i, t = between(position[j, e], n_main)
-                q = lowest[e] + (1.0 - lowest[e]) * step
+                q = mass_ratio(law, e, u)
                 width = mass[i + 1] - mass[i]
                 # A secondary below the track has the light of its end, whatever its mass.
                 if width > 0.0 and mass[i] <= q * mass[e] <= mass[i + 1]:
@@ -209,7 +216,9 @@ def _pull_ratios(mass, lowest, position, g_position, g_ratio, grad):
                     grad.mass[e] += g_mass * q
                     grad.mass[i] -= g_mass * (1.0 - t)
                     grad.mass[i + 1] -= g_mass * t
-            grad.lowest[e] += g_q * (1.0 - step)
+            curved = u * (1.0 - u)
+            grad.lowest[e] += g_q * (1.0 - u - law.curve[e] * curved)
+            grad.curve[e] += g_q * (1.0 - law.lowest[e]) * curved
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -219,7 +228,7 @@ def _main_gradient(grad, first, last):
     return BinaryGradient(
         grad.mass[first:end], grad.mag[:, first:end], grad.reddening[:, first:end],
         grad.weight[first:last], grad.density[first:end], grad.lowest[first:end],
-        grad.dark[first:end], grad.fraction, grad.slope,
+        grad.dark[first:end], grad.curve[first:end], grad.fraction, grad.slope,
     )  # fmt: skip
 
 
@@ -237,8 +246,8 @@ def population_tracks_pullback(
     with_reddening = reddening.shape[1] > 0
     grad = BinaryGradient(
         np.zeros(n_node), g_tracks[:, :n_node].copy(), np.zeros_like(reddening),
-        np.zeros(n_node - 1), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node), np.zeros(1),
-        np.zeros(1),
+        np.zeros(n_node - 1), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node),
+        np.zeros(n_node), np.zeros(1), np.zeros(1),
     )  # fmt: skip
     _pull_singles(law, last, g_weights, g_tilts, grad)
     end = last + 1
@@ -257,17 +266,17 @@ def population_tracks_pullback(
                 mag[b, first:end], reddening[b, first:end], saved.position, saved.share[b],
                 g_red[b, n_node:], into.mag[b], into.reddening[b], g_position,
             )  # fmt: skip
-    _pull_ratios(mass[first:end], main.lowest, saved.position, g_position, g_share, into)
+    _pull_ratios(mass[first:end], main, saved.position, g_position, g_share, into)
     return grad
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_pullback_0d(
-    mass, mag, reddening, weight, density, lowest, dark, rule, fraction, slope,
+    mass, mag, reddening, weight, density, lowest, dark, curve, rule, fraction, slope,
     mass_min, last, position, power, share, g_tracks, g_red, g_weights, g_tilts,
 ):  # fmt: skip
     """`population_tracks_pullback`, flat, for any memory layout and 0-d arrays for the scalars."""
-    law = BinaryLaw(weight, density, lowest, dark, rule, fraction.item(), slope.item())
+    law = BinaryLaw(weight, density, lowest, dark, curve, rule, fraction.item(), slope.item())
     grad = population_tracks_pullback(
         mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
         last.item(), Saved(position, power, share), np.ascontiguousarray(g_tracks),
@@ -276,5 +285,5 @@ def population_tracks_pullback_0d(
     )  # fmt: skip
     return (
         grad.mass, grad.mag, grad.reddening, grad.weight, grad.density, grad.lowest, grad.dark,
-        grad.fraction, grad.slope,
+        grad.curve, grad.fraction, grad.slope,
     )  # fmt: skip

@@ -177,7 +177,8 @@ def model_tracks(
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     parts = population_tracks(
         mass=mass, mag=mag.T, reddening=reddening.T, weight=weight, density=density,
-        lowest=lowest, dark=dark, rule=population.quadrature_weights(options.mass_ratio_nodes),
+        lowest=lowest, dark=dark, curve=population.ratio_spacing(mass, TENSOR),
+        rule=population.quadrature_weights(options.mass_ratio_nodes),
         fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min, last=last,
     )  # fmt: skip
     return ModelTracks(*parts)
@@ -260,8 +261,8 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
         ``parallax_zero_point`` (mas, 0), ``imf`` (`Kroupa()`), ``corrections`` (None, or
         `EmpiricalCorrections`). Fixed options: ``field`` (`UniformField()`), ``selection`` (None,
         or `MagnitudeLimits`), ``mass_min`` (0.1 Msun), ``eep_max`` (808), ``binary_eep_max``
-        (480), ``mass_ratio_min`` (0.1), ``mass_ratio_nodes`` (41) and
-        ``node_pieces`` (1; 61 and 2 are the finer setting of the page on accuracy).
+        (480), ``mass_ratio_min`` (0.1), ``mass_ratio_nodes`` (45) and
+        ``node_pieces`` (1; 71 and 2 are the finer setting of the page on accuracy).
 
     Returns
     -------

@@ -19,12 +19,13 @@ from pymc_starpop.ops._numba import (
 KERNEL_VERSION = source_version(binaries_pullback, kernels, simd)
 
 _NAMES = (
-    "mass", "mag", "reddening", "weight", "density", "lowest", "dark", "rule", "fraction",
+    "mass", "mag", "reddening", "weight", "density", "lowest", "dark", "curve", "rule",
+    "fraction",
     "slope", "mass_min", "last",
 )  # fmt: skip
-_NDIMS = (1, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 0)
+_NDIMS = (1, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0)
 _N_INPUT = len(_NAMES)
-_DIFFERENTIABLE = (0, 1, 2, 3, 4, 5, 6, 8, 9)
+_DIFFERENTIABLE = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10)
 _OUTPUT = (
     "tracks", "reddening", "weights", "tilts", "scale", "starts", "position", "power", "share",
 )  # fmt: skip
@@ -115,8 +116,8 @@ def population_tracks(**inputs) -> tuple[TensorVariable, ...]:
     Parameters
     ----------
     **inputs
-        mass, density, lowest, dark (E,); mag (B, E); reddening (B, E), or (B, 0) where it is not
-        wanted; weight (E - 1,); rule (Q,); fraction, slope, mass_min, last ().
+        mass, density, lowest, dark, curve (E,); mag (B, E); reddening (B, E), or (B, 0) where it
+        is not wanted; weight (E - 1,); rule (Q,); fraction, slope, mass_min, last ().
         See `pymc_starpop.kernels.binaries`.
 
     Returns
