@@ -85,7 +85,7 @@ def test_quadrature_weights_sum_to_one_and_are_exact_for_low_powers(n):
 @pytest.mark.parametrize("slope", [-1.0, -0.5, 0.0, 1.0, 2.5])
 def test_mass_ratios_follow_their_law(slope):
     mass = np.array([0.1, 0.15, 0.4, 1.0, 1.7])
-    ratio, probability, dark = population.mass_ratios(mass, slope, 201, 0.1, 0.1)
+    ratio, probability, dark = population.mass_ratios(mass, slope, 401, 0.1, 0.1)
     assert_close(probability.sum(axis=0), 1.0 - dark, "same_formula")
     lowest = np.array([1.0, 2.0 / 3.0, 0.25, 0.1, 0.1])
     assert_close(ratio[0], lowest, "same_formula")
@@ -114,6 +114,16 @@ def test_the_law_is_smooth_through_a_slope_of_minus_one():
     below, at, above = (population.mass_ratios(mass, s, 11, 0.1, 0.1)[2]
                         for s in (-1.0 - 1e-5, -1.0, -1.0 + 1e-5))  # fmt: skip
     assert_allclose(0.5 * (below + above), at, rtol=1e-9)
+
+
+def test_the_spacing_of_mass_ratios_keeps_their_order():
+    mass = np.geomspace(0.1, 20.0, 300)
+    ratio, _, _ = population.mass_ratios(mass, 0.0, 45, 0.1, 0.1)
+    above = mass > 0.1
+    assert (np.diff(ratio[:, above], axis=0) > 0.0).all()
+    curve = population.ratio_spacing(mass)
+    assert (np.abs(curve) < 1.0).all()
+    assert np.abs(np.diff(curve)).max() < 0.05
 
 
 @pytest.mark.parametrize("binary_fraction", [0.0, 0.3, 1.0])
