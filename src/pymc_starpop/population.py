@@ -99,17 +99,16 @@ def mass_weights(
     Returns
     -------
     weight : array (E - 1,)
-        Share of the stars, which sum to 1; 0 where the mass does not increase.
+        Share of the stars, normalized from `mass_min` to the last mass; 0 where the mass does not
+        increase. Where masses fall and rise again some are there twice, and the sum is above 1.
     density : array (E,)
         Mass function at the nodes, 1/Msun, in the same normalization.
     """
     low = xp.maximum(mass[:-1], mass_min)
     # A segment whose mass falls gets its own lower end twice: weight and gradient are 0.
     high = xp.maximum(mass[1:], low)
-    integral = imf.integral(low, high, xp)
-    # Where masses fall and rise again some of them are there more than once.
-    total = xp.sum(integral)
-    return integral / total, imf.density(mass, xp) / total
+    total = imf.integral(mass_min, mass[-1], xp)
+    return imf.integral(low, high, xp) / total, imf.density(mass, xp) / total
 
 
 def quadrature_weights(n: int) -> np.ndarray:

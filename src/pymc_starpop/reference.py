@@ -53,12 +53,13 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
             for mag, err in zip(catalog.mag, catalog.mag_err, strict=True)
         ]
     )
+    z = float(weights.sum())
     if options.selection is not None:
         b = catalog.bands.index(options.selection.band)
         z = _selection(
             tracks[..., b], reddening[..., b], weights, tilts, scatter[b], p, options, catalog
         )
-        log_cluster = log_cluster - math.log(z)
+    log_cluster = log_cluster - math.log(z)
     if catalog.parallax is not None and catalog.parallax_err is not None:
         expected = 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0) + p.parallax_zero_point
         deviation = (catalog.parallax - expected) / catalog.parallax_err

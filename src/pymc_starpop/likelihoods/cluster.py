@@ -188,10 +188,14 @@ def log_detection(
     model: ModelTracks, scatter: Any, p: ClusterParameters, options: ClusterOptions,
     terms: StarTerms,
 ) -> Any:  # fmt: skip
-    """Log of the probability that a member passes the magnitude limits; 0 without a selection."""
+    """Log of the share of all stars on the tracks that pass the magnitude limits, if there are any.
+
+    Without limits it is that of all of them, which is a little above 0 where masses fall and rise
+    again along the isochrone.
+    """
     selection = options.selection
     if selection is None:
-        return 0.0
+        return pt.log(model.weights.sum())
     b = terms.bands.index(selection.band)
     red = pt.zeros(0) if is_zero(p.av_scatter) else model.reddening[b]
     z = selection_integral(
