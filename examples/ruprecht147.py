@@ -78,8 +78,11 @@ def report(catalog: psp.StarCatalog, idata: xr.DataTree, members: xr.DataArray) 
     """Print the summary, membership by class, and write the table of members."""
     posterior = idata["posterior"].dataset
     print(azs.summary(posterior, var_names=NAMES).to_string())
+    worst = float(azs.rhat(posterior[NAMES]).to_dataarray().max())
+    least = float(azs.ess(posterior[NAMES], method="bulk").to_dataarray().min())
+    print(f"\nlargest r_hat: {worst:.4f}, smallest bulk ESS: {least:.0f}")
     divergences = int(idata["sample_stats"]["diverging"].sum())
-    print(f"\ndivergences: {divergences}")
+    print(f"divergences: {divergences}")
     in_range = LIMITS.mask(catalog) & ~catalog.extra["duplicate"]
     non_member = np.array([str(m).startswith("No") for m in catalog.extra["member"]])
     probability = members.values
@@ -125,7 +128,11 @@ def main() -> None:
     with build_model(stars):
         start = psp.find_start(6, random_seed=1)
         print(f"\nOptima that were found, best first:\n{start}\n", flush=True)
-        idata = pm.sample(1000, tune=800, chains=4, cores=2, initvals=start, random_seed=147)
+        # PyMC's own sampler reuses the function that find_start compiled; nutpie compiles anew.
+        idata = pm.sample(
+            1000, tune=1000, chains=4, cores=2, nuts_sampler="pymc", init="adapt_diag",
+            initvals=start, random_seed=147,
+        )  # fmt: skip
         members = psp.membership(idata, catalog=catalog).mean(("chain", "draw"))
     report(catalog, idata, members)
     draw(catalog, idata, members)
