@@ -59,7 +59,8 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
         z = _selection(
             tracks[..., b], reddening[..., b], weights, tilts, scatter[b], p, options, catalog
         )
-    log_cluster = log_cluster - math.log(z)
+    # Where the limits let nobody pass, no star of the catalog can be a member.
+    log_cluster = log_cluster - (math.log(z) if z > 0.0 else math.inf)
     if catalog.parallax is not None and catalog.parallax_err is not None:
         expected = 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0) + p.parallax_zero_point
         deviation = (catalog.parallax - expected) / catalog.parallax_err

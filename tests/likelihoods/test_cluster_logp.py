@@ -154,3 +154,32 @@ def test_a_field_of_the_users_own(coarse, stars):
     plain, dense = (value(coarse, stars, **parameters, field=f) for f in
                     (psp.UniformField(), Denser()))  # fmt: skip
     assert_close(dense - plain, np.full(stars.n_star, np.log(3.0)), "kernel")
+
+
+def distance_function(iso, stars, **parameters):
+    """Log-likelihoods and the gradient of their sum by a symbolic distance modulus."""
+    modulus = pt.dscalar("distance_modulus")
+    others = {k: v for k, v in TRUTH.items() if not k.startswith("distance")}
+    logp = psp.cluster_logp(iso, stars, **others, **parameters, distance_modulus=modulus)
+    gradient = pt.grad(logp.sum(), modulus)
+    return pytensor.function([modulus], [logp, gradient], mode="FAST_COMPILE")
+
+
+@pytest.mark.parametrize("modulus", [-30.0, 60.0])
+def test_where_no_member_passes_the_limits_the_field_remains(coarse, stars, modulus):
+    parameters = {**OPTIONS, "selection": LIMITS, "field_fraction": 0.3}
+    logp, gradient = distance_function(coarse, stars, **parameters)(modulus)
+    field = psp.UniformField().log_density(stars, LIMITS)
+    assert_close(logp, np.log(0.3) + field, "same_formula")
+    assert gradient == 0.0
+    others = {k: v for k, v in TRUTH.items() if not k.startswith("distance")}
+    with np.errstate(divide="ignore"):
+        slow = psp.reference.cluster_logp(
+            coarse, stars, **others, **parameters, distance_modulus=modulus
+        )
+    assert_close(slow, logp, "same_formula")
+
+
+def test_a_distance_that_is_not_a_number_does_not_become_one(coarse, stars):
+    logp, _ = distance_function(coarse, stars, **OPTIONS, field_fraction=0.3)(np.nan)
+    assert np.isnan(logp).all()

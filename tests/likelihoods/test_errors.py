@@ -59,6 +59,13 @@ PARAMETERS = {
     ),
     "one mass ratio": ({"mass_ratio_nodes": 1}, ["mass_ratio_nodes=1", "at least 2", "give"]),
     "half a mass ratio": ({"mass_ratio_nodes": 7.5}, ["mass_ratio_nodes=7.5", "whole", "give"]),
+    "a float of mass ratios": (
+        {"mass_ratio_nodes": 45.0},
+        ["mass_ratio_nodes=45.0", "whole", "give"],
+    ),
+    "no mass ratios": ({"mass_ratio_nodes": None}, ["mass_ratio_nodes=None", "whole", "give"]),
+    "no pieces": ({"node_pieces": 0}, ["node_pieces=0", "at least 1", "give"]),
+    "half a piece": ({"node_pieces": 1.5}, ["node_pieces=1.5", "whole", "give"]),
     "no lowest mass ratio": ({"mass_ratio_min": 0.0}, ["mass_ratio_min=0", "between", "give"]),
     "last EEP": ({"eep_max": 807.5}, ["eep_max=807.5", "node", "1 to 808", "give"]),
     "last EEP of binaries": (

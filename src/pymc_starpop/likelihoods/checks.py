@@ -223,6 +223,12 @@ def _can_be_drawn(value: Variable) -> bool:
     return not list(explicit_graph_inputs([value]))
 
 
+def _is_whole(value: Any, least: int) -> bool:
+    """Whether a value is an integer, not below `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and int(value) >= least
+
+
 def _check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
     first, last = int(grid.eep[0]), int(grid.eep[-1])
     rules = {
@@ -234,10 +240,10 @@ def _check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
         ),
         "mass_ratio_min": (0.0 < options.mass_ratio_min < 1.0, "between 0 and 1"),
         "mass_ratio_nodes": (
-            int(options.mass_ratio_nodes) == options.mass_ratio_nodes
-            and options.mass_ratio_nodes >= 2,
+            _is_whole(options.mass_ratio_nodes, 2),
             "a whole number of at least 2",
         ),
+        "node_pieces": (_is_whole(options.node_pieces, 1), "a whole number of at least 1"),
     }
     for name, (valid, expected) in rules.items():
         if not valid:

@@ -30,6 +30,9 @@ from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["cluster_logp"]
 
+# Below this probability that a member passes the limits, 1 / Z would overflow.
+_LEAST_DETECTION = 1e-280
+
 
 @dataclass(frozen=True)
 class StarTerms:
@@ -191,7 +194,8 @@ def log_detection(
     """Log of the share of all stars on the tracks that pass the magnitude limits, if there are any.
 
     Without limits it is that of all of them, which is a little above 0 where masses fall and rise
-    again along the isochrone.
+    again along the isochrone. Where the limits let none pass it is infinite: no star of the
+    catalog can be a member then.
     """
     selection = options.selection
     if selection is None:
@@ -202,7 +206,8 @@ def log_detection(
         model.tracks[b], red, model.weights, model.tilts, model.scale, scatter[b], p.av_scatter,
         limits=(selection.bright, selection.faint), errors=terms.limit_errors,
     )  # fmt: skip
-    return pt.log(z)
+    some = z > _LEAST_DETECTION
+    return pt.switch(some, pt.log(pt.switch(some, z, 1.0)), np.inf)
 
 
 def log_parallax(p: ClusterParameters, terms: StarTerms) -> Any:
@@ -237,7 +242,12 @@ def assemble_logp(
         log_member=(log_parallax(p, terms) - log_z) * ones,
         log_field=terms.log_field,
     )
-    return pt.switch(inside_support(grid, p), logp, -np.inf)
+    # The kernel leaves out what is not near a star, and would leave out NaN as well.
+    known = pt.isfinite(
+        model.tracks[0].sum() + model.weights.sum() + p.true_distance_modulus(TENSOR)
+        + p.parallax_zero_point
+    )  # fmt: skip
+    return pt.switch(inside_support(grid, p), pt.switch(known, logp, np.nan), -np.inf)
 
 
 def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) -> TensorVariable:
