@@ -204,13 +204,19 @@ def normalization(law, power):
 
 
 @numba.njit(cache=True, error_model="numpy")
+def set_shares(law, power, norm, j, share):
+    """Set the shares p_j of the binaries that have ratio j, (E_b,)."""
+    for e in range(share.shape[0]):
+        share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _set_binaries(law, power, norm, weights, tilts, scale):
     """Set the segments of the binary tracks, (Q * E_b - 1,)."""
     n_ratio, n_main = power.shape
     share = np.empty(n_main)
     for j in range(n_ratio):
-        for e in range(n_main):
-            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+        set_shares(law, power, norm, j, share)
         at = j * n_main
         for e in range(n_main - 1):
             mean = 0.5 * (share[e] + share[e + 1])

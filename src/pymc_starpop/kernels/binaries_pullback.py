@@ -22,6 +22,7 @@ from pymc_starpop.kernels.binaries import (
     mass_ratio,
     normalization,
     ratio_lanes,
+    set_shares,
 )
 from pymc_starpop.kernels.simd import (
     LANES,
@@ -98,8 +99,7 @@ def _pull_binaries(law, power, norm, g_weights, g_tilts, grad, g_share):
     n_ratio, n_main = power.shape
     share = np.empty(n_main)
     for j in range(n_ratio):
-        for e in range(n_main):
-            share[e] = coefficient(law, j, e) * power[j, e] * norm[e] * (1.0 - law.dark[e])
+        set_shares(law, power, norm, j, share)
         at = j * n_main
         for e in range(n_main - 1):
             g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]

@@ -95,6 +95,19 @@ def _list_blocks(scale, starts):
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _enclose(low, high, weight, out_low, out_high, out_weight):
+    """Set the boxes of a level (R, B, 8) around those of the level below (G, B, 8)."""
+    n_band = low.shape[1]
+    for g in range(weight.shape[0]):
+        box = g * n_band * LANES
+        out = (g // LANES) * n_band * LANES + g % LANES
+        out_weight[g // LANES, g % LANES] = enclose_boxes(
+            n_band, address_of(low, box), address_of(high, box), address_of(weight, g * LANES),
+            address_of(out_low, out), address_of(out_high, out),
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _set_boxes(blocks, tracks, scale):
     """Set the boxes of blocks, groups and rows."""
     n_band, n_point = tracks.shape
@@ -109,21 +122,14 @@ def _set_boxes(blocks, tracks, scale):
         )  # fmt: skip
     for g in range(blocks.block_weight.shape[0]):
         logs_where_positive(address_of(blocks.block_weight, g * LANES))
-        box, lane = g * n_band * LANES, g % LANES
-        out = (g // LANES) * n_band * LANES + lane
-        blocks.group_weight[g // LANES, lane] = enclose_boxes(
-            n_band, address_of(blocks.block_low, box), address_of(blocks.block_high, box),
-            address_of(blocks.block_weight, g * LANES),
-            address_of(blocks.group_low, out), address_of(blocks.group_high, out),
-        )  # fmt: skip
-    for r in range(blocks.group_weight.shape[0]):
-        box, lane = r * n_band * LANES, r % LANES
-        out = (r // LANES) * n_band * LANES + lane
-        blocks.row_weight[r // LANES, lane] = enclose_boxes(
-            n_band, address_of(blocks.group_low, box), address_of(blocks.group_high, box),
-            address_of(blocks.group_weight, r * LANES),
-            address_of(blocks.row_low, out), address_of(blocks.row_high, out),
-        )  # fmt: skip
+    _enclose(
+        blocks.block_low, blocks.block_high, blocks.block_weight, blocks.group_low,
+        blocks.group_high, blocks.group_weight,
+    )  # fmt: skip
+    _enclose(
+        blocks.group_low, blocks.group_high, blocks.group_weight, blocks.row_low, blocks.row_high,
+        blocks.row_weight,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
