@@ -5,6 +5,7 @@ from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.distributions import ClusterPhotometry
 from pymc_starpop.examples_data import load_example
 from pymc_starpop.field import UniformField
+from pymc_starpop.hess import HessAxes, TemplateSet, bin_cmd, polygon_mask
 from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
 from pymc_starpop.isochrones import Isochrone, IsochroneGrid, load_isochrones
 from pymc_starpop.likelihoods.cluster import cluster_logp
@@ -19,6 +20,7 @@ __all__ = [
     "Chabrier",
     "ClusterPhotometry",
     "EmpiricalCorrections",
+    "HessAxes",
     "Isochrone",
     "IsochroneGrid",
     "Kroupa",
@@ -27,13 +29,16 @@ __all__ = [
     "PowerLaw",
     "Salpeter",
     "StarCatalog",
+    "TemplateSet",
     "UniformField",
+    "bin_cmd",
     "cluster_logp",
     "find_start",
     "load_example",
     "load_isochrones",
     "membership",
     "plot_cmd",
+    "polygon_mask",
     "reference",
     "simulate_cluster",
 ]

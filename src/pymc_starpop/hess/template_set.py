@@ -1,0 +1,149 @@
+"""Templates of a Hess diagram over a grid of age and metallicity."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+from pymc_starpop.hess.axes import HessAxes
+
+__all__ = ["TemplateSet"]
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateSet:
+    """Expected stars per bin and per solar mass formed, for every age and metallicity.
+
+    Made by `build_templates`, or from your own arrays by `TemplateSet.from_arrays`.
+
+    Attributes
+    ----------
+    counts : ndarray (N_age, N_mh, N_mag, N_color)
+        Stars per bin per Msun formed.
+    axes : HessAxes
+        The bins.
+    log_age : ndarray (N_age,)
+        log10(age / yr), ascending: the young edge of each age bin. The oldest bin ends at an age
+        that is given where it is needed.
+    mh : ndarray (N_mh,)
+        [M/H], dex, ascending.
+    metadata : mapping
+        What made the templates: distance modulus, extinction, errors, mass function, ...
+    """
+
+    counts: np.ndarray
+    axes: HessAxes
+    log_age: np.ndarray
+    mh: np.ndarray
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        log_age, mh = _check_grid("log_age", self.log_age), _check_grid("mh", self.mh)
+        counts = np.ascontiguousarray(self.counts, dtype=float)
+        expected = (log_age.size, mh.size, *self.axes.shape)
+        if counts.shape != expected:
+            raise ValueError(
+                f"counts must have shape (N_age, N_mh, N_mag, N_color) = {expected}, got "
+                f"{counts.shape}."
+            )
+        if not np.isfinite(counts).all():
+            bad = int((~np.isfinite(counts)).sum())
+            raise ValueError(f"counts must be finite, got {bad} values that are NaN or infinite.")
+        if (counts < 0).any():
+            raise ValueError(f"counts must not be negative, got {counts.min():g}.")
+        counts = counts.view()
+        counts.flags.writeable = False
+        for name, value in (("counts", counts), ("log_age", log_age), ("mh", mh)):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_arrays(
+        cls, counts: Any, axes: HessAxes, log_age: Any, mh: Any, metadata: Any = None
+    ) -> Self:
+        """Build a set from your own templates.
+
+        Parameters
+        ----------
+        counts : array-like, shape (N_age, N_mh, N_mag, N_color)
+            Expected stars per bin per Msun formed, finite and not negative.
+        axes : HessAxes
+            The bins.
+        log_age : array-like, shape (N_age,)
+            log10(age / yr), ascending: the young edge of each age bin.
+        mh : array-like, shape (N_mh,)
+            [M/H], dex, ascending.
+        metadata : mapping, optional
+            Kept with the templates.
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not agree, and values that are not finite, negative or not
+            ascending.
+
+        Examples
+        --------
+        >>> import numpy as np, pymc_starpop as psp
+        >>> axes = psp.HessAxes(("V", "I"), "I", color_edges=[0, 1, 2], mag_edges=[18, 20, 22, 24])
+        >>> tmpl = psp.TemplateSet.from_arrays(np.ones((2, 1, 3, 2)), axes, [9.0, 10.0], [-1.0])
+        >>> tmpl.n_age, tmpl.n_mh, tmpl.axes.shape
+        (2, 1, (3, 2))
+        """
+        return cls(counts, axes, log_age, mh, {} if metadata is None else dict(metadata))
+
+    @property
+    def n_age(self) -> int:
+        """Number of ages."""
+        return self.log_age.size
+
+    @property
+    def n_mh(self) -> int:
+        """Number of metallicities."""
+        return self.mh.size
+
+    @property
+    def age_gyr(self) -> np.ndarray:
+        """Ages (N_age,), Gyr."""
+        return 10.0 ** (self.log_age - 9.0)
+
+    def coords(self) -> dict[str, np.ndarray]:
+        """Coordinates for `pymc.Model`: ``log_age``, ``mh``, ``mag``, ``color``."""
+        return {"log_age": self.log_age, "mh": self.mh, **self.axes.coords()}
+
+    def age_edges(self, t_max_gyr: float) -> np.ndarray:
+        """Edges (N_age + 1,) of the age bins, Gyr; the oldest bin ends at `t_max_gyr`."""
+        if not t_max_gyr > self.age_gyr[-1]:
+            raise ValueError(
+                f"t_max_gyr={t_max_gyr:g}: the oldest age bin begins at {self.age_gyr[-1]:g} Gyr, "
+                f"so it must end later; leave out older templates or give a larger t_max_gyr."
+            )
+        return np.append(self.age_gyr, t_max_gyr)
+
+    def composite(self, mass: Any) -> xr.DataArray:
+        """Expected stars in each bin for masses formed (N_age, N_mh), Msun."""
+        weights = np.asarray(mass, dtype=float)
+        if weights.shape != (self.n_age, self.n_mh):
+            raise ValueError(
+                f"mass must have shape (N_age, N_mh) = {(self.n_age, self.n_mh)}, got "
+                f"{weights.shape}."
+            )
+        return self.axes.wrap(np.tensordot(weights, self.counts, axes=2), name="stars")
+
+    def __repr__(self) -> str:
+        return (
+            f"<TemplateSet: {self.n_age} ages (log_age {self.log_age[0]:g} to "
+            f"{self.log_age[-1]:g}) x {self.n_mh} [M/H] ({self.mh[0]:g} to {self.mh[-1]:g}), "
+            f"{self.axes.shape[0]} x {self.axes.shape[1]} bins>"
+        )
+
+
+def _check_grid(name: str, values: Any) -> np.ndarray:
+    grid = np.array(values, dtype=float)
+    if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all():
+        raise ValueError(f"{name} must be finite numbers in one dimension, got shape {grid.shape}.")
+    if np.any(np.diff(grid) <= 0):
+        raise ValueError(f"{name} must ascend without repeats; try numpy.unique({name}).")
+    grid.flags.writeable = False
+    return grid
