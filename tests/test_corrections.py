@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from pytensor import tensor as pt
 
 import pymc_starpop as psp
 from tolerances import assert_close
@@ -62,3 +63,16 @@ def test_numbers_that_are_not_finite_are_refused(name):
 def test_the_width_of_the_turn_off_is_positive(value):
     with pytest.raises(ValueError, match=r"msto_smooth must be positive \(EEP\), got"):
         psp.EmpiricalCorrections(msto_smooth=value)
+
+
+@pytest.mark.parametrize("name", ["dtdm", "drdm"])
+def test_a_slope_that_makes_small_stars_negative_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be below 1.11 per Msun, got 5"):
+        psp.EmpiricalCorrections(**{name: 5.0})
+
+
+def test_constants_are_checked_like_numbers():
+    with pytest.raises(ValueError, match="dtdm must be a finite number"):
+        psp.EmpiricalCorrections(dtdm=pt.constant(np.nan))
+    with pytest.raises(ValueError, match="feh_scale must be a finite number"):
+        psp.EmpiricalCorrections(feh_scale=np.float32("inf"))

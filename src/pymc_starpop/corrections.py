@@ -2,13 +2,26 @@
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Number
 from typing import Any
+
+import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace
 
 __all__ = ["EmpiricalCorrections"]
 
 _MSTO_EEP = 454.0  # turn-off of the main sequence in MIST's numbering (Dotter 2016, Table 1)
+_LOWEST_MASS = 0.1  # Msun, of the isochrones
+_LARGEST_SLOPE = 1.0 / (1.0 - _LOWEST_MASS)
+
+
+def number_of(value: Any) -> float | None:
+    """Return the value of a number or of a constant tensor, None for an expression."""
+    data = getattr(value, "data", value) if hasattr(value, "owner") else value
+    if isinstance(data, Number) or (isinstance(data, np.ndarray) and data.ndim == 0):
+        return float(data)  # type: ignore[arg-type]
+    return None
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,8 @@ class EmpiricalCorrections:
     Raises
     ------
     ValueError
-        For numbers that are not finite, and msto_smooth that is not positive.
+        For numbers that are not finite, dtdm or drdm so large that a temperature or radius would
+        be negative at 0.1 Msun, and msto_smooth that is not positive.
 
     Examples
     --------
@@ -50,12 +64,20 @@ class EmpiricalCorrections:
 
     def __post_init__(self) -> None:
         """Check the parameters that are numbers."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int | float) and not math.isfinite(value):
-                raise ValueError(f"{field.name} must be a finite number, got {value}.")
-        if isinstance(self.msto_smooth, int | float) and not self.msto_smooth > 0:
-            raise ValueError(f"msto_smooth must be positive (EEP), got {self.msto_smooth}.")
+        numbers = {f.name: number_of(getattr(self, f.name)) for f in fields(self)}
+        for name, value in numbers.items():
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value}.")
+        for name in ("dtdm", "drdm"):
+            value = numbers[name]
+            if value is not None and value >= _LARGEST_SLOPE:
+                raise ValueError(
+                    f"{name} must be below {_LARGEST_SLOPE:.3g} per Msun, got {value}: with it the "
+                    f"value at {_LOWEST_MASS} Msun would be negative."
+                )
+        smooth = numbers["msto_smooth"]
+        if smooth is not None and not smooth > 0:
+            raise ValueError(f"msto_smooth must be positive (EEP), got {smooth}.")
 
     def apply(
         self,
