@@ -5,7 +5,18 @@ from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.distributions import ClusterPhotometry
 from pymc_starpop.examples_data import load_example
 from pymc_starpop.field import UniformField
-from pymc_starpop.hess import HessAxes, TemplateSet, bin_cmd, polygon_mask
+from pymc_starpop.hess import (
+    ErrorModel,
+    ExponentialError,
+    HessAxes,
+    LogisticCompleteness,
+    MassRatioBinaries,
+    NoBinaries,
+    RandomBinaryPairs,
+    TemplateSet,
+    bin_cmd,
+    polygon_mask,
+)
 from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
 from pymc_starpop.isochrones import Isochrone, IsochroneGrid, load_isochrones
 from pymc_starpop.likelihoods.cluster import cluster_logp
@@ -20,13 +31,19 @@ __all__ = [
     "Chabrier",
     "ClusterPhotometry",
     "EmpiricalCorrections",
+    "ErrorModel",
+    "ExponentialError",
     "HessAxes",
     "Isochrone",
     "IsochroneGrid",
     "Kroupa",
     "LogNormal",
+    "LogisticCompleteness",
     "MagnitudeLimits",
+    "MassRatioBinaries",
+    "NoBinaries",
     "PowerLaw",
+    "RandomBinaryPairs",
     "Salpeter",
     "StarCatalog",
     "TemplateSet",

@@ -1,6 +1,19 @@
 """Hess diagrams: bins, photometric errors, templates."""
 
 from pymc_starpop.hess.axes import HessAxes, bin_cmd, polygon_mask
+from pymc_starpop.hess.binaries import MassRatioBinaries, NoBinaries, RandomBinaryPairs
+from pymc_starpop.hess.errors import ErrorModel, ExponentialError, LogisticCompleteness
 from pymc_starpop.hess.template_set import TemplateSet
 
-__all__ = ["HessAxes", "TemplateSet", "bin_cmd", "polygon_mask"]
+__all__ = [
+    "ErrorModel",
+    "ExponentialError",
+    "HessAxes",
+    "LogisticCompleteness",
+    "MassRatioBinaries",
+    "NoBinaries",
+    "RandomBinaryPairs",
+    "TemplateSet",
+    "bin_cmd",
+    "polygon_mask",
+]
