@@ -6,11 +6,14 @@ afterwards; a system is recovered with the product of the completeness in the di
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from pymc_starpop.hess.artificial_stars import ArtificialStars, band_curves, pair_tables
+from pymc_starpop.hess.error_curves import Curve, ExponentialError, LogisticCompleteness
 
 __all__ = [
     "ErrorModel",
@@ -19,101 +22,6 @@ __all__ = [
     "LogisticCompleteness",
     "as_error_model",
 ]
-
-Curve = Callable[..., Any] | float
-
-
-@dataclass(frozen=True)
-class ExponentialError:
-    """Photometric error min(a^(b (m - c)) + d, cap) at magnitude m.
-
-    Parameters
-    ----------
-    a : float
-        Base, positive.
-    b : float
-        Growth with magnitude, 1/mag.
-    c : float
-        Magnitude at which the first term is 1 mag.
-    d : float
-        Floor, mag, not negative.
-    cap : float
-        Largest error, mag; none by default.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
-
-    Examples
-    --------
-    >>> import pymc_starpop as psp
-    >>> sigma = psp.ExponentialError(1.03, 15, 36, 0.02, cap=0.4)
-    >>> [round(float(s), 3) for s in sigma([20.0, 27.0, 40.0])]
-    [0.021, 0.038, 0.4]
-    """
-
-    a: float
-    b: float
-    c: float
-    d: float
-    cap: float = math.inf
-
-    def __post_init__(self) -> None:
-        _check_finite(self, ("a", "b", "c", "d"))
-        if self.a <= 0.0 or self.d < 0.0 or not self.cap > 0.0:
-            raise ValueError(
-                f"expected a > 0, d >= 0 and cap > 0 (mag), got a={self.a}, d={self.d}, "
-                f"cap={self.cap}."
-            )
-
-    def __call__(self, mag: Any) -> np.ndarray:
-        """Standard deviation at magnitudes of any shape, mag."""
-        exponent = self.b * (np.asarray(mag, dtype=float) - self.c) * math.log(self.a)
-        # e^700 is the largest power that fits; the cap comes long before.
-        return np.minimum(np.exp(np.minimum(exponent, 700.0)) + self.d, self.cap)
-
-
-@dataclass(frozen=True)
-class LogisticCompleteness:
-    """Completeness A / (1 + exp((m - m50) / rho)) at magnitude m.
-
-    Parameters
-    ----------
-    A : float
-        Completeness of bright stars, above 0 and at most 1.
-    m50 : float
-        Magnitude at which it has fallen to A/2.
-    rho : float
-        Width of the fall, mag, positive.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
-
-    Examples
-    --------
-    >>> import pymc_starpop as psp
-    >>> float(psp.LogisticCompleteness(1.0, 28.5, 0.7)(28.5))
-    0.5
-    """
-
-    A: float
-    m50: float
-    rho: float
-
-    def __post_init__(self) -> None:
-        _check_finite(self, ("A", "m50", "rho"))
-        if not (0.0 < self.A <= 1.0 and self.rho > 0.0):
-            raise ValueError(
-                f"expected 0 < A <= 1 and rho > 0 (mag), got A={self.A}, rho={self.rho}."
-            )
-
-    def __call__(self, mag: Any) -> np.ndarray:
-        """Probability of recovery at magnitudes of any shape."""
-        x = (np.asarray(mag, dtype=float) - self.m50) / self.rho
-        return self.A / (1.0 + np.exp(np.minimum(x, 700.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +92,95 @@ class ErrorModel:
             for band, curve in getattr(self, name).items():
                 if not callable(curve):
                     _check_values(name, band, np.array([curve]), None, low, high, expected)
+
+    @classmethod
+    def from_asts(
+        cls,
+        mag_in: Any,
+        mag_out: Any,
+        detected: Any = None,
+        *,
+        bands: Sequence[str],
+        joint: bool = False,
+        mag_edges: Any = None,
+        stars_per_bin: int | None = None,
+        sigma_floor: float = 0.001,
+    ) -> "ErrorModel":
+        """Measure noise, completeness and bias from artificial stars.
+
+        In bins of the input magnitude: the fraction recovered, the median of out - in, and
+        sigma = 1.4826 x the median absolute deviation from the bias; linear between the bins.
+        Stars brighter than all artificial stars have the values of the brightest bin, with a
+        warning beyond 1 mag. Beyond the faintest artificial star the completeness falls to 0
+        within 0.5 mag, with a warning now if more than 10 % of the faintest were recovered.
+
+        Parameters
+        ----------
+        mag_in, mag_out : array-like (N, B), mapping, or table
+            Input and measured magnitudes, mag. What `mag_out` holds of stars that were not
+            recovered does not matter.
+        detected : array-like of bool, shape (N,) or (N, B), optional
+            Whether a star was recovered, in each band or in all of them; where `mag_out` is
+            finite by default. One value a star is the recovery in all bands together, which is
+            not the product over the bands: with two bands it becomes a function of both
+            magnitudes.
+        bands : sequence of str
+            The B bands: the columns of arrays, or the names of columns.
+        joint : bool
+            Make all three functions of the magnitudes in both of two bands, for stars recovered
+            in both. Crowding loses stars in both bands at once, so that their completeness is
+            higher than the product. Each node of a grid in color and magnitude takes its nearest
+            stars, so that thinly covered corners have the values of their neighbors.
+        mag_edges : array-like, or mapping of str to array-like, optional
+            Edges of the bins in magnitude, for all bands or by band; not with ``joint``. By
+            default 40 bins of equal numbers of stars, or fewer of at least 50.
+        stars_per_bin : int, optional
+            Stars in each of the bins of equal numbers, or nearest stars of each node with
+            ``joint`` (by default N / 400, from 50 to 400).
+        sigma_floor : float
+            Smallest standard deviation, mag: rounded magnitudes can have a deviation of 0.
+
+        Returns
+        -------
+        ErrorModel
+
+        Raises
+        ------
+        ValueError
+            For fewer than 100 stars, shapes that differ, input magnitudes or detected ones that
+            are not finite, no recovered star, and ``joint`` with other than two bands.
+
+        Examples
+        --------
+        >>> import numpy as np, pymc_starpop as psp
+        >>> rng = np.random.default_rng(1)
+        >>> mag_in = rng.uniform(20, 28, (20_000, 1))
+        >>> mag_out = mag_in + 0.05 * rng.normal(size=mag_in.shape)
+        >>> detected = rng.random(20_000) < psp.LogisticCompleteness(1, 26, 0.3)(mag_in[:, 0])
+        >>> model = psp.ErrorModel.from_asts(mag_in, mag_out, detected, bands=["I"])
+        >>> errors = model.at([[22.0]])
+        >>> round(float(errors.sigma[0, 0]), 2), round(float(errors.completeness[0]), 2)
+        (0.05, 1.0)
+        """
+        stars = ArtificialStars.from_tables(mag_in, mag_out, detected, bands)
+        _check_ast_options(stars.bands, joint, mag_edges, stars_per_bin, sigma_floor)
+        names = stars.bands
+        if joint:
+            tables = pair_tables(stars, stars_per_bin, sigma_floor)
+            by_band = (dict(zip(names, tables[name], strict=True)) for name in ("noise", "bias"))
+            return cls(next(by_band), _both(names, tables["completeness"]), next(by_band))
+        noise: dict[str, Curve] = {}
+        completeness: dict[str, Curve] = {}
+        bias: dict[str, Curve] = {}
+        for band in names:
+            edges = mag_edges[band] if isinstance(mag_edges, Mapping) else mag_edges
+            noise[band], completeness[band], bias[band] = band_curves(
+                stars, band, edges, stars_per_bin, sigma_floor
+            )
+        if stars.together:
+            tables = pair_tables(stars, stars_per_bin, sigma_floor)
+            completeness = _both(names, tables["completeness"])
+        return cls(noise, completeness, bias)
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -324,6 +321,26 @@ _LIMITS = {
 }
 
 
+def _both(bands: tuple[str, ...], completeness: Curve) -> dict[str, Curve]:
+    """Completeness in two bands at once as a factor of the first, so that the product is right."""
+    return {bands[0]: completeness, bands[1]: 1.0}
+
+
+def _check_ast_options(
+    bands: tuple[str, ...], joint: bool, mag_edges: Any, stars_per_bin: Any, sigma_floor: Any
+) -> None:
+    if joint and len(bands) != 2:
+        raise ValueError(f"joint=True needs exactly two bands, got {', '.join(bands)}.")
+    if joint and mag_edges is not None:
+        raise ValueError("mag_edges: not used with joint=True; set stars_per_bin there.")
+    if isinstance(mag_edges, Mapping):
+        _check_bands(bands, mag_edges, "mag_edges")
+    if stars_per_bin is not None and not (isinstance(stars_per_bin, int) and stars_per_bin >= 10):
+        raise ValueError(f"stars_per_bin must be a whole number >= 10, got {stars_per_bin!r}.")
+    if not (isinstance(sigma_floor, int | float) and 0.0 < sigma_floor < math.inf):
+        raise ValueError(f"sigma_floor must be positive (mag), got {sigma_floor!r}.")
+
+
 def _check_values(
     name: str,
     band: str,
@@ -369,10 +386,3 @@ def _check_bands(bands: tuple[str, ...], table: Mapping[str, Any], name: str) ->
             f"{name} lacks the band {missing[0]!r}, it has {', '.join(map(str, table))}; give a "
             f"function or a number for every band."
         )
-
-
-def _check_finite(instance: Any, names: tuple[str, ...]) -> None:
-    for name in names:
-        value = getattr(instance, name)
-        if not (isinstance(value, int | float | np.number) and math.isfinite(value)):
-            raise ValueError(f"{name} must be a finite number, got {value!r}.")
