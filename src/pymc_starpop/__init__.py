@@ -23,13 +23,21 @@ from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.plots import plot_cmd
 from pymc_starpop.selection import MagnitudeLimits
-from pymc_starpop.simulate import simulate_cluster
+from pymc_starpop.simulate import (
+    CompositePopulation,
+    observe,
+    recycled_fraction,
+    simulate_cluster,
+    simulate_cmd,
+    surviving_fraction,
+)
 from pymc_starpop.summaries import find_start, membership
 
 __all__ = [
     "BrokenPowerLaw",
     "Chabrier",
     "ClusterPhotometry",
+    "CompositePopulation",
     "EmpiricalCorrections",
     "ErrorModel",
     "ExponentialError",
@@ -54,8 +62,12 @@ __all__ = [
     "load_example",
     "load_isochrones",
     "membership",
+    "observe",
     "plot_cmd",
     "polygon_mask",
+    "recycled_fraction",
     "reference",
     "simulate_cluster",
+    "simulate_cmd",
+    "surviving_fraction",
 ]
