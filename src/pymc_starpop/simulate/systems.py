@@ -64,8 +64,9 @@ class SystemSampler:
         for bright, faint in splits:  # the limit that leaves the fewest stars
             if _total(bright) < _total(self._bright):
                 self._bright, self._faint = bright, faint
-        total = _total(self._bright)
-        self._p_bright = total if total < 1.0 - 1e-12 else 1.0  # a rounding is no dark star
+        self._p_bright = _total(self._bright)
+        dark = sum(track.probability(*limits) for limits in track.dark_ranges)
+        self._p_other = _total(self._faint) + dark
         self.per_mass = binaries.systems_per_mass(track.imf)
 
     def draw_poisson(
@@ -113,7 +114,10 @@ class SystemSampler:
         kinds: list[tuple[float, Callable[[int, np.random.Generator], Systems]]]
         kinds = [((1.0 - f) * p, self._singles)]
         if isinstance(self.binaries, RandomBinaryPairs):
-            kinds += [(f * p, self._bright_and_any), (f * p * (1.0 - p), self._bright_and_other)]
+            # Either star, or both; where runs overlap in mass the two add to more than 1.
+            other = self._p_other
+            kinds += [(f * p * (p + other), self._bright_and_any)]
+            kinds += [(f * p * other, self._bright_and_other)]
         elif isinstance(self.binaries, MassRatioBinaries):
             kinds.append((f * self.track.probability(*self._system_mass_range()), self._by_ratio))
         return [(share, draw) for share, draw in kinds if share > 0.0]

@@ -2,7 +2,7 @@
 
 Mass and magnitudes are linear between neighboring points, and pieces on which the mass does not
 increase hold no stars. What is left are runs of ascending mass, nearly always one. Where runs
-overlap in mass, each holds what the mass function says, as in the templates.
+overlap in mass, each holds the stars of the mass function, as in the templates.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class StarTrack:
     ------
     ValueError
         For shapes that do not agree, values that are not finite, masses that are not positive,
-        and masses that nowhere ascend within the range of the mass function.
+        and masses that nowhere ascend.
     """
 
     def __init__(self, mass: Any, mag: Any, imf: InitialMassFunction):
@@ -74,13 +74,10 @@ class StarTrack:
         self.imf = imf
         self.n_column = mag.shape[1]
         self._norm = float(imf.integral(imf.mass_min, imf.mass_max))
-        pieces = np.diff(mass) >= 0.0
-        self.runs = tuple(self._cut(mass[a:b], mag[a:b]) for a, b in _stretches(pieces))
-        self.runs = tuple(run for run in self.runs if run.probability > 0.0)
+        self.runs = self._slices(mass, mag, np.diff(mass) >= 0.0)
         if not self.runs:
             raise ValueError(
-                f"initial_mass: no two neighboring points ascend within the mass function's range "
-                f"of {imf.mass_min:g} to {imf.mass_max:g} Msun; sort the isochrone by phase."
+                "initial_mass: no two neighboring points ascend; sort the isochrone by phase."
             )
 
     @cached_property
@@ -93,7 +90,7 @@ class StarTrack:
     def probability(self, lower: float, upper: float) -> float:
         """Probability that a star formed has a mass between two limits (Msun)."""
         lower, upper = max(lower, self.imf.mass_min), min(upper, self.imf.mass_max)
-        return float(self.imf.integral(lower, upper)) / self._norm
+        return float(self.imf.integral(lower, upper)) / self._norm if upper > lower else 0.0
 
     def split(self, column: int, limit: float) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
         """Split the runs in pieces that come up to a magnitude in one column, and those fainter."""
@@ -103,7 +100,7 @@ class StarTrack:
             mag = run.mag[:, column]
             reaches = np.minimum(mag[1:], mag[:-1]) <= limit
             for kept, mask in ((bright, reaches), (faint, ~reaches)):
-                kept += [self._cut(run.mass[a:b], run.mag[a:b]) for a, b in _stretches(mask)]
+                kept += self._slices(run.mass, run.mag, mask)
         return tuple(bright), tuple(faint)
 
     def draw(
@@ -130,11 +127,14 @@ class StarTrack:
         counts = rng.multinomial(n, np.array(weights) / sum(weights))
         masses, mags = [], []
         for run, count in zip(runs, counts, strict=False):
-            masses.append(self._sample(count, run.mass[0], run.mass[-1], rng))
-            mags.append(run.at(masses[-1]))
+            if count:
+                masses.append(self._sample(count, run.mass[0], run.mass[-1], rng))
+                mags.append(run.at(masses[-1]))
         for (low, high), count in zip(ranges, counts[len(runs) :], strict=True):
             masses.append(self._sample(count, low, high, rng))
             mags.append(np.full((count, self.n_column), np.inf))
+        if not masses:
+            return np.empty(0), np.empty((0, self.n_column))
         if len(masses) == 1:
             return masses[0], mags[0]
         order = rng.permutation(n)
@@ -157,19 +157,15 @@ class StarTrack:
         return mag
 
     def _sample(self, n: int, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
+        low, high = max(low, self.imf.mass_min), min(high, self.imf.mass_max)
         return self.imf.sample(int(n), float(low), float(high), rng)
 
-    def _cut(self, mass: np.ndarray, mag: np.ndarray) -> Run:
-        """Run of these points within the range of the mass function."""
-        low, high = max(mass[0], self.imf.mass_min), min(mass[-1], self.imf.mass_max)
-        if not high > low:
-            return Run(mass, mag, 0.0)
-        inner = (mass > low) & (mass < high)
-        if low > mass[0] or high < mass[-1]:
-            ends = Run(mass, mag, 0.0).at(np.array([low, high]))
-            mass = np.concatenate([[low], mass[inner], [high]])
-            mag = np.concatenate([ends[:1], mag[inner], ends[1:]])
-        return Run(mass, mag, self.probability(low, high))
+    def _slices(self, mass: np.ndarray, mag: np.ndarray, good: np.ndarray) -> tuple[Run, ...]:
+        """Each unbroken stretch of good pieces as a run."""
+        slices = [(mass[a:b], mag[a:b]) for a, b in _stretches(good)]
+        return tuple(
+            Run(m, columns, self.probability(m[0], m[-1])) for m, columns in slices if m[-1] > m[0]
+        )
 
 
 def _stretches(good: np.ndarray) -> list[tuple[int, int]]:
