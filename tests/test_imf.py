@@ -31,6 +31,8 @@ TENSOR = Namespace(
     stack=pt.stack,
     concatenate=pt.concatenate,
     sum=pt.sum,
+    cumsum=pt.cumsum,
+    softmax=pt.special.softmax,
 )
 
 IMFS = {

@@ -42,6 +42,8 @@ class Namespace:
     stack: Callable[..., Any]
     concatenate: Callable[..., Any]
     sum: Callable[..., Any]
+    cumsum: Callable[..., Any]
+    softmax: Callable[..., Any]
 
 
 NUMPY = Namespace(
@@ -59,6 +61,8 @@ NUMPY = Namespace(
     stack=np.stack,
     concatenate=np.concatenate,
     sum=np.sum,
+    cumsum=np.cumsum,
+    softmax=special.softmax,
 )
 
 

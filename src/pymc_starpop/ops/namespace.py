@@ -21,4 +21,6 @@ TENSOR = Namespace(
     stack=pt.stack,
     concatenate=pt.concatenate,
     sum=pt.sum,
+    cumsum=pt.cumsum,
+    softmax=pt.special.softmax,
 )
