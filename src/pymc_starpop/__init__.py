@@ -2,7 +2,7 @@
 
 from pymc_starpop import reference
 from pymc_starpop.corrections import EmpiricalCorrections
-from pymc_starpop.distributions import ClusterPhotometry
+from pymc_starpop.distributions import ClusterPhotometry, HessDiagram
 from pymc_starpop.examples_data import load_example
 from pymc_starpop.field import UniformField
 from pymc_starpop.hess import (
@@ -20,6 +20,16 @@ from pymc_starpop.hess import (
 from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
 from pymc_starpop.isochrones import Isochrone, IsochroneGrid, load_isochrones
 from pymc_starpop.likelihoods.cluster import cluster_logp
+from pymc_starpop.likelihoods.hess import hess_logp, plr
+from pymc_starpop.metallicity import (
+    linear_amr,
+    linear_amr_through,
+    log_amr,
+    log_amr_through,
+    metallicity_weights,
+    monotone_amr,
+    power_law_mzr,
+)
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.plots import plot_cmd
 from pymc_starpop.selection import MagnitudeLimits
@@ -42,6 +52,7 @@ __all__ = [
     "ErrorModel",
     "ExponentialError",
     "HessAxes",
+    "HessDiagram",
     "Isochrone",
     "IsochroneGrid",
     "Kroupa",
@@ -59,12 +70,21 @@ __all__ = [
     "bin_cmd",
     "cluster_logp",
     "find_start",
+    "hess_logp",
+    "linear_amr",
+    "linear_amr_through",
     "load_example",
     "load_isochrones",
+    "log_amr",
+    "log_amr_through",
     "membership",
+    "metallicity_weights",
+    "monotone_amr",
     "observe",
     "plot_cmd",
+    "plr",
     "polygon_mask",
+    "power_law_mzr",
     "recycled_fraction",
     "reference",
     "simulate_cluster",

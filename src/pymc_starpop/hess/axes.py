@@ -201,9 +201,14 @@ def polygon_mask(axes: HessAxes, vertices: Any) -> xr.DataArray:
     return axes.wrap(inside, name="mask")
 
 
-def check_hess(hess: Any, axes: HessAxes) -> np.ndarray:
-    """Return counts (N_mag, N_color) after checking that they can be data on these axes."""
-    counts = np.array(_on_axes("hess", hess, axes), dtype=float)
+def check_hess(hess: Any, axes: HessAxes, counted: np.ndarray | None = None) -> np.ndarray:
+    """Return counts (N_mag, N_color) after checking that they can be data on these axes.
+
+    Bins that do not count, False in `counted`, hold any number and are set to 0.
+    """
+    counts = np.array(on_axes("hess", hess, axes), dtype=float)
+    if counted is not None:
+        counts[~counted] = 0.0
     if np.isnan(counts).any():
         raise ValueError(
             f"hess: {int(np.isnan(counts).sum())} bins are NaN; leave them out with mask=."
@@ -220,7 +225,7 @@ def check_mask(mask: Any, axes: HessAxes) -> np.ndarray:
     """Return which bins count (N_mag, N_color): all of them where the mask is None."""
     if mask is None:
         return np.ones(axes.shape, dtype=bool)
-    values = _on_axes("mask", mask, axes)
+    values = on_axes("mask", mask, axes)
     if values.dtype != bool:
         raise ValueError(
             f"mask: expected booleans, True where a bin counts, got {values.dtype}; compare with "
@@ -231,7 +236,7 @@ def check_mask(mask: Any, axes: HessAxes) -> np.ndarray:
     return np.array(values)
 
 
-def _on_axes(name: str, values: Any, axes: HessAxes) -> np.ndarray:
+def on_axes(name: str, values: Any, axes: HessAxes) -> np.ndarray:
     """Return an array in the order (mag, color), after checking its shape and bin centers."""
     if isinstance(values, xr.DataArray):
         if set(values.dims) != {"mag", "color"}:

@@ -66,8 +66,8 @@ def hess_rows(templates: TemplateSet, hess: Any, mask: Any = None) -> HessRows:
     ValueError
         For counts or a mask that do not fit the axes of the templates.
     """
-    observed = check_hess(hess, templates.axes).ravel()
     counted = check_mask(mask, templates.axes).ravel()
+    observed = check_hess(hess, templates.axes, counted.reshape(templates.axes.shape)).ravel()
     bins = np.flatnonzero(counted & (observed > 0))
     matrix = templates.counts.reshape(templates.n_age * templates.n_mh, -1)
     rows = np.ascontiguousarray(matrix[:, bins].T, dtype=np.float32)

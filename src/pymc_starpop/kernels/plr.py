@@ -15,9 +15,9 @@ finite: 0 in the first case, and without the rows of m <= 0 in the second.
 
 Many coefficients are tiny where r comes from a Gaussian in metallicity. With `windowed` those of
 each age that are below 1e-10 of its sum are left out, and so is their gradient (T alone is
-subtracted). The part is smaller for large r: what is left out is then at most about 1e-6 stars in
-the whole diagram, d. The sum over the rows of d_i n_i/m_i bounds the error of the value; blocks
-where it could exceed 1e-5 are computed again with all templates.
+subtracted). The part is smaller for large r, so that what is left out, d expected stars in the
+whole diagram, stays near 1e-6 or below. It changes the value by at most d times the largest n/m:
+blocks where that exceeds 1e-5 are computed again with all templates.
 
 `reference_plr` holds the slow twins.
 """
@@ -37,7 +37,14 @@ from pymc_starpop.kernels.plr_vectors import (
 )
 from pymc_starpop.kernels.simd import address_of, still_needed
 
-__all__ = ["pack_rows", "plr_curvature", "plr_value", "plr_value_and_gradient"]
+__all__ = [
+    "pack_rows",
+    "plr_curvature",
+    "plr_full",
+    "plr_value_full",
+    "plr_value_windowed",
+    "plr_windowed",
+]
 
 _LINE = 64  # bytes of a cache line
 # Largest part of the sum of an age that a template which is left out may have, and the number of
@@ -240,23 +247,21 @@ def _curve(packed, observed, r, background, v, u):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def plr_value_and_gradient(packed, observed, totals, r, background, windowed=False):
+def plr_full(r, background, packed, observed, totals):
     """Logarithm of the Poisson likelihood ratio, without B, and its gradient in one pass.
 
     Parameters
     ----------
+    r : (N_age, N_mh)
+        Coefficients, Msun.
+    background : (N_row,)
+        Stars expected in the rows besides.
     packed : (N_block, N_age * N_mh, BLOCK) float32
         Templates in the rows, from `pack_rows`, stars per Msun.
     observed : (N_row,)
         Stars in the rows, all positive.
     totals : (N_age, N_mh)
         Sum of each template over all bins that count, stars per Msun.
-    r : (N_age, N_mh)
-        Coefficients, Msun.
-    background : (N_row,)
-        Stars expected in the rows besides.
-    windowed : bool
-        Whether tiny coefficients may be left out; see the module.
 
     Returns
     -------
@@ -267,29 +272,49 @@ def plr_value_and_gradient(packed, observed, totals, r, background, windowed=Fal
     """
     value, d_r, d_b = _scan(
         np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
-        np.ascontiguousarray(r), np.ascontiguousarray(background), windowed, True,
+        np.ascontiguousarray(r), np.ascontiguousarray(background), False, True,
     )  # fmt: skip
     return np.full(1, value), d_r, d_b
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def plr_value(packed, observed, totals, r, background, windowed=False):
-    """The value (1,) alone; arguments as for `plr_value_and_gradient`."""
+def plr_windowed(r, background, packed, observed, totals):
+    """`plr_full` where tiny coefficients of an age may be left out."""
+    value, d_r, d_b = _scan(
+        np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
+        np.ascontiguousarray(r), np.ascontiguousarray(background), True, True,
+    )  # fmt: skip
+    return np.full(1, value), d_r, d_b
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def plr_value_full(r, background, packed, observed, totals):
+    """The value (1,) of `plr_full` alone."""
     value, _, _ = _scan(
         np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
-        np.ascontiguousarray(r), np.ascontiguousarray(background), windowed, False,
+        np.ascontiguousarray(r), np.ascontiguousarray(background), False, False,
     )  # fmt: skip
     return np.full(1, value)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def plr_curvature(packed, observed, r, background, v, u):
-    """Product of the second derivatives with a direction.
+def plr_value_windowed(r, background, packed, observed, totals):
+    """The value (1,) of `plr_windowed` alone."""
+    value, _, _ = _scan(
+        np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
+        np.ascontiguousarray(r), np.ascontiguousarray(background), True, False,
+    )  # fmt: skip
+    return np.full(1, value)
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def plr_curvature(r, background, packed, observed, v, u):
+    """Product of the second derivatives of ln PLR with a direction.
 
     Parameters
     ----------
-    packed, observed, r, background
-        As for `plr_value_and_gradient`.
+    r, background, packed, observed
+        As for `plr_full`.
     v : (N_age, N_mh)
         Direction in r.
     u : (N_row,)
