@@ -1,0 +1,246 @@
+"""-ln PLR of a hierarchical model: masses formed, a metallicity model, a dispersion.
+
+The parameters are one vector x = (R_1..R_N, metallicity parameters, sigma if it is fitted), in
+their own units. With y = (R, mu, sigma), which shapes the shares of the metallicities, and
+Y = dy/dx, the Jacobian of the counts is (P, R Q, S) Y, and
+
+    -ln PLR has gradient  T' - J'(n/m)  and Hessian  J' diag(n/m^2) J + sum_jk g_jk d2r_jk/dx2,
+
+g_jk = T_jk - sum_i C_ijk n_i/m_i. The first term alone is what iterations use (Gauss-Newton): it is
+never negative. The second needs only N_age x N_mh numbers, so that the exact Hessian is as cheap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg.blas import dsyrk
+
+from pymc_starpop.kernels.plr_fisher import hierarchical_counts
+from pymc_starpop.sfh.fit_data import FitData
+from pymc_starpop.sfh.metallicity_models import Epochs, MetallicityModel, Parameter
+from pymc_starpop.sfh.shares import Shares, metallicity_shares_with_derivatives
+
+__all__ = ["DISPERSION", "Hierarchy", "HierarchyState"]
+
+#: The dispersion of metallicities at fixed age, dex: log-normal with median 0.2, width 0.5 in ln.
+DISPERSION = Parameter("sigma", 0.2, 0.5, positive=True)
+
+# Relative step of the central differences of a Jacobian: the cube root of the precision.
+_DIFFERENCE = 6e-6
+# Below this part of the distance between metallicities the shares are those of one template, and
+# the objective has no slope in the dispersion.
+_LEAST_SIGMA = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """A galaxy's data, with the model of its metallicity.
+
+    Attributes
+    ----------
+    data : FitData
+    model : MetallicityModel
+    t_max_gyr : float
+        When star formation began, Gyr.
+    fixed_sigma : float or None
+        Dispersion, dex; None where it is a parameter.
+    """
+
+    data: FitData
+    model: MetallicityModel
+    t_max_gyr: float
+    fixed_sigma: float | None = None
+
+    @property
+    def n_age(self) -> int:
+        """Number of ages."""
+        return self.data.shape[0]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Parameters after the masses."""
+        return (*self.model.parameters, *(() if self.fixed_sigma is not None else (DISPERSION,)))
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Which elements (P,) of the vector must be positive; masses count as such."""
+        of_parameters = [p.positive for p in self.parameters for _ in range(p.n)]
+        return np.array([True] * self.n_age + of_parameters)
+
+    @property
+    def names(self) -> list[str]:
+        """Names (P,) of the elements of the vector."""
+        names = [f"mass_formed[{i}]" for i in range(self.n_age)]
+        for p in self.parameters:
+            names += [p.name] if p.size is None else [f"{p.name}[{i}]" for i in range(p.size)]
+        return names
+
+    def lower(self) -> np.ndarray:
+        """Lower bounds (P,): 0 for what must be positive, a part of the spacing for sigma."""
+        lower = np.where(self.positive, 0.0, -np.inf)
+        if self.fixed_sigma is None:
+            mh = self.data.mh
+            lower[-1] = _LEAST_SIGMA * np.diff(mh).min() if mh.size > 1 else 1e-3
+        return lower
+
+    def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return masses (N_age,), metallicity parameters, and the dispersion."""
+        last = self.n_age + self.model.n_parameter
+        sigma = self.fixed_sigma if self.fixed_sigma is not None else float(x[last])
+        return x[: self.n_age], x[self.n_age : last], sigma
+
+    def values(self, x: np.ndarray) -> dict[str, Any]:
+        """Return the metallicity parameters and the dispersion by name."""
+        _, theta, sigma = self.split(x)
+        return {**self.model.split(theta), "sigma": sigma}
+
+    def join(self, mass: np.ndarray, values: dict[str, Any]) -> np.ndarray:
+        """Return the vector of masses and of values by name."""
+        parts: Sequence[Any] = [np.ravel(values[p.name]) for p in self.parameters]
+        return np.concatenate([mass, *parts]).astype(float)
+
+    def epochs(self, mass: Any) -> Epochs:
+        """Ages and masses, for the formula of the metallicity."""
+        return Epochs(self.data.age_gyr, self.t_max_gyr, mass)
+
+    def mean_metallicity(self, x: np.ndarray) -> np.ndarray:
+        """Return [M/H] (N_age,), dex."""
+        mass, theta, _ = self.split(x)
+        return self.model.evaluate(theta, self.epochs(mass))[0]
+
+    def coefficients(self, x: np.ndarray) -> np.ndarray:
+        """Mass formed at each age and metallicity (N_age, N_mh), Msun."""
+        mass, _, sigma = self.split(x)
+        shares = metallicity_shares_with_derivatives(self.mean_metallicity(x), sigma, self.data.mh)
+        return mass[:, None] * shares.w
+
+    def evaluate(self, x: np.ndarray) -> "HierarchyState | Outside":
+        """Return the objective at x; its value is infinite where the model has none."""
+        mass, theta, sigma = self.split(x)
+        mean, per_parameter, per_mass = self.model.evaluate(theta, self.epochs(mass))
+        if not (np.isfinite(mean).all() and np.isfinite(per_parameter).all() and sigma > 0.0):
+            return Outside()
+        shares = metallicity_shares_with_derivatives(mean, sigma, self.data.mh)
+        expected, p, q, s, pull = hierarchical_counts(
+            self.data.rows, self.data.observed, self.data.background,
+            shares.stacked(), shares.window, mass,
+        )  # fmt: skip
+        total = float(mass @ np.sum(shares.w * self.data.totals, axis=1))
+        value = self.data.negative_log_ratio(expected, total)
+        slope = self.data.totals - pull
+        chain = np.zeros((2 * self.n_age + 1, x.size))
+        rows = slice(self.n_age, 2 * self.n_age)
+        chain[: self.n_age, : self.n_age] = np.eye(self.n_age)
+        chain[rows, self.n_age : self.n_age + theta.size] = per_parameter
+        if per_mass is not None:
+            chain[rows, : self.n_age] = per_mass
+        if self.fixed_sigma is None:
+            chain[-1, -1] = 1.0
+        return HierarchyState(self, x, value, shares, expected, (p, q, s), slope, chain)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A point where the model has no value."""
+
+    value: float = np.inf
+
+
+@dataclass(frozen=True, eq=False)
+class HierarchyState:
+    """-ln PLR at one point, its gradient and its Hessians.
+
+    Attributes
+    ----------
+    hierarchy, x, value : the model, the point (P,), and -ln PLR
+    shares : shares of the metallicities
+    expected : (N_row,) counts
+    per_y : P, Q (N_age, N_row) and S (N_row,)
+    slope : (N_age, N_mh) derivative of -ln PLR with respect to each coefficient
+    chain : (2 N_age + 1, P) Y = dy/dx
+    """
+
+    hierarchy: Hierarchy
+    x: np.ndarray
+    value: float
+    shares: Shares
+    expected: np.ndarray
+    per_y: tuple[np.ndarray, np.ndarray, np.ndarray]
+    slope: np.ndarray
+    chain: np.ndarray
+
+    def _y_gradient(self) -> np.ndarray:
+        """Gradient (2 N_age + 1,) with respect to masses, means and dispersion."""
+        mass, _, _ = self.hierarchy.split(self.x)
+        sums = [
+            np.sum(self.slope * d, axis=1)
+            for d in (self.shares.w, self.shares.mean, self.shares.sigma)
+        ]
+        return np.concatenate([sums[0], mass * sums[1], [mass @ sums[2]]])
+
+    def gradient(self) -> np.ndarray:
+        """Gradient (P,) of -ln PLR."""
+        return self._y_gradient() @ self.chain
+
+    def hessian(self) -> np.ndarray:
+        """Gauss-Newton Hessian (P, P), positive semidefinite."""
+        n_age = self.hierarchy.n_age
+        mass, _, _ = self.hierarchy.split(self.x)
+        p, q, s = self.per_y
+        weight = np.sqrt(self.hierarchy.data.observed) / self.expected
+        through_mean = mass[:, None] * self.chain[n_age:-1]
+        jacobian = np.empty((self.x.size, weight.size))
+        moved = np.flatnonzero(through_mean.any(axis=0))
+        jacobian[:n_age] = p
+        jacobian[n_age:] = 0.0
+        if moved.size:
+            jacobian[moved] += through_mean[:, moved].T @ q
+        if self.chain[-1, -1] == 1.0:
+            jacobian[-1] = s
+        jacobian *= weight
+        # BLAS reads the transpose of a C-ordered array without a copy and fills one triangle.
+        upper = dsyrk(1.0, jacobian.T, trans=1)
+        return np.triu(upper) + np.triu(upper, 1).T
+
+    def exact_hessian(self) -> np.ndarray:
+        """Hessian (P, P) of -ln PLR."""
+        n_age = self.hierarchy.n_age
+        mass, _, _ = self.hierarchy.split(self.x)
+        shares, index = self.shares, np.arange(n_age)
+        inner = np.zeros((2 * n_age + 1, 2 * n_age + 1))
+
+        def contract(second: np.ndarray) -> np.ndarray:
+            return np.sum(self.slope * second, axis=1)
+
+        inner[index, n_age + index] = contract(shares.mean)
+        inner[index, -1] = contract(shares.sigma)
+        inner[n_age + index, -1] = mass * contract(shares.mean_sigma)
+        inner += inner.T
+        inner[n_age + index, n_age + index] = mass * contract(shares.mean_mean)
+        inner[-1, -1] = mass @ contract(shares.sigma_sigma)
+        bent = self._mean_curvature(self._y_gradient()[n_age:-1])
+        return self.hessian() + self.chain.T @ inner @ self.chain + bent
+
+    def _mean_curvature(self, pull: np.ndarray) -> np.ndarray:
+        """Return sum_j pull_j d2mu_j/dx2 (P, P), from differences of the exact Jacobian."""
+        h, x = self.hierarchy, self.x
+        first = 0 if h.model.depends_on_mass else h.n_age
+        last = h.n_age + h.model.n_parameter
+        out = np.zeros((x.size, x.size))
+
+        def pulled(point: np.ndarray) -> np.ndarray:
+            mass, theta, _ = h.split(point)
+            _, per_parameter, per_mass = h.model.evaluate(theta, h.epochs(mass))
+            of_mass = np.zeros(h.n_age) if per_mass is None else pull @ per_mass
+            return np.concatenate([of_mass, pull @ per_parameter])
+
+        for i in range(first, last):
+            size = abs(x[i]) if h.positive[i] else max(1.0, abs(x[i]))
+            if size == 0.0:
+                continue
+            step = np.zeros_like(x)
+            step[i] = _DIFFERENCE * size
+            out[i, :last] = (pulled(x + step) - pulled(x - step)) / (2.0 * step[i])
+        return 0.5 * (out + out.T)
