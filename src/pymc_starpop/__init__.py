@@ -15,6 +15,7 @@ from pymc_starpop.hess import (
     RandomBinaryPairs,
     TemplateSet,
     bin_cmd,
+    load_templates,
     polygon_mask,
 )
 from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
@@ -97,6 +98,7 @@ __all__ = [
     "linear_amr_through",
     "load_example",
     "load_isochrones",
+    "load_templates",
     "log_amr",
     "log_amr_through",
     "membership",

@@ -3,7 +3,7 @@
 from pymc_starpop.hess.axes import HessAxes, bin_cmd, polygon_mask
 from pymc_starpop.hess.binaries import MassRatioBinaries, NoBinaries, RandomBinaryPairs
 from pymc_starpop.hess.errors import ErrorModel, ExponentialError, LogisticCompleteness
-from pymc_starpop.hess.template_set import TemplateSet
+from pymc_starpop.hess.template_set import TemplateSet, load_templates
 
 __all__ = [
     "ErrorModel",
@@ -15,5 +15,6 @@ __all__ = [
     "RandomBinaryPairs",
     "TemplateSet",
     "bin_cmd",
+    "load_templates",
     "polygon_mask",
 ]

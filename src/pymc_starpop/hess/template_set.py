@@ -1,15 +1,18 @@
 """Templates of a Hess diagram over a grid of age and metallicity."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 
 from pymc_starpop.hess.axes import HessAxes
+from pymc_starpop.hess.storage import read_templates, write_templates
 
-__all__ = ["TemplateSet"]
+__all__ = ["TemplateSet", "load_templates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +134,78 @@ class TemplateSet:
             )
         return self.axes.wrap(np.tensordot(weights, self.counts, axes=2), name="stars")
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Save the templates with what made them, for `load_templates`.
+
+        A file that is there is replaced only once the new one is complete, so that an interrupted
+        save leaves what was there before.
+
+        Parameters
+        ----------
+        path : path-like
+            Ends in ``.nc`` (NetCDF; also ``.nc4``, ``.h5``, ``.hdf5``) or ``.zarr`` (Zarr, a
+            folder; needs ``pip install 'pymc-starpop[zarr]'``). Its folder must exist.
+
+        Returns
+        -------
+        pathlib.Path
+            The path.
+
+        Raises
+        ------
+        ValueError
+            For another ending, and where the path is a folder that is no Zarr store.
+
+        Notes
+        -----
+        Metadata are kept as JSON: arrays and tuples come back as lists, dataclasses as mappings,
+        functions as the text that describes them. All numbers come back as they were.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, pymc_starpop as psp
+        >>> axes = psp.HessAxes(("V", "I"), "I", color_edges=[0, 1, 2], mag_edges=[18, 20, 22, 24])
+        >>> tmpl = psp.TemplateSet.from_arrays(np.ones((2, 1, 3, 2)), axes, [9.0, 10.0], [-1.0])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = tmpl.save(f"{folder}/templates.nc")
+        ...     psp.load_templates(path)
+        <TemplateSet: 2 ages (log_age 9 to 10) x 1 [M/H] (-1 to -1), 3 x 2 bins>
+        """
+        return write_templates(self, path)
+
     def __repr__(self) -> str:
         return (
             f"<TemplateSet: {self.n_age} ages (log_age {self.log_age[0]:g} to "
             f"{self.log_age[-1]:g}) x {self.n_mh} [M/H] ({self.mh[0]:g} to {self.mh[-1]:g}), "
             f"{self.axes.shape[0]} x {self.axes.shape[1]} bins>"
         )
+
+
+def load_templates(path: str | os.PathLike[str]) -> TemplateSet:
+    """Load templates that `TemplateSet.save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        A NetCDF file or, ending in ``.zarr``, a Zarr store.
+
+    Returns
+    -------
+    TemplateSet
+
+    Raises
+    ------
+    ValueError
+        For a file that cannot be read, holds something else, or is damaged; the message names the
+        file and what is wrong.
+    FileNotFoundError
+        If there is no such file.
+    """
+    arguments = read_templates(path)
+    try:
+        return TemplateSet(**arguments)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _check_grid(name: str, values: Any) -> np.ndarray:
