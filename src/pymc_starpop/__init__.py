@@ -54,7 +54,7 @@ from pymc_starpop.simulate import (
     simulate_cmd,
     surviving_fraction,
 )
-from pymc_starpop.summaries import find_start, membership
+from pymc_starpop.summaries import find_start, membership, sfh_draws, summarize_sfh
 
 __all__ = [
     "BrokenPowerLaw",
@@ -111,7 +111,9 @@ __all__ = [
     "power_law_mzr",
     "recycled_fraction",
     "reference",
+    "sfh_draws",
     "simulate_cluster",
     "simulate_cmd",
+    "summarize_sfh",
     "surviving_fraction",
 ]
