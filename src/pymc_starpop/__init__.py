@@ -32,7 +32,14 @@ from pymc_starpop.metallicity import (
     power_law_mzr,
 )
 from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.plots import plot_cmd
+from pymc_starpop.plots import (
+    plot_amr,
+    plot_cmd,
+    plot_cumulative_sfh,
+    plot_hess,
+    plot_hess_residuals,
+    plot_sfh,
+)
 from pymc_starpop.selection import MagnitudeLimits
 from pymc_starpop.sfh import (
     Epochs,
@@ -105,7 +112,12 @@ __all__ = [
     "metallicity_weights",
     "monotone_amr",
     "observe",
+    "plot_amr",
     "plot_cmd",
+    "plot_cumulative_sfh",
+    "plot_hess",
+    "plot_hess_residuals",
+    "plot_sfh",
     "plr",
     "polygon_mask",
     "power_law_mzr",

@@ -1,4 +1,4 @@
-"""Plots: color-magnitude diagrams with model tracks. They take and return Matplotlib axes."""
+"""Color-magnitude diagrams with model tracks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +14,7 @@ from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.plots.labels import band_label, color_label
 
 __all__ = ["plot_cmd"]
 
@@ -24,10 +25,6 @@ _TRACK_COLOR = "#d1495b"
 _STAR_COLOR = "0.35"
 # Reversed, so that likely members stand out on white.
 _MEMBERSHIP_MAP = "viridis_r"
-
-# Prefixes of band names, with what stands for them on an axis.
-_SYSTEMS = dict.fromkeys(("Gaia", "2MASS", "SDSS", "Bessell", "WISE")) | {"PS": "Pan-STARRS1"}
-_SYMBOLS = {"BP": r"G_\mathrm{BP}", "RP": r"G_\mathrm{RP}", "Ks": r"K_\mathrm{s}"}
 
 
 def plot_cmd(
@@ -117,8 +114,8 @@ def plot_cmd(
         ax.invert_yaxis()
     if tracks:
         _plot_tracks(ax, tracks, draws, binary_sequence)
-    ax.set_xlabel(_color_label(bands[0], bands[1]))
-    ax.set_ylabel(f"{_band_label(bands[2])} (mag)")
+    ax.set_xlabel(color_label(bands[0], bands[1]))
+    ax.set_ylabel(f"{band_label(bands[2])} (mag)")
     return ax
 
 
@@ -228,27 +225,3 @@ def _check_membership(membership: Any, n_star: int) -> np.ndarray | None:
             "all); give probabilities"
         )
     return values
-
-
-def _split_band(band: str) -> tuple[str, str]:
-    """Photometric system (may be empty) and symbol of a band, for axis labels."""
-    prefix, _, rest = band.partition("_")
-    if prefix not in _SYSTEMS or not rest:
-        return "", band.replace("_", " ")
-    name, _, release = rest.partition("_")
-    # EDR3 passbands are those of DR3; older ones are named.
-    system = (_SYSTEMS[prefix] or prefix) + (" DR2" if release.startswith("DR2") else "")
-    symbol = _SYMBOLS.get(name, name if len(name) == 1 else rf"\mathrm{{{name}}}")
-    return system, f"${symbol}$"
-
-
-def _band_label(band: str) -> str:
-    return " ".join(filter(None, _split_band(band)))
-
-
-def _color_label(blue: str, red: str) -> str:
-    """Symbols alone where both bands are of one system, else full names."""
-    (system_blue, symbol_blue), (system_red, symbol_red) = _split_band(blue), _split_band(red)
-    if system_blue and system_blue == system_red:
-        return f"{symbol_blue} $-$ {symbol_red} (mag)"
-    return f"{_band_label(blue)} $-$ {_band_label(red)} (mag)"

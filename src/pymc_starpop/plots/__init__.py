@@ -1,0 +1,14 @@
+"""Plots. They take and return Matplotlib axes."""
+
+from pymc_starpop.plots.cmd import plot_cmd
+from pymc_starpop.plots.hess import plot_hess, plot_hess_residuals
+from pymc_starpop.plots.sfh import plot_amr, plot_cumulative_sfh, plot_sfh
+
+__all__ = [
+    "plot_amr",
+    "plot_cmd",
+    "plot_cumulative_sfh",
+    "plot_hess",
+    "plot_hess_residuals",
+    "plot_sfh",
+]
