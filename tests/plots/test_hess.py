@@ -1,5 +1,7 @@
 """plot_hess and plot_hess_residuals: what is drawn where, and the errors."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -102,6 +104,12 @@ def test_residuals_are_significances(hess, rng):
     (colorbar,) = [other for other in ax.figure.axes if other is not ax]
     assert "expected" in colorbar.get_ylabel()
     ax.figure.canvas.draw()
+
+
+def test_a_fit_is_its_expected_stars(hess):
+    fit = SimpleNamespace(model=hess + 1.0)
+    expected = drawn(psp.plot_hess_residuals(hess, fit.model))
+    np.testing.assert_array_equal(drawn(psp.plot_hess_residuals(hess, fit)), expected)
 
 
 def test_templates_and_axes_give_bins_of_any_width(hess, rng):

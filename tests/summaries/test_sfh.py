@@ -154,10 +154,25 @@ def test_free_coefficients_have_metallicities_of_their_own(rng, tmpl):
                  "same_formula")  # fmt: skip
     assert np.isnan(draws["mh_mean"].values[3, 2])
     assert_close(draws["mh_mean"][0, 1], mass[0, 0, 1] @ MH / mass[0, 0, 1].sum(), "same_formula")
+    # As a fit of free coefficients has them.
+    both = posterior.rename(mass_formed="weights").assign(
+        mass_formed=posterior.mass_formed.sum("mh")
+    )
+    again = psp.sfh_draws(both, tmpl, t_max_gyr=13.0)
+    xr.testing.assert_allclose(again, draws, rtol=1e-12)
     summary = psp.summarize_sfh(posterior, tmpl, t_max_gyr=13.0)
     left = np.delete(draws["mh_mean"].values[:, 2], 3)
     assert_close(summary["mh_mean"].sel(quantile=0.5)[2], np.median(left), "same_formula")
     assert "mdf_mass" not in psp.sfh_draws(posterior, t_max_gyr=13.0)
+
+
+def test_a_bin_in_which_nothing_formed_needs_no_metallicity(posterior, tmpl):
+    expected = psp.summarize_sfh(posterior, tmpl, t_max_gyr=13.0)
+    blank = posterior.assign(mh_mean=posterior["mh_mean"].where(posterior["mass_formed"] > 0))
+    summary = psp.summarize_sfh(blank, tmpl, t_max_gyr=13.0)
+    for name in ("mdf_mass", "mdf_number", "mh_by_number", "tau_50"):
+        assert_close(summary[name], expected[name], "same_formula")
+    assert np.isfinite(summary["mh_mean"]).all()
 
 
 def test_without_metallicities_there_are_rates_and_times(posterior, tmpl):
@@ -216,9 +231,13 @@ def several(d):
         ),
         (lambda d: d.assign(mass_formed=0.0 * d["mass_formed"]), "zero in all .* 100 of 100 draws"),
         (lambda d: d.assign(mh_mean=d["sigma"]), "mh_mean must have the dimension log_age"),
-        (lambda d: d.assign(mh_mean=d["mh_mean"] * np.inf), "mh_mean must be finite"),
+        (lambda d: d.assign(mh_mean=d["mh_mean"] * np.nan), "must be finite wherever stars formed"),
         (lambda d: d.assign(sigma=-d["sigma"]), "sigma must be positive"),
         (lambda d: d.assign(sigma=d["mh_mean"]), "sigma must be one number a draw"),
+        (
+            lambda d: d.assign(weights=d["mass_formed"].expand_dims(mh=3, feh=2)),
+            r"weights must have the dimensions \('log_age', 'mh'\)",
+        ),
         (lambda d: d.isel(log_age=slice(None, None, -1)), "log_age of the result must ascend"),
     ],
 )

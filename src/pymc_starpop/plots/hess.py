@@ -4,6 +4,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
@@ -117,8 +118,9 @@ def plot_hess_residuals(
     ----------
     hess : DataArray or array-like, shape (N_mag, N_color)
         Stars observed in each bin.
-    model : DataArray or array-like, shape (N_mag, N_color)
-        Stars expected, such as ``tmpl.composite(mass)`` or a mean over posterior draws.
+    model : DataArray or array-like, shape (N_mag, N_color), or fit
+        Stars expected, such as ``tmpl.composite(weights)`` or a mean over posterior draws; or what
+        `fit_sfh` returns for one diagram.
     axes : HessAxes or TemplateSet, optional
         The bins, see `plot_hess`.
     mask : DataArray or array-like of bool, shape (N_mag, N_color), optional
@@ -151,6 +153,8 @@ def plot_hess_residuals(
     """
     if not limit > 0:
         raise ValueError(f"limit must be positive, got {limit!r}.")
+    if not isinstance(model, xr.DataArray) and hasattr(model, "model"):
+        model = model.model
     bins = find_bins(axes, hess, model)
     counted = bins.mask(mask)
     observed = bins.values("hess", hess, counted)

@@ -14,7 +14,7 @@ __all__ = ["N_FIT_DRAWS", "SFHInput", "read_sfh"]
 # Draws taken from a fit: a 95 % interval then has tails of 100 draws.
 N_FIT_DRAWS = 4000
 
-_ROLES = ("mass_formed", "mh_mean", "sigma")
+_ROLES = ("mass_formed", "mh_mean", "sigma", "weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,9 @@ def read_sfh(
             f"with variables={{'mass_formed': ...}}."
         )
     values, log_age, mass_by_mh = _read_mass(mass, tmpl)
+    weights = _variable(draws, names["weights"])
+    if weights is not None:
+        mass_by_mh = _read_mass(weights, tmpl)[2]
     t_max = _find_t_max(result, draws, mass, t_max_gyr)
     mh_mean = _variable(draws, names["mh_mean"])
     sigma = names["sigma"]
@@ -72,7 +75,7 @@ def read_sfh(
         age_edges=_age_edges(log_age, t_max),
         log_age=log_age,
         mass_by_mh=mass_by_mh,
-        mh_mean=None if mh_mean is None else _read_mean(mh_mean, values.shape),
+        mh_mean=None if mh_mean is None else _read_mean(mh_mean, values),
         sigma=None if sigma is None else _read_sigma(sigma, n_sample),
     )
 
@@ -154,18 +157,19 @@ def _read_mass(
     return total, log_age, values if by_mh else None
 
 
-def _read_mean(mh_mean: xr.DataArray, shape: tuple[int, ...]) -> np.ndarray:
-    """Mean metallicities (N_sample, N_age); fixed ones have no draws."""
+def _read_mean(mh_mean: xr.DataArray, mass: np.ndarray) -> np.ndarray:
+    """Mean metallicities (N_sample, N_age), NaN where nothing formed; fixed ones have no draws."""
     if "log_age" not in mh_mean.dims or not set(mh_mean.dims) <= {"sample", "log_age"}:
         raise ValueError(
             f"{mh_mean.name} must have the dimension log_age besides the draws, got {mh_mean.dims}."
         )
     values = mh_mean.transpose(..., "log_age").values.astype(float)
-    if values.shape[-1] != shape[-1]:
-        raise ValueError(f"{mh_mean.name} has {values.shape[-1]} ages, expected {shape[-1]}.")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{mh_mean.name} must be finite.")
-    return np.broadcast_to(values, shape)
+    if values.shape[-1] != mass.shape[-1]:
+        raise ValueError(f"{mh_mean.name} has {values.shape[-1]} ages, expected {mass.shape[-1]}.")
+    values = np.where(mass > 0, values, np.where(np.isfinite(values), values, np.nan))
+    if not np.isfinite(values[mass > 0]).all():
+        raise ValueError(f"{mh_mean.name} must be finite wherever stars formed.")
+    return values
 
 
 def _read_sigma(sigma: xr.DataArray, n_sample: int) -> np.ndarray:

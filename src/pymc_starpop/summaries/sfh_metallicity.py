@@ -48,12 +48,10 @@ def _distributions(history: SFHInput, tmpl: TemplateSet) -> tuple[np.ndarray, np
         if history.mass_by_mh is not None:
             weights = history.mass_by_mh[part]
         else:
-            weights = spread_over_metallicity(
-                history.mass[part],
-                np.asarray(history.mh_mean)[part],
-                np.asarray(history.sigma)[part],
-                tmpl.mh,
-            )
+            # Where nothing formed the mean may be no number, and any will do.
+            mean = np.nan_to_num(np.asarray(history.mh_mean)[part])
+            sigma = np.asarray(history.sigma)[part]
+            weights = spread_over_metallicity(history.mass[part], mean, sigma, tmpl.mh)
         by_mass[part] = metallicity_distribution(weights)
         by_number[part] = metallicity_distribution(weights, stars_per_mass)
     return by_mass, by_number
