@@ -42,15 +42,22 @@ from pymc_starpop.plots import (
 )
 from pymc_starpop.selection import MagnitudeLimits
 from pymc_starpop.sfh import (
+    AgeBins,
+    ContinuityPrior,
     Epochs,
     FixedAMR,
+    FlatPrior,
+    GaussianProcessPrior,
     LinearAMR,
     LogarithmicAMR,
+    LogNormalPrior,
     MetallicityModel,
     MonotoneAMR,
     Parameter,
     PowerLawMZR,
     SFHFit,
+    SFRPrior,
+    StarFormationHistory,
     fit_sfh,
 )
 from pymc_starpop.simulate import (
@@ -64,15 +71,19 @@ from pymc_starpop.simulate import (
 from pymc_starpop.summaries import find_start, membership, sfh_draws, summarize_sfh
 
 __all__ = [
+    "AgeBins",
     "BrokenPowerLaw",
     "Chabrier",
     "ClusterPhotometry",
     "CompositePopulation",
+    "ContinuityPrior",
     "EmpiricalCorrections",
     "Epochs",
     "ErrorModel",
     "ExponentialError",
     "FixedAMR",
+    "FlatPrior",
+    "GaussianProcessPrior",
     "HessAxes",
     "HessDiagram",
     "Isochrone",
@@ -80,6 +91,7 @@ __all__ = [
     "Kroupa",
     "LinearAMR",
     "LogNormal",
+    "LogNormalPrior",
     "LogarithmicAMR",
     "LogisticCompleteness",
     "MagnitudeLimits",
@@ -92,8 +104,10 @@ __all__ = [
     "PowerLawMZR",
     "RandomBinaryPairs",
     "SFHFit",
+    "SFRPrior",
     "Salpeter",
     "StarCatalog",
+    "StarFormationHistory",
     "TemplateSet",
     "UniformField",
     "bin_cmd",

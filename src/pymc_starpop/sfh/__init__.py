@@ -1,6 +1,7 @@
 """Star formation histories: fast fits, priors, and their place in a PyMC model."""
 
 from pymc_starpop.sfh.fit import SFHFit, SFHMode, fit_sfh
+from pymc_starpop.sfh.history import History, StarFormationHistory
 from pymc_starpop.sfh.metallicity_models import (
     Epochs,
     FixedAMR,
@@ -11,11 +12,25 @@ from pymc_starpop.sfh.metallicity_models import (
     Parameter,
     PowerLawMZR,
 )
+from pymc_starpop.sfh.priors import (
+    AgeBins,
+    ContinuityPrior,
+    FlatPrior,
+    GaussianProcessPrior,
+    LogNormalPrior,
+    SFRPrior,
+)
 
 __all__ = [
+    "AgeBins",
+    "ContinuityPrior",
     "Epochs",
     "FixedAMR",
+    "FlatPrior",
+    "GaussianProcessPrior",
+    "History",
     "LinearAMR",
+    "LogNormalPrior",
     "LogarithmicAMR",
     "MetallicityModel",
     "MonotoneAMR",
@@ -23,5 +38,7 @@ __all__ = [
     "PowerLawMZR",
     "SFHFit",
     "SFHMode",
+    "SFRPrior",
+    "StarFormationHistory",
     "fit_sfh",
 ]

@@ -108,6 +108,11 @@ class SFHFit:
         return self.mass_formed / self.bin_years
 
     @property
+    def t_max_gyr(self) -> float:
+        """End of the oldest age bin, Gyr."""
+        return float(self.age_edges_gyr[-1])
+
+    @property
     def bin_years(self) -> np.ndarray:
         """Widths of the age bins (N_age,), yr."""
         return np.diff(self.age_edges_gyr) * _YEARS_PER_GYR
@@ -192,28 +197,32 @@ class SFHFit:
         -------
         xarray.Dataset
             ``mass_formed`` (Msun), ``sfr`` (Msun/yr) and ``mh_mean`` (dex) with dims chain, draw,
-            log_age, and the parameters; for free coefficients also ``weights`` with dim mh, Msun.
+            log_age, and the parameters. With free coefficients ``mass_formed`` has the dim mh too.
         """
         if n < 1:
             raise ValueError(f"n must be 1 or more, got {n}.")
         normal = np.random.default_rng(rng).standard_normal((n, self.laplace.mode.size))
         u = self.laplace.mode + normal @ self.laplace.cholesky.T
         histories = [_history(self.problem, x) for x in to_natural(u, self.problem.positive)]
+
+        def gather(name: str) -> np.ndarray:
+            return np.array([history[name] for history in histories])[None]
+
         age = ("chain", "draw", "log_age")
-        mass = np.array([h["mass_formed"] for h in histories])[None]
+        mass = gather("mass_formed")
         data: dict[str, Any] = {
             "mass_formed": (age, mass),
             "sfr": (age, mass / self.bin_years),
-            "mh_mean": (age, np.array([h["mh_mean"] for h in histories])[None]),
+            "mh_mean": (age, gather("mh_mean")),
         }
-        for name, value in self.parameters.items():
-            values = np.array([h["parameters"][name] for h in histories])[None]
-            data[name] = (("chain", "draw", f"{name}_dim_0")[: 2 + np.ndim(value)], values)
         coords: dict[str, Any] = {"chain": [0], "draw": np.arange(n), "log_age": self.log_age}
         if isinstance(self.problem, FreeCoefficients):
-            data["weights"] = ((*age, "mh"), np.array([h["weights"] for h in histories])[None])
+            data["mass_formed"] = ((*age, "mh"), gather("weights"))
             coords["mh"] = self.mh
-        return xr.Dataset(data, coords=coords, attrs={"t_max_gyr": self.problem.t_max_gyr})
+        for name, value in self.parameters.items():
+            values = np.array([history["parameters"][name] for history in histories])[None]
+            data[name] = (("chain", "draw", f"{name}_dim_0")[: 2 + np.ndim(value)], values)
+        return xr.Dataset(data, coords=coords, attrs={"t_max_gyr": self.t_max_gyr})
 
     def _warn_of_errors(self, found: Laplace) -> None:
         n_mass = self.mass_formed.size

@@ -1,0 +1,256 @@
+"""A star formation history as part of a PyMC model, in coordinates in which samplers do well.
+
+One vector u holds ln R_j and the metallicity parameters, positive ones by their logarithms. Its
+prior is one multivariate normal. The sampler sees z with u = mode + L z, L L' the covariance of the
+Gaussian approximation of the posterior: nearly independent standard normals.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.logprob.transforms import Transform
+from pytensor import tensor as pt
+from pytensor.tensor import TensorVariable
+from scipy import linalg
+
+from pymc_starpop.hess.metallicity_models import metallicity_shares
+from pymc_starpop.ops.namespace import TENSOR
+from pymc_starpop.sfh.fit import SFHFit
+from pymc_starpop.sfh.free import FreeCoefficients
+from pymc_starpop.sfh.hierarchy import Hierarchy
+from pymc_starpop.sfh.laplace import GaussianPrior, Laplace, find_mode
+from pymc_starpop.sfh.metallicity_models import Parameter
+from pymc_starpop.sfh.priors import AgeBins, ContinuityPrior, FlatPrior, SFRPrior
+
+__all__ = ["History", "StarFormationHistory", "Whiten"]
+
+
+class Whiten(Transform):
+    """The linear map u = center + scale z, scale a lower triangle.
+
+    Parameters
+    ----------
+    center : (P,)
+    scale : (P, P)
+        Lower triangle with a positive diagonal.
+    """
+
+    name = "whiten"
+    ndim_supp = 1
+
+    def __init__(self, center: np.ndarray, scale: np.ndarray):
+        self.center = np.asarray(center, dtype=float)
+        self.scale = np.asarray(scale, dtype=float)
+        self.inverse = linalg.solve_triangular(self.scale, np.eye(len(self.center)), lower=True)
+        self.log_volume = float(np.sum(np.log(np.diag(self.scale))))
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        """Return z."""
+        return pt.dot(value - self.center, self.inverse.T)
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        """Return u."""
+        return self.center + pt.dot(value, self.scale.T)
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        """Return ln |du/dz|, which is constant."""
+        return pt.zeros_like(value[..., 0]) + self.log_volume
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Variables of a star formation history in a PyMC model.
+
+    Attributes
+    ----------
+    mass_formed, sfr, mh_mean : TensorVariable (N_age,)
+        Msun, Msun/yr, dex.
+    parameters : dict
+        Metallicity parameters and the dispersion by name.
+    weights : TensorVariable (N_age, N_mh)
+        Mass formed at each age and metallicity, Msun: for `HessDiagram` and `hess_logp`.
+    laplace : Laplace
+        The mode and the covariance that whiten the sampler's coordinates.
+    """
+
+    mass_formed: TensorVariable
+    sfr: TensorVariable
+    mh_mean: TensorVariable
+    parameters: dict[str, Any]
+    weights: TensorVariable
+    laplace: Laplace
+
+
+def StarFormationHistory(
+    name: str,
+    fit: SFHFit,
+    prior: SFRPrior | FlatPrior | None = None,
+    *,
+    parameter_priors: Mapping[str, tuple[float, float]] | None = None,
+) -> History:
+    """Add a star formation history with its metallicity to the PyMC model of the context.
+
+    Its variables are ``mass_formed``, ``sfr`` and ``mh_mean`` with dim ``log_age``, the parameters
+    of the metallicity model by their names, and ``sigma``. They are functions of one random
+    vector, `name`. For several galaxies in one model, give each its own ``pm.Model(name=...)``
+    inside.
+
+    Parameters
+    ----------
+    name : str
+        Name of the random vector.
+    fit : SFHFit
+        The fast fit of the same data with the same metallicity model; from it come the ages and
+        the coordinates of the sampler. Its starting point is the mode under this prior.
+    prior : SFRPrior or FlatPrior, optional
+        Prior on the rates: ``ContinuityPrior(0.3)`` by default.
+    parameter_priors : mapping, optional
+        By name of a parameter, mean and standard deviation of its normal prior; of a positive one
+        median and standard deviation of the natural logarithm. Others keep the priors of their
+        `Parameter`.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        For a fit with free coefficients, an unknown parameter, and values that are no prior.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc as pm, pymc_starpop as psp
+    >>> axes = psp.HessAxes(("V", "I"), "I", color_edges=[0, 1, 2], mag_edges=[18, 20, 22])
+    >>> counts = np.array([[[[4.0, 1], [0, 1]]], [[[0, 1], [1, 5]]]]) * 1e-3
+    >>> tmpl = psp.TemplateSet.from_arrays(counts, axes, log_age=[9.0, 10.0], mh=[-1.0])
+    >>> fit = psp.fit_sfh(tmpl, np.array([[40, 20], [10, 60]]), psp.FixedAMR([-1, -1]), sigma=0.1)
+    >>> with pm.Model(coords=tmpl.coords()) as model:
+    ...     sfh = psp.StarFormationHistory("sfh", fit, prior=psp.ContinuityPrior(0.3))
+    >>> [v.name for v in model.deterministics]
+    ['mass_formed', 'sfr', 'mh_mean']
+    """
+    if isinstance(fit.problem, FreeCoefficients):
+        raise ValueError(
+            "fit: free coefficients have no metallicity model; fit with one, or give the "
+            "coefficients priors of your own."
+        )
+    problem: Hierarchy = fit.problem
+    prior = ContinuityPrior() if prior is None else prior
+    priors = _parameter_priors(problem.parameters, parameter_priors)
+    gaussian, covariance = _joint_prior(fit, prior, priors)
+    start = _start(fit, gaussian, flat=isinstance(prior, FlatPrior))
+    laplace = find_mode(problem, gaussian, start)
+    model = pm.modelcontext(None)
+    if "log_age" not in model.coords:
+        model.add_coord("log_age", fit.log_age)
+    u = _random_vector(name, gaussian, covariance, laplace)
+    return _variables(fit, u, laplace)
+
+
+def _parameter_priors(
+    parameters: tuple[Parameter, ...], given: Mapping[str, tuple[float, float]] | None
+) -> list[tuple[float, float, int]]:
+    """Mean, standard deviation and number of elements, of the logarithm where positive."""
+    given = {} if given is None else dict(given)
+    unknown = sorted(set(given) - {p.name for p in parameters})
+    if unknown:
+        raise ValueError(
+            f"parameter_priors: no parameter {', '.join(unknown)}; there are "
+            f"{', '.join(p.name for p in parameters) or 'none'}."
+        )
+    priors = []
+    for p in parameters:
+        # The checks are those of a Parameter.
+        center, scale = given.get(p.name, (p.start, p.scale))
+        checked = Parameter(p.name, float(center), float(scale), p.positive, p.size)
+        middle = np.log(checked.start) if p.positive else checked.start
+        priors.append((float(middle), checked.scale, p.n))
+    return priors
+
+
+def _joint_prior(
+    fit: SFHFit, prior: SFRPrior | FlatPrior, priors: list[tuple[float, float, int]]
+) -> tuple[GaussianPrior, np.ndarray | None]:
+    """Prior of u, and its covariance (P, P) where it is proper."""
+    n_age, years = fit.log_age.size, fit.bin_years
+    mean_of_parameters = np.concatenate([np.full(n, mean) for mean, _, n in priors] or [[]])
+    variances = np.concatenate([np.full(n, sd**2) for _, sd, n in priors] or [[]])
+    size = n_age + variances.size
+    precision = np.zeros((size, size))
+    precision[n_age:, n_age:] = np.diag(1.0 / variances)
+    mean, slope = np.zeros(size), np.zeros(size)
+    mean[n_age:] = mean_of_parameters
+    if isinstance(prior, FlatPrior):
+        slope[:n_age] = -1.0
+        return GaussianPrior(mean, precision, slope), None
+    if not isinstance(prior, SFRPrior):
+        raise ValueError(
+            f"prior must be FlatPrior() or an SFRPrior such as ContinuityPrior(0.3), got {prior!r}."
+        )
+    bins = AgeBins(fit.log_age, years, float(fit.mass_formed.sum() / years.sum()))
+    log_sfr, of_masses = prior.moments(bins)
+    mean[:n_age] = log_sfr + np.log(years)
+    precision[:n_age, :n_age] = linalg.inv(of_masses)
+    covariance = linalg.block_diag(of_masses, np.diag(variances))
+    return GaussianPrior(mean, 0.5 * (precision + precision.T), slope), covariance
+
+
+def _start(fit: SFHFit, prior: GaussianPrior, flat: bool) -> np.ndarray:
+    """Where to look for the mode: the best parameters, with the rates that the prior expects."""
+    problem = fit.problem
+    x = fit.point.copy()
+    # A positive parameter may be 0 at the optimum.
+    middle = np.where(problem.positive, np.exp(prior.mean), 0.0)
+    x = np.where(problem.positive, np.maximum(x, 1e-3 * middle), x)
+    if flat:
+        x[: problem.n_age] = np.maximum(x[: problem.n_age], 1e-3 * fit.mass_formed.mean())
+    u = np.where(problem.positive, np.log(np.where(problem.positive, x, 1.0)), x)
+    if not flat:
+        rate = fit.mass_formed.sum() / fit.bin_years.sum()
+        u[: problem.n_age] = np.log(rate * fit.bin_years)
+    return u
+
+
+def _random_vector(
+    name: str, prior: GaussianPrior, covariance: np.ndarray | None, laplace: Laplace
+) -> TensorVariable:
+    """Return u with its prior, in whitened coordinates and starting from the mode."""
+    whiten = Whiten(laplace.mode, laplace.cholesky)
+    if covariance is not None:
+        return pm.MvNormal(
+            name, mu=prior.mean, chol=linalg.cholesky(covariance, lower=True),
+            initval=laplace.mode, default_transform=None, transform=whiten,
+        )  # fmt: skip
+    u = pm.Flat(name, shape=prior.mean.shape, initval=laplace.mode, transform=whiten)
+    proper = np.flatnonzero(np.diag(prior.precision) > 0.0)
+    log_prior = -pt.dot(prior.slope, u)
+    if proper.size:
+        sd = np.diag(prior.precision)[proper] ** -0.5
+        log_prior += pm.logp(pm.Normal.dist(prior.mean[proper], sd), u[proper]).sum()
+    pm.Potential(f"{name}_prior", log_prior)
+    return u
+
+
+def _variables(fit: SFHFit, u: TensorVariable, laplace: Laplace) -> History:
+    """Return the variables of the history as functions of u."""
+    problem: Hierarchy = fit.problem
+    n_age = problem.n_age
+    mass = pm.Deterministic("mass_formed", pt.exp(u[:n_age]), dims="log_age")
+    sfr = pm.Deterministic("sfr", mass / fit.bin_years, dims="log_age")
+    parameters: dict[str, Any] = {}
+    first = n_age
+    for p in problem.parameters:
+        value = u[first] if p.size is None else u[first : first + p.size]
+        parameters[p.name] = pm.Deterministic(p.name, pt.exp(value) if p.positive else value)
+        first += p.n
+    mean = problem.model.mean(parameters, problem.epochs(mass), TENSOR)
+    mean = pm.Deterministic("mh_mean", pt.as_tensor(mean), dims="log_age")
+    sigma = parameters.get("sigma", problem.fixed_sigma)
+    pm.Data("t_max_gyr", fit.t_max_gyr)
+    shares = metallicity_shares(mean, pt.as_tensor(sigma), fit.mh, xp=TENSOR)
+    weights = mass[:, None] * shares
+    return History(mass, sfr, mean, parameters, weights, laplace)
