@@ -16,7 +16,7 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 from scipy import linalg
 
-from pymc_starpop.hess.metallicity_models import metallicity_shares
+from pymc_starpop.metallicity import metallicity_weights
 from pymc_starpop.ops.namespace import TENSOR
 from pymc_starpop.sfh.fit import SFHFit
 from pymc_starpop.sfh.free import FreeCoefficients
@@ -177,8 +177,8 @@ def _joint_prior(
 ) -> tuple[GaussianPrior, np.ndarray | None]:
     """Prior of u, and its covariance (P, P) where it is proper."""
     n_age, years = fit.log_age.size, fit.bin_years
-    mean_of_parameters = np.concatenate([np.full(n, mean) for mean, _, n in priors] or [[]])
-    variances = np.concatenate([np.full(n, sd**2) for _, sd, n in priors] or [[]])
+    mean_of_parameters = np.array([mean for mean, _, n in priors for _ in range(n)])
+    variances = np.array([sd**2 for _, sd, n in priors for _ in range(n)])
     size = n_age + variances.size
     precision = np.zeros((size, size))
     precision[n_age:, n_age:] = np.diag(1.0 / variances)
@@ -251,6 +251,5 @@ def _variables(fit: SFHFit, u: TensorVariable, laplace: Laplace) -> History:
     mean = pm.Deterministic("mh_mean", pt.as_tensor(mean), dims="log_age")
     sigma = parameters.get("sigma", problem.fixed_sigma)
     pm.Data("t_max_gyr", fit.t_max_gyr)
-    shares = metallicity_shares(mean, pt.as_tensor(sigma), fit.mh, xp=TENSOR)
-    weights = mass[:, None] * shares
+    weights = metallicity_weights(mass, mean, sigma, fit.mh)
     return History(mass, sfr, mean, parameters, weights, laplace)
