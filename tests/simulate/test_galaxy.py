@@ -58,11 +58,12 @@ def brute_force(binaries, n, rng, imf):
 
 @pytest.mark.parametrize("binaries", BINARIES)
 @pytest.mark.parametrize("limit", [None, {"I": 29.0}, {"V": 27.5, "I": 26.8}])
-def test_counts_in_magnitude_match_brute_force(binaries, limit):
-    imf = psp.Kroupa()
+@pytest.mark.parametrize("mass_min", [0.08, 0.3])  # below and above the end of the isochrone
+def test_counts_in_magnitude_match_brute_force(binaries, limit, mass_min):
+    imf = psp.Kroupa(mass_min=mass_min)
     n = 1_000_000
     total, mag = brute_force(binaries, n, np.random.default_rng(1), imf)
-    drawn = toy(2e6, iso=PLAIN, binaries=binaries, faint_limit=limit)
+    drawn = toy(2e6, iso=PLAIN, imf=imf, binaries=binaries, faint_limit=limit)
     expected_systems = 2e6 * binaries.systems_per_mass(imf)
     assert abs(total.mean() * binaries.systems_per_mass(imf) - 1.0) < 5 * total.std() / n**0.5 * 2
     edges = np.array([20.0, 22.0, 24.0, 25.0, 26.0, 26.8, 27.5, 28.0, 29.0, 30.0, 32.0, 36.5])

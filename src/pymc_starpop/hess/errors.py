@@ -205,18 +205,13 @@ class ErrorModel:
             For another number of columns, a sigma that is not positive and finite, a bias that is
             not finite, and a completeness outside 0 to 1.
         """
-        mag = np.asarray(mag, dtype=float)
-        if mag.ndim != 2 or mag.shape[1] != len(self.bands):
-            raise ValueError(
-                f"mag must have shape (N, {len(self.bands)}), one column for each of "
-                f"{', '.join(self.bands)}, got {mag.shape}."
-            )
-        columns = dict(zip(self.bands, mag.T, strict=True))
-        sigma, bias, completeness = (
-            self._evaluate(name, columns) for name in ("noise", "bias", "completeness")
-        )
+        sigma, bias = self._evaluate("noise", mag), self._evaluate("bias", mag)
+        return Errors(sigma, bias, self.completeness_at(mag))
+
+    def completeness_at(self, mag: Any) -> np.ndarray:
+        """Return the completeness (N,) alone; arguments and errors as in `at`."""
         # Interpolated values may leave the range by a rounding.
-        return Errors(sigma, bias, np.clip(completeness, 0.0, 1.0).prod(axis=1))
+        return np.clip(self._evaluate("completeness", mag), 0.0, 1.0).prod(axis=1)
 
     def select(self, bands: Sequence[str]) -> "ErrorModel":
         """Return the model of some of the bands, in that order.
@@ -243,8 +238,15 @@ class ErrorModel:
                 )
         return ErrorModel(*({band: table[band] for band in bands} for table in tables))
 
-    def _evaluate(self, name: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _evaluate(self, name: str, mag: Any) -> np.ndarray:
         """One of the three for every system and band (N, B)."""
+        mag = np.asarray(mag, dtype=float)
+        if mag.ndim != 2 or mag.shape[1] != len(self.bands):
+            raise ValueError(
+                f"mag must have shape (N, {len(self.bands)}), one column for each of "
+                f"{', '.join(self.bands)}, got {mag.shape}."
+            )
+        columns = dict(zip(self.bands, mag.T, strict=True))
         low, high, expected = _LIMITS[name]
         n_star = columns[self.bands[0]].size
         result = np.empty((n_star, len(self.bands)))

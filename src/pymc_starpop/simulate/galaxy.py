@@ -87,8 +87,8 @@ def simulate_cmd(
     xarray.Dataset
         One row a system along ``star``: each band (mag), initial_mass of the more massive star and
         companion_mass (Msun, 0 for single stars), log_age, mh (dex, that of the isochrone used),
-        and population, the index in `sfh`. Rows are ordered by population. `bin_cmd`
-        and `observe` take it as it is.
+        and population, the index in `sfh`. Rows are in the order of the draws, population by
+        population, not a random one. `bin_cmd` and `observe` take the table as it is.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def observe(
     """
     model, intrinsic = _magnitudes(mags, noise, completeness, bias)
     rng = np.random.default_rng(rng)
-    complete = model.at(intrinsic).completeness
+    complete = model.completeness_at(intrinsic)
     seen = np.flatnonzero(rng.random(complete.size) < complete)
     intrinsic = intrinsic[seen]
     errors = model.at(intrinsic)

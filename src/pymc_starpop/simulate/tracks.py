@@ -106,7 +106,7 @@ class StarTrack:
     def draw(
         self, n: int, runs: Sequence[Run], rng: np.random.Generator, dark: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw stars on some of the runs, and among those that give no light.
+        """Draw stars on some of the runs, run after run, or mixed with those that give no light.
 
         Parameters
         ----------
@@ -115,7 +115,8 @@ class StarTrack:
         runs : sequence of Run
         rng : numpy.random.Generator
         dark : bool
-            Whether to draw the masses in `dark_ranges` too, with infinite magnitudes.
+            Whether to draw the masses in `dark_ranges` too, with infinite magnitudes, and to give
+            all stars in random order, as companions need it.
 
         Returns
         -------
@@ -137,8 +138,11 @@ class StarTrack:
             return np.empty(0), np.empty((0, self.n_column))
         if len(masses) == 1:
             return masses[0], mags[0]
+        mass, mag = np.concatenate(masses), np.concatenate(mags)
+        if not dark:
+            return mass, mag
         order = rng.permutation(n)
-        return np.concatenate(masses)[order], np.concatenate(mags)[order]
+        return mass[order], mag[order]
 
     def place(self, mass: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Magnitudes (n, C) of stars of given masses (n,), infinite where they give no light.
