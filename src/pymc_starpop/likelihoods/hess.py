@@ -9,7 +9,7 @@ import numpy as np
 from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
-from scipy.special import gammaln
+from scipy.special import gammaln, rel_entr
 
 from pymc_starpop.hess import TemplateSet
 from pymc_starpop.hess.axes import check_hess, check_mask, on_axes
@@ -130,10 +130,9 @@ def plr(model_counts: Any, observed_counts: Any) -> Any:
     if not symbolic:
         impossible = (n > 0) & (m == 0)
         if impossible.any():
-            _warn_of_bins(_labels(observed_counts, model_counts, impossible))
+            _warn_of_bins(_labels(observed_counts, model_counts, impossible), stacklevel=3)
             return float("inf")
-        ratio = np.divide(n, m, out=np.ones_like(m), where=n > 0)
-        return float(np.sum(m - n + n * np.log(ratio)))
+        return float(np.sum(m - n + rel_entr(n, m)))
     m, n = pt.as_tensor(m).astype("float64"), pt.as_tensor(n).astype("float64")
     empty = pt.eq(n, 0.0)
     inside = (m > 0.0) & (n > 0.0)
@@ -211,7 +210,7 @@ def warn_of_impossible(
     expected = tmpl.composite(weights).values + other
     impossible = counted & (observed > 0) & (expected == 0)
     if impossible.any():
-        _warn_of_bins(_labels(tmpl.axes.wrap(observed), None, impossible))
+        _warn_of_bins(_labels(tmpl.axes.wrap(observed), None, impossible), stacklevel=4)
 
 
 def hess_inputs(tmpl: TemplateSet, hess: Any, mask: Any) -> HessInputs:
@@ -281,7 +280,7 @@ def _labels(first: Any, second: Any, chosen: np.ndarray) -> list[str]:
     return names
 
 
-def _warn_of_bins(names: list[str]) -> None:
+def _warn_of_bins(names: list[str], stacklevel: int) -> None:
     more = "" if len(names) <= _N_NAMED else f" and {len(names) - _N_NAMED} more"
     bins = "1 bin holds" if len(names) == 1 else f"{len(names)} bins hold"
     warnings.warn(
@@ -289,5 +288,5 @@ def _warn_of_bins(names: list[str]) -> None:
         f"{', '.join(names[:_N_NAMED])}{more}. Add a background template (background=), or leave "
         f"such bins out (mask=).",
         UserWarning,
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
