@@ -20,7 +20,7 @@ from pymc_starpop.sfh.metallicity_models import MetallicityModel, as_metallicity
 __all__ = ["SFHFit", "SFHMode", "fit_sfh"]
 
 # At this spacing in units of the dispersion, the mean of the discrete shares is off by 0.8 % of the
-# dispersion and the dispersion by 1.5 %, and both grow fast: at 2.5 by 21 and 30 %.
+# dispersion and the dispersion by 1.5 %, and both grow fast: at 2.5 by 21 and 29 %.
 WIDEST_SPACING = 1.7
 # The Gaussian approximation in ln R is no more than a guess for an age whose error in ln R is as
 # large as this; it is said where that holds for more than this part of the ages.
