@@ -15,6 +15,8 @@ from pymc_starpop.hess import (
     RandomBinaryPairs,
     TemplateSet,
     bin_cmd,
+    build_template,
+    build_templates,
     load_templates,
     polygon_mask,
 )
@@ -111,6 +113,8 @@ __all__ = [
     "TemplateSet",
     "UniformField",
     "bin_cmd",
+    "build_template",
+    "build_templates",
     "cluster_logp",
     "find_start",
     "fit_sfh",

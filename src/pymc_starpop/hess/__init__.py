@@ -4,6 +4,7 @@ from pymc_starpop.hess.axes import HessAxes, bin_cmd, polygon_mask
 from pymc_starpop.hess.binaries import MassRatioBinaries, NoBinaries, RandomBinaryPairs
 from pymc_starpop.hess.errors import ErrorModel, ExponentialError, LogisticCompleteness
 from pymc_starpop.hess.template_set import TemplateSet, load_templates
+from pymc_starpop.hess.templates import build_template, build_templates
 
 __all__ = [
     "ErrorModel",
@@ -15,6 +16,8 @@ __all__ = [
     "RandomBinaryPairs",
     "TemplateSet",
     "bin_cmd",
+    "build_template",
+    "build_templates",
     "load_templates",
     "polygon_mask",
 ]

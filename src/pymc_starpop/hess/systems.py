@@ -1,0 +1,187 @@
+"""The systems of a population, singles and binaries, in cells of nearly equal magnitudes.
+
+Weights are numbers of systems relative to one system formed. A star outside the masses of the
+isochrone gives no light, and its companion is seen alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymc_starpop.hess.axes import HessAxes
+from pymc_starpop.hess.binaries import BinaryModel, MassRatioBinaries, RandomBinaryPairs
+from pymc_starpop.hess.errors import ErrorModel
+from pymc_starpop.hess.isochrone_points import Track
+from pymc_starpop.imf import InitialMassFunction
+from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
+from pymc_starpop.kernels.hess_deposit import CUT
+from pymc_starpop.kernels.hess_measured import LARGEST_SIGMA
+
+__all__ = ["LONGEST_MAG", "Cells", "Population", "TrackErrors", "single_cells"]
+
+# Longest cells, in standard deviations of the photometry and in magnitudes (completeness and noise
+# change over such lengths). Uniform over one standard deviation, a cell differs from a Gaussian by
+# a fourth cumulant of 1/120, most of which neighbors cancel.
+_LENGTH = 1.0
+LONGEST_MAG = 0.1
+# Errors below this part of a bin look alike.
+_LEAST_OF_BIN = 0.02
+# Standard deviations, with a margin for their change along a segment, at which nothing arrives.
+_REACH = 1.2 * CUT
+_RATIO_NODES, _RATIO_WEIGHTS = (x / 2 for x in np.polynomial.legendre.leggauss(32))
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Systems of nearly equal magnitudes.
+
+    Attributes
+    ----------
+    weight : ndarray (N,)
+        Systems in each cell, relative to one formed.
+    mean : ndarray (N, B)
+        Mean intrinsic apparent magnitudes.
+    covariance : ndarray (N, B, B)
+        Their covariance, mag^2.
+    """
+
+    weight: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Everything that makes a template but the isochrone."""
+
+    axes: HessAxes
+    errors: ErrorModel
+    imf: InitialMassFunction
+    binaries: BinaryModel
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """Masses at which the mass function breaks or ends, Msun."""
+        imf = self.imf
+        return (float(imf.mass_min), float(imf.mass_max), *(float(m) for m in imf.break_masses))
+
+    @property
+    def norm(self) -> float:
+        """Integral of the mass function over all systems formed."""
+        return float(self.imf.integral(self.imf.mass_min, self.imf.mass_max))
+
+    def density(self, mass: np.ndarray) -> np.ndarray:
+        """Mass function, normalized over all systems formed and 0 outside, 1/Msun."""
+        formed = (mass >= self.imf.mass_min) & (mass <= self.imf.mass_max)
+        return np.where(formed, self.imf.density(mass), 0.0) / self.norm
+
+    def lit(self, track: Track) -> Track:
+        """Return the segments whose stars can belong to a system that is formed."""
+        chosen = track.mass[0] < self.imf.mass_max
+        if not isinstance(self.binaries, MassRatioBinaries):
+            # There the mass function is that of systems, and a star can be less massive.
+            chosen &= track.mass[1] > self.imf.mass_min
+        return track.select(chosen)
+
+    @property
+    def floor(self) -> float:
+        """Errors smaller than this (mag) need no shorter cells."""
+        edges = (self.axes.color_edges, self.axes.mag_edges)
+        return _LEAST_OF_BIN * min(float(np.diff(e).min()) for e in edges)
+
+
+@dataclass(frozen=True, eq=False)
+class TrackErrors:
+    """Errors at the ends of the segments of a track: sigma and bias (2, S, B), mag."""
+
+    sigma: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def of(cls, track: Track, errors: ErrorModel) -> "TrackErrors":
+        """Evaluate the error model."""
+        shape = track.mag.shape
+        found = errors.at(track.mag.reshape(-1, shape[-1]))
+        sigma = np.minimum(found.sigma, LARGEST_SIGMA)
+        return cls(sigma.reshape(shape), found.bias.reshape(shape))
+
+    def select(self, chosen: np.ndarray) -> "TrackErrors":
+        """Return those of some of the segments."""
+        return TrackErrors(self.sigma[:, chosen], self.bias[:, chosen])
+
+    def smallest(self, floor: float) -> np.ndarray:
+        """The smaller sigma (S, B) of the two ends, but not less than `floor`, mag."""
+        return np.maximum(self.sigma.min(axis=0), floor)
+
+
+def single_cells(population: Population, track: Track, errors: TrackErrors) -> Cells:
+    """Return the cells of all systems of which one star is seen."""
+    mass_range = track.mass_range
+    near = _in_reach(population.axes, track, errors)
+    track, errors = track.select(near), errors.select(near)
+    pieces = track.split(_LENGTH * errors.smallest(population.floor), LONGEST_MAG, population.imf)
+    mass, mag = pieces.nodes()
+    width = pieces.mass[1] - pieces.mass[0]
+    weight = 0.5 * width[:, None] * _single_density(population, mass, mass_range)
+    group = group_pieces(pieces.length, pieces.joined)
+    return Cells(*group_moments(group, weight, mag))
+
+
+def _in_reach(axes: HessAxes, track: Track, errors: TrackErrors) -> np.ndarray:
+    """Whether stars of a segment (S,) can be scattered into the axes."""
+    matrix = axes.matrix()
+    at = (track.mag + errors.bias) @ matrix.T
+    reach = _REACH * np.sqrt(np.square(errors.sigma) @ np.square(matrix.T)).max(axis=0)
+    low, high = at.min(axis=0) - reach, at.max(axis=0) + reach
+    near = np.ones(track.joined.size, dtype=bool)
+    for column, edges in enumerate((axes.color_edges, axes.mag_edges)):
+        near &= (high[:, column] > edges[0]) & (low[:, column] < edges[-1])
+    return near
+
+
+def _single_density(
+    population: Population, mass: np.ndarray, mass_range: tuple[float, float]
+) -> np.ndarray:
+    """Systems per Msun of which a star of this mass is all that is seen; shape of `mass`.
+
+    A star that is outside of `mass_range` (Msun) gives no light.
+    """
+    binaries, density = population.binaries, population.density(mass)
+    if isinstance(binaries, RandomBinaryPairs):
+        low, high = mass_range
+        imf = population.imf
+        dark = float(imf.integral(imf.mass_min, low) + imf.integral(high, imf.mass_max))
+        # Either of the two may be the one that is seen.
+        beside_dark = 2.0 * dark / population.norm
+        return density * (1.0 - binaries.fraction + binaries.fraction * beside_dark)
+    if isinstance(binaries, MassRatioBinaries):
+        alone = _density_beside_dark(population, mass, mass_range)
+        return (1.0 - binaries.fraction) * density + binaries.fraction * alone
+    return density
+
+
+def _density_beside_dark(
+    population: Population, mass: np.ndarray, mass_range: tuple[float, float]
+) -> np.ndarray:
+    """Binaries per Msun of which a star of this mass is all that is seen; shape of `mass`.
+
+    A primary of mass m with a ratio q belongs to a system of m (1 + q), a secondary to one of
+    m (1 + 1/q):
+
+        int p(q) xi(m (1 + q)) (1 + q) dq + int p(q) xi(m (1 + 1/q)) (1 + 1/q) dq,
+
+    the first over q for which the secondary is too low in mass, the second over those for which
+    the primary is dead. The nodes are even in the probability of q.
+    """
+    law, total = population.binaries, np.zeros(mass.shape)
+    assert isinstance(law, MassRatioBinaries)
+    lowest, highest = mass_range
+    m = mass[..., None]
+    for top, exponent in ((lowest / mass, 1.0), (mass / highest, -1.0)):
+        share = law.mass_ratio_cdf(np.minimum(top, 1.0))
+        probability = share[..., None] * (0.5 + _RATIO_NODES)
+        ratio = law.mass_ratio_quantile(probability)
+        growth = 1.0 + ratio**exponent
+        values = population.density(m * growth) * growth
+        total += share * (values @ _RATIO_WEIGHTS)
+    return total

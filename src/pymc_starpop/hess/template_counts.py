@@ -1,0 +1,54 @@
+"""Counts of one template from the points of an isochrone."""
+
+import numpy as np
+
+from pymc_starpop.hess.isochrone_points import isochrone_track
+from pymc_starpop.hess.pairs import pair_cells_of
+from pymc_starpop.hess.systems import Cells, Population, TrackErrors, single_cells
+from pymc_starpop.kernels.hess_deposit import deposit_gaussians
+from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
+
+__all__ = ["deposit_cells", "template_counts"]
+
+
+def template_counts(population: Population, mass: np.ndarray, mag: np.ndarray) -> np.ndarray:
+    """Stars per bin per Msun formed (N_mag, N_color).
+
+    Parameters
+    ----------
+    population : Population
+        What is formed and how it is measured.
+    mass : ndarray (E,)
+        Initial masses along the isochrone, Msun.
+    mag : ndarray (E, B)
+        Apparent magnitudes in the bands of the axes.
+    """
+    counts = np.zeros(population.axes.shape)
+    track = population.lit(isochrone_track(mass, mag, population.cuts))
+    if not track.joined.size:
+        return counts
+    errors = TrackErrors.of(track, population.errors)
+    deposit_cells(population, single_cells(population, track, errors), counts)
+    if population.binaries.fraction > 0.0:
+        for cells in pair_cells_of(population, track, errors):
+            deposit_cells(population, cells, counts)
+    counts *= population.binaries.systems_per_mass(population.imf)
+    return counts
+
+
+def deposit_cells(population: Population, cells: Cells, counts: np.ndarray) -> None:
+    """Add the systems of cells, as they are measured, to the bins (N_mag, N_color)."""
+    axes = population.axes
+    places = cell_places(cells.mean, cells.covariance)
+    errors = population.errors.at(places.reshape(-1, places.shape[2]))
+    gaussians = measured_gaussians(
+        cells.weight,
+        cells.covariance,
+        places,
+        errors.sigma.reshape(places.shape),
+        errors.bias.reshape(places.shape),
+        errors.completeness.reshape(places.shape[:2]),
+        axes.matrix(),
+    )
+    # Copies: the kernel is compiled for arrays that can be written to.
+    deposit_gaussians(*gaussians, axes.color_edges.copy(), axes.mag_edges.copy(), counts)

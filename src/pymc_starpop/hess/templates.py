@@ -1,0 +1,317 @@
+"""Templates: the Hess diagram of a simple stellar population per mass formed.
+
+The expected number of stars in a bin is the integral along the isochrone of the mass function, the
+probability of recovery and that of the measured color and magnitude to fall in the bin (Garling et
+al. 2025, section 2.2), divided by the mass formed. See `isochrone_points` and the kernels
+`hess_cells`, `hess_measured` and `hess_deposit` for how it is done.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any, SupportsFloat
+
+import numpy as np
+import xarray as xr
+
+from pymc_starpop.hess.axes import HessAxes
+from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
+from pymc_starpop.hess.errors import as_error_model
+from pymc_starpop.hess.systems import Population
+from pymc_starpop.hess.template_counts import template_counts
+from pymc_starpop.hess.template_grid import TemplateGrid, compute_templates
+from pymc_starpop.hess.template_set import TemplateSet
+from pymc_starpop.imf import InitialMassFunction, Kroupa
+from pymc_starpop.isochrones import IsochroneGrid
+
+__all__ = ["build_template", "build_templates"]
+
+_PACKAGE = "pymc-starpop"
+
+
+def build_template(
+    initial_mass: Any,
+    abs_mag: Any,
+    bands: Sequence[str],
+    axes: HessAxes,
+    *,
+    distance_modulus: SupportsFloat,
+    av: SupportsFloat = 0.0,
+    extinction: Mapping[str, float] | None = None,
+    noise: Any,
+    completeness: Any = None,
+    bias: Any = None,
+    imf: InitialMassFunction | None = None,
+    binaries: BinaryModel | None = None,
+) -> xr.DataArray:
+    """Build the template of one isochrone that is given as arrays.
+
+    Mass and magnitudes are linear between neighboring points, and stretches on which the mass does
+    not increase hold no stars. Noise, completeness and bias are taken at the intrinsic apparent
+    magnitude of the star or of the binary as a whole.
+
+    Parameters
+    ----------
+    initial_mass : array-like, shape (E,)
+        Initial masses along the isochrone, by evolutionary phase, Msun.
+    abs_mag : array-like, shape (E, B)
+        Absolute magnitudes, one column a band.
+    bands : sequence of str
+        Names of the B columns; those of the axes must be among them.
+    axes : HessAxes
+        The bins.
+    distance_modulus : float
+        True distance modulus, mag.
+    av : float
+        Extinction A_V, mag. Other than 0 it needs `extinction`.
+    extinction : mapping of str to float, optional
+        A_b / A_V for each band of the axes, from the extinction law of your choice.
+    noise : ErrorModel, or mapping of str to callable or float
+        Standard deviation of the measured magnitudes by band, as in `ErrorModel`.
+    completeness, bias : mapping of str to callable or float, optional
+        As in `ErrorModel`; not beside an ErrorModel.
+    imf : InitialMassFunction
+        Mass function, `Kroupa()` by default. ``mass_min`` to ``mass_max`` is the range of all
+        stars formed, those that have died too.
+    binaries : NoBinaries, RandomBinaryPairs or MassRatioBinaries
+        `NoBinaries()` by default.
+
+    Returns
+    -------
+    xarray.DataArray
+        Stars in each bin per Msun formed, dims ``mag`` and ``color``; zeros where nothing falls in
+        the axes.
+
+    Raises
+    ------
+    ValueError
+        For masses and magnitudes that are not finite or do not fit each other, masses that never
+        increase, missing bands, `av` without `extinction`, and errors out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc_starpop as psp
+    >>> axes = psp.HessAxes(("V", "I"), "I", np.linspace(0, 2, 41), np.linspace(20, 26, 61))
+    >>> one = psp.build_template([0.2, 0.5, 0.9], [[12.0, 10.0], [9.0, 7.5], [5.0, 4.4]],
+    ...                          ["V", "I"], axes, distance_modulus=18.0,
+    ...                          noise={"V": 0.05, "I": 0.04})
+    >>> round(float(one.sum()), 3)  # stars from 20th to 26th magnitude per Msun formed
+    0.294
+    """
+    population = _population(axes, noise, (completeness, bias), imf, binaries)
+    mass, mag = _check_isochrone(initial_mass, abs_mag, bands, axes.bands)
+    shift = _check_finite("distance_modulus", distance_modulus)
+    extinct = _check_finite("av", av) * _check_extinction(av, extinction, axes.bands)
+    return axes.wrap(template_counts(population, mass, mag + shift + extinct), name="template")
+
+
+def build_templates(
+    iso: IsochroneGrid,
+    axes: HessAxes,
+    *,
+    log_age: Any,
+    mh: Any,
+    distance_modulus: SupportsFloat,
+    av: SupportsFloat = 0.0,
+    rv: SupportsFloat = 3.1,
+    noise: Any,
+    completeness: Any = None,
+    bias: Any = None,
+    imf: InitialMassFunction | None = None,
+    binaries: BinaryModel | None = None,
+    progress: bool = True,
+    n_jobs: int = 1,
+) -> TemplateSet:
+    """Build the templates of a grid of ages and metallicities.
+
+    Parameters
+    ----------
+    iso : IsochroneGrid
+        Isochrones with the bands of the axes.
+    axes : HessAxes
+        The bins.
+    log_age : array-like, shape (N_age,)
+        log10(age / yr), ascending: the young edge of each age bin.
+    mh : array-like, shape (N_mh,)
+        [M/H], dex, ascending; what the grid calls [Fe/H].
+    distance_modulus : float
+        True distance modulus, mag.
+    av, rv : float
+        Extinction A_V (mag) and R_V, as in `IsochroneGrid.at`.
+    noise, completeness, bias, imf, binaries
+        As in `build_template`.
+    progress : bool
+        Show a progress bar.
+    n_jobs : int
+        Number of processes; with one, the templates are built in this process. They start in the
+        way that is Python's default on your system: where that is not a fork, call this from
+        under ``if __name__ == "__main__":`` in a script.
+
+    Returns
+    -------
+    TemplateSet
+        Stars per bin per Msun formed, with what made them in `metadata`.
+
+    Raises
+    ------
+    ValueError
+        For ages and metallicities outside the grid, missing bands, and errors out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc_starpop as psp
+    >>> axes = psp.HessAxes(("Bessell_V", "Bessell_I"), "Bessell_I",
+    ...                     np.linspace(-0.5, 2.5, 61), np.linspace(20, 27, 71))
+    >>> tmpl = psp.build_templates(
+    ...     psp.load_isochrones(), axes, log_age=[9.0, 9.5, 10.0], mh=[-1.5, -0.5],
+    ...     distance_modulus=24.5, noise={"Bessell_V": 0.05, "Bessell_I": 0.05}, progress=False)
+    >>> tmpl
+    <TemplateSet: 3 ages (log_age 9 to 10) x 2 [M/H] (-1.5 to -0.5), 70 x 60 bins>
+    """
+    population = _population(axes, noise, (completeness, bias), imf, binaries)
+    ages = _check_grid("log_age", log_age, iso.log_age_range, "log10(age / yr)")
+    metallicities = _check_grid("mh", mh, iso.feh_range, "dex")
+    jobs = _check_jobs(n_jobs)
+    grid = TemplateGrid(
+        iso=iso,
+        population=population,
+        distance_modulus=_check_finite("distance_modulus", distance_modulus),
+        av=float(av),
+        rv=float(rv),
+    )
+    # Bands and extinction are checked by the first isochrone, before any process starts.
+    iso.at(metallicities[0], ages[0], axes.bands, av=av, rv=rv)
+    points = [(m, a) for a in ages for m in metallicities]
+    counts = compute_templates(grid, points, progress=progress, n_jobs=jobs)
+    shape = (ages.size, metallicities.size, *axes.shape)
+    return TemplateSet(counts.reshape(shape), axes, ages, metallicities, _describe(grid))
+
+
+def _describe(grid: TemplateGrid) -> dict[str, Any]:
+    """What made the templates, as strings and numbers."""
+    population = grid.population
+    try:
+        version = metadata.version(_PACKAGE)
+    except metadata.PackageNotFoundError:  # run from its source
+        version = "unknown"
+    return {
+        "distance_modulus": grid.distance_modulus,
+        "av": grid.av,
+        "rv": grid.rv,
+        "bands": list(population.axes.bands),
+        "imf": repr(population.imf),
+        "binaries": repr(population.binaries),
+        "errors": repr(population.errors),
+        "isochrones": repr(grid.iso),
+        "isochrones_fingerprint": grid.iso.fingerprint,
+        "package": _PACKAGE,
+        "version": version,
+    }
+
+
+def _population(
+    axes: HessAxes,
+    noise: Any,
+    others: tuple[Any, Any],
+    imf: InitialMassFunction | None,
+    binaries: BinaryModel | None,
+) -> Population:
+    if not isinstance(axes, HessAxes):
+        raise ValueError(f"axes must be a HessAxes, got {type(axes).__name__}.")
+    imf = Kroupa() if imf is None else imf
+    if not isinstance(imf, InitialMassFunction):
+        raise ValueError(f"imf must be a mass function such as Kroupa(), got {imf!r}.")
+    try:
+        float(imf.integral(imf.mass_min, imf.mass_max))
+    except TypeError:
+        raise ValueError(
+            f"imf: templates need a mass function of numbers, got tensors in {imf!r}; build "
+            f"templates for several values of the parameter."
+        ) from None
+    binaries = NoBinaries() if binaries is None else check_binaries(binaries)
+    return Population(axes, as_error_model(axes.bands, noise, *others), imf, binaries)
+
+
+def _check_isochrone(
+    initial_mass: Any, abs_mag: Any, bands: Sequence[str], needed: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masses (E,) and magnitudes (E, B) in the needed bands."""
+    mass, mag = np.array(initial_mass, dtype=float), np.array(abs_mag, dtype=float)
+    names = (bands,) if isinstance(bands, str) else tuple(bands)
+    if mass.ndim != 1 or mass.size < 2:
+        raise ValueError(
+            f"initial_mass must hold two or more masses in one dimension, got {mass.shape}."
+        )
+    if mag.shape != (mass.size, len(names)):
+        raise ValueError(
+            f"abs_mag must have shape (E, B) = {(mass.size, len(names))} for {mass.size} masses "
+            f"and the bands {', '.join(map(str, names))}, got {mag.shape}."
+        )
+    for band in needed:
+        if names.count(band) != 1:
+            raise ValueError(
+                f"bands must hold {band!r} of the axes once, got {', '.join(map(str, names))}."
+            )
+    mag = np.ascontiguousarray(mag[:, [names.index(band) for band in needed]])
+    if not (np.isfinite(mass).all() and (mass > 0.0).all()):
+        raise ValueError("initial_mass must be finite and positive (Msun); leave out other points.")
+    if not np.isfinite(mag).all():
+        bad = np.flatnonzero(~np.isfinite(mag).all(axis=1))
+        raise ValueError(
+            f"abs_mag must be finite, got {bad.size} points that are not, the first at index "
+            f"{bad[0]}; leave out these points."
+        )
+    if not (np.diff(mass) > 0.0).any():
+        raise ValueError(
+            "initial_mass never increases from one point to the next, so that no stars are left; "
+            "order the points by evolutionary phase."
+        )
+    return mass, mag
+
+
+def _check_finite(name: str, value: SupportsFloat) -> float:
+    if np.shape(value) != () or not np.isfinite(float(value)):  # type: ignore[call-overload]
+        raise ValueError(f"{name} must be one finite number (mag), got {value!r}.")
+    return float(value)
+
+
+def _check_extinction(
+    av: SupportsFloat, extinction: Mapping[str, float] | None, bands: tuple[str, ...]
+) -> np.ndarray:
+    """A_b / A_V (B,) of the bands."""
+    if extinction is None:
+        if float(av) != 0.0:
+            raise ValueError(
+                f"av={float(av):g} needs extinction= with A_b / A_V for each of "
+                f"{', '.join(bands)}; arrays do not say how their bands redden."
+            )
+        return np.zeros(len(bands))
+    missing = [band for band in bands if band not in extinction]
+    if missing:
+        raise ValueError(f"extinction lacks {', '.join(missing)}: give A_b / A_V for every band.")
+    ratios = np.array([float(extinction[band]) for band in bands])
+    if not np.isfinite(ratios).all():
+        raise ValueError(f"extinction must be finite, got {dict(extinction)}.")
+    return ratios
+
+
+def _check_grid(name: str, values: Any, limits: tuple[float, float], unit: str) -> np.ndarray:
+    grid = np.atleast_1d(np.array(values, dtype=float))
+    if grid.ndim != 1 or not grid.size or not (np.diff(grid) > 0.0).all():
+        raise ValueError(
+            f"{name} must ascend without repeats in one dimension, got shape {grid.shape}; try "
+            f"numpy.unique({name})."
+        )
+    # Written so that NaN fails too.
+    outside = grid[~((grid >= limits[0]) & (grid <= limits[1]))]
+    if outside.size:
+        raise ValueError(
+            f"{name}={outside[0]:g} is outside the isochrones: expected {limits[0]:g} to "
+            f"{limits[1]:g} {unit}."
+        )
+    return grid
+
+
+def _check_jobs(n_jobs: Any) -> int:
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs < 1:
+        raise ValueError(f"n_jobs must be a whole number of processes from 1 up, got {n_jobs!r}.")
+    return int(n_jobs)
