@@ -32,6 +32,8 @@ def toy_templates(n_age=10, n_mh=16, shape=(40, 30), color_shift=0.0):
             clump = 0.04 * np.exp(-0.5 * ((mag - 24.4 - 0.3 * z) / 0.2) ** 2)
             clump = clump * _ridge(color, 0.65 + 0.25 * z + 0.05 * age - 0.5 + color_shift, 0.08)
             counts[j, k] = 10.0 ** (-0.5 * (age - 8.6)) * (dwarfs + giants + clump)
+    # A floor, as blends leave it: no bin is impossible.
+    counts += 1e-9 * counts.max()
     counts *= 0.03 / counts.sum(axis=(2, 3)).max()
     return psp.TemplateSet.from_arrays(counts, axes, log_age, mh)
 

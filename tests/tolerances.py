@@ -43,6 +43,9 @@ NATS_BINARY_DEFAULT = 0.25
 NATS_BINARY_FINE = 0.05
 NATS_CONVERGED = 0.005
 
+# Two searches for the same maximum of the likelihood of a Hess diagram, in nats.
+NATS_AT_OPTIMUM = 1e-3
+
 # Maxima of the likelihood of a simulated cluster.
 LOG_AGE_FROM_TRUTH = 0.01
 FEH_FROM_TRUTH = 0.02

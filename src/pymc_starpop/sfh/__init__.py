@@ -1,6 +1,6 @@
 """Star formation histories: fast fits, priors, and their place in a PyMC model."""
 
-from pymc_starpop.sfh.fit import SFHFit, SFHMode, fit_sfh
+from pymc_starpop.sfh.fit import fit_sfh
 from pymc_starpop.sfh.history import History, StarFormationHistory
 from pymc_starpop.sfh.metallicity_models import (
     Epochs,
@@ -20,6 +20,7 @@ from pymc_starpop.sfh.priors import (
     LogNormalPrior,
     SFRPrior,
 )
+from pymc_starpop.sfh.result import SFHFit, SFHMode
 
 __all__ = [
     "AgeBins",

@@ -1,241 +1,23 @@
-"""Fast fits of star formation histories: maximum likelihood, and a Gaussian approximation."""
+"""Fast fits of star formation histories by maximum likelihood."""
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from pymc_starpop.sfh.box_newton import minimize_in_box
 from pymc_starpop.sfh.fit_data import fit_data
 from pymc_starpop.sfh.free import FreeCoefficients, fit_free
 from pymc_starpop.sfh.hierarchy import DISPERSION, Hierarchy
-from pymc_starpop.sfh.laplace import Laplace, find_mode, flat_prior, to_natural
 from pymc_starpop.sfh.metallicity_models import MetallicityModel, as_metallicity_model
+from pymc_starpop.sfh.result import HERE, SFHFit, history_of
 
-__all__ = ["SFHFit", "SFHMode", "fit_sfh"]
+__all__ = ["fit_sfh"]
 
 # At this spacing in units of the dispersion, the mean of the discrete shares is off by 0.8 % of the
 # dispersion and the dispersion by 1.5 %, and both grow fast: at 2.5 by 21 and 29 %.
 WIDEST_SPACING = 1.7
-# The Gaussian approximation in ln R is no more than a guess for an age whose error in ln R is as
-# large as this; it is said where that holds for more than this part of the ages.
-_LARGE_ERROR, _MANY = 0.7, 0.25
-_YEARS_PER_GYR = 1e9
-# Warnings point at the line outside this package that led to them.
-_HERE = (str(Path(__file__).parent),)
-
-
-@dataclass(frozen=True, eq=False)
-class SFHMode:
-    """Star formation history at the mode of the posterior that is flat in the parameters.
-
-    With masses R_j and other positive parameters expressed by their logarithms, the flat prior
-    becomes a factor R_j for each, so that the mode lies at R_j > 0.
-
-    Attributes
-    ----------
-    nll : float
-        -ln PLR there.
-    mass_formed, sfr, mh_mean : ndarray (N_age,)
-        Msun, Msun/yr, dex.
-    parameters : dict
-        Metallicity parameters and the dispersion by name.
-    weights : ndarray (N_age, N_mh)
-        Mass formed at each age and metallicity, Msun.
-    n_iterations, converged :
-        Of the search.
-    """
-
-    nll: float
-    mass_formed: np.ndarray
-    sfr: np.ndarray
-    mh_mean: np.ndarray
-    parameters: dict[str, Any]
-    weights: np.ndarray
-    n_iterations: int
-    converged: bool
-
-
-@dataclass(frozen=True, eq=False)
-class SFHFit:
-    """A star formation history of maximum likelihood; made by `fit_sfh`.
-
-    Attributes
-    ----------
-    nll : float
-        -ln PLR (Garling et al. 2025, eq. 6) at the optimum, in double precision.
-    mass_formed : ndarray (N_age,)
-        Mass formed in each age bin, Msun; many are 0 at the optimum.
-    mh_mean : ndarray (N_age,)
-        Mean metallicity, dex; with free coefficients weighted by mass, NaN where there is none.
-    parameters : dict
-        Metallicity parameters by name, and ``sigma``, the dispersion in dex.
-    weights : ndarray (N_age, N_mh)
-        Mass formed at each age and metallicity, Msun.
-    log_age, mh : ndarray
-        Grid of the templates.
-    age_edges_gyr : ndarray (N_age + 1,)
-        Edges of the age bins, Gyr.
-    n_iterations : int
-    converged : bool
-    problem : Hierarchy or FreeCoefficients
-        Data and model, for further fits of the same.
-    point : ndarray (P,)
-        The optimum as one vector, its elements named by `names`.
-    """
-
-    nll: float
-    mass_formed: np.ndarray
-    mh_mean: np.ndarray
-    parameters: dict[str, Any]
-    weights: np.ndarray
-    log_age: np.ndarray
-    mh: np.ndarray
-    age_edges_gyr: np.ndarray
-    n_iterations: int
-    converged: bool
-    problem: Any
-    point: np.ndarray
-
-    @property
-    def sfr(self) -> np.ndarray:
-        """Star formation rate (N_age,), Msun/yr."""
-        return self.mass_formed / self.bin_years
-
-    @property
-    def t_max_gyr(self) -> float:
-        """End of the oldest age bin, Gyr."""
-        return float(self.age_edges_gyr[-1])
-
-    @property
-    def bin_years(self) -> np.ndarray:
-        """Widths of the age bins (N_age,), yr."""
-        return np.diff(self.age_edges_gyr) * _YEARS_PER_GYR
-
-    @cached_property
-    def model(self) -> Any:
-        """Expected stars in each bin (mag, color); a list where there are several diagrams."""
-        models = self.problem.data.model(self.weights)
-        return models[0] if len(models) == 1 else models
-
-    @property
-    def names(self) -> list[str]:
-        """Names (P,) of the rows of `covariance`; positive ones stand for their logarithm."""
-        return [
-            f"ln {name}" if positive else name
-            for name, positive in zip(self.problem.names, self.problem.positive, strict=True)
-        ]
-
-    @cached_property
-    def laplace(self) -> Laplace:
-        """Gaussian approximation of the posterior with flat priors, in the coordinates `names`."""
-        state = self.problem.evaluate(self.point)
-        positive = self.problem.positive
-        # Where the optimum is 0, the mode is near 1 / gradient.
-        reach = np.abs(state.gradient()) + np.sqrt(np.diag(state.hessian())) + 1e-300
-        x = np.maximum(self.point, 1.0 / reach)
-        start = np.where(positive, np.log(np.where(positive, x, 1.0)), self.point)
-        found = find_mode(self.problem, flat_prior(positive), start)
-        self._warn_of_errors(found)
-        return found
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Covariance (P, P) at the mode, in the coordinates `names`."""
-        return self.laplace.covariance
-
-    @cached_property
-    def map(self) -> SFHMode:
-        """The mode of the posterior with flat priors, in ln R and in the parameters."""
-        x = to_natural(self.laplace.mode, self.problem.positive)
-        history = _history(self.problem, x)
-        return SFHMode(
-            nll=self.problem.data.exact_nll(history["weights"]),
-            sfr=history["mass_formed"] / self.bin_years,
-            n_iterations=self.laplace.n_iterations,
-            converged=self.laplace.converged,
-            **history,
-        )
-
-    @cached_property
-    def errors(self) -> dict[str, Any]:
-        """Standard errors by name, at the mode: of ``mass_formed`` and of each parameter.
-
-        In linear order: the error of ln x times x.
-        """
-        positive = self.problem.positive
-        x = to_natural(self.laplace.mode, positive)
-        error = np.sqrt(np.diag(self.laplace.covariance)) * np.where(positive, x, 1.0)
-        if isinstance(self.problem, FreeCoefficients):
-            shape = self.problem.data.shape
-            covariance = self.covariance * np.outer(x, x)
-            by_age = covariance.reshape(*shape, *shape).sum(axis=(1, 3))
-            return {
-                "mass_formed": np.sqrt(np.diag(by_age)),
-                "weights": error.reshape(shape),
-            }
-        mass, theta, sigma = self.problem.split(error)
-        fitted = {} if self.problem.fixed_sigma is not None else {"sigma": sigma}
-        return {"mass_formed": mass, **_plain(self.problem.model.split(theta)), **fitted}
-
-    def draws(self, n: int = 1000, rng: Any = None) -> xr.Dataset:
-        """Draw star formation histories from the Gaussian approximation.
-
-        Parameters
-        ----------
-        n : int
-            Number of draws.
-        rng : numpy.random.Generator or int, optional
-            Source of random numbers.
-
-        Returns
-        -------
-        xarray.Dataset
-            ``mass_formed`` (Msun), ``sfr`` (Msun/yr) and ``mh_mean`` (dex) with dims chain, draw,
-            log_age, and the parameters. With free coefficients ``mass_formed`` has the dim mh too.
-        """
-        if n < 1:
-            raise ValueError(f"n must be 1 or more, got {n}.")
-        normal = np.random.default_rng(rng).standard_normal((n, self.laplace.mode.size))
-        u = self.laplace.mode + normal @ self.laplace.cholesky.T
-        histories = [_history(self.problem, x) for x in to_natural(u, self.problem.positive)]
-
-        def gather(name: str) -> np.ndarray:
-            return np.array([history[name] for history in histories])[None]
-
-        age = ("chain", "draw", "log_age")
-        mass = gather("mass_formed")
-        data: dict[str, Any] = {
-            "mass_formed": (age, mass),
-            "sfr": (age, mass / self.bin_years),
-            "mh_mean": (age, gather("mh_mean")),
-        }
-        coords: dict[str, Any] = {"chain": [0], "draw": np.arange(n), "log_age": self.log_age}
-        if isinstance(self.problem, FreeCoefficients):
-            data["mass_formed"] = ((*age, "mh"), gather("weights"))
-            coords["mh"] = self.mh
-        for name, value in self.parameters.items():
-            values = np.array([history["parameters"][name] for history in histories])[None]
-            data[name] = (("chain", "draw", f"{name}_dim_0")[: 2 + np.ndim(value)], values)
-        return xr.Dataset(data, coords=coords, attrs={"t_max_gyr": self.t_max_gyr})
-
-    def _warn_of_errors(self, found: Laplace) -> None:
-        n_mass = self.mass_formed.size
-        if isinstance(self.problem, FreeCoefficients):
-            n_mass = self.point.size
-        large = np.sqrt(np.diag(found.covariance))[:n_mass] > _LARGE_ERROR
-        if large.mean() > _MANY:
-            warnings.warn(
-                f"Hessian errors cannot be trusted: {int(large.sum())} of {n_mass} masses formed "
-                f"are so near 0 that their logarithm is uncertain by more than {_LARGE_ERROR}. "
-                f"Merge age bins, or sample with StarFormationHistory.",
-                skip_file_prefixes=_HERE,
-            )
 
 
 def fit_sfh(
@@ -321,7 +103,7 @@ def fit_sfh(
         _check_hierarchy(problem)
         point = _first_point(problem, np.diff(edges), start)
         found = minimize_in_box(problem.evaluate, point, problem.lower())
-    history = _history(problem, found.point)
+    history = history_of(problem, found.point)
     fit = SFHFit(
         nll=data.exact_nll(history["weights"]),
         log_age=data.log_age,
@@ -335,28 +117,6 @@ def fit_sfh(
     )
     _warn(fit)
     return fit
-
-
-def _history(problem: Any, x: np.ndarray) -> dict[str, Any]:
-    """Masses, mean metallicities, parameters and coefficients of a vector."""
-    weights = problem.coefficients(x)
-    mass = weights.sum(axis=1)
-    if isinstance(problem, FreeCoefficients):
-        mean = np.full(mass.size, np.nan)
-        np.divide(weights @ problem.data.mh, mass, out=mean, where=mass > 0.0)
-    else:
-        mass, mean = x[: problem.n_age], problem.mean_metallicity(x)
-    return {
-        "mass_formed": mass,
-        "mh_mean": mean,
-        "parameters": _plain(problem.values(x)),
-        "weights": weights,
-    }
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers as floats, vectors as arrays of their own."""
-    return {k: float(v) if np.ndim(v) == 0 else np.array(v) for k, v in values.items()}
 
 
 def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) -> np.ndarray:
@@ -420,7 +180,7 @@ def _warn(fit: SFHFit) -> None:
         warnings.warn(
             f"the fit did not converge in {fit.n_iterations} iterations; try other values in "
             f"start=.",
-            skip_file_prefixes=_HERE,
+            skip_file_prefixes=HERE,
         )
     sigma = fit.parameters.get("sigma")
     if sigma is None or fit.mh.size == 1:
@@ -431,5 +191,5 @@ def _warn(fit: SFHFit) -> None:
             f"the metallicities of the templates are up to {spacing:.3g} dex apart, more than "
             f"{WIDEST_SPACING} times the dispersion of {sigma:.3g} dex, so that the shares do not "
             f"follow the mean metallicity; build templates on a finer grid.",
-            skip_file_prefixes=_HERE,
+            skip_file_prefixes=HERE,
         )

@@ -20,7 +20,9 @@ __all__ = ["FreeCoefficients", "FreeOptimum", "fit_free"]
 # Templates that may join at each step.
 _N_JOIN = 60
 # Part of the common amplitude that one step may take away, until it is below _SPENT.
-_LARGEST_FALL, _SPENT = 0.95, 1e-6
+_LARGEST_FALL, _SPENT = 0.95, 1e-3
+# Cost of the common amplitude, in nats: where single templates do as well, they do it.
+_COST = 0.01
 _FLOOR = 1e-12
 
 
@@ -149,7 +151,8 @@ class _Search:
         expected = free_counts(self.data.rows, self.data.background, coefficients)
         expected += amplitude * self.common_row
         total = coefficients @ self.data.totals.ravel() + amplitude * self.common_total
-        return self.data.negative_log_ratio(expected, float(total)), expected
+        value = self.data.negative_log_ratio(expected, float(total))
+        return value + _COST * amplitude, expected
 
     def _expand(self) -> None:
         """Choose the templates to work on, with the gradient and the Hessian of these."""
@@ -165,7 +168,7 @@ class _Search:
         jacobian[:-1] *= self.unit[self.chosen, None]
         jacobian[-1] = self.common_row * weight
         self.hessian = _weighted_square(jacobian)
-        of_common = self.common_total - self.common_row @ ratio
+        of_common = self.common_total - self.common_row @ ratio + _COST
         self.gradient = np.append(slope[self.chosen], of_common)
 
     def step(self) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
+from pymc_starpop._namespace import NUMPY
 from pymc_starpop.kernels.plr_fisher import hierarchical_counts
 from pymc_starpop.sfh.fit_data import FitData
 from pymc_starpop.sfh.metallicity_models import Epochs, MetallicityModel, Parameter
@@ -108,7 +109,8 @@ class Hierarchy:
     def mean_metallicity(self, x: np.ndarray) -> np.ndarray:
         """Return [M/H] (N_age,), dex."""
         mass, theta, _ = self.split(x)
-        return self.model.evaluate(theta, self.epochs(mass))[0]
+        mean = self.model.mean(self.model.split(theta), self.epochs(mass), NUMPY)
+        return np.broadcast_to(np.asarray(mean, dtype=float), mass.shape)
 
     def coefficients(self, x: np.ndarray) -> np.ndarray:
         """Mass formed at each age and metallicity (N_age, N_mh), Msun."""

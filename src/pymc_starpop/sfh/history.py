@@ -18,12 +18,12 @@ from scipy import linalg
 
 from pymc_starpop.metallicity import metallicity_weights
 from pymc_starpop.ops.namespace import TENSOR
-from pymc_starpop.sfh.fit import SFHFit
 from pymc_starpop.sfh.free import FreeCoefficients
 from pymc_starpop.sfh.hierarchy import Hierarchy
 from pymc_starpop.sfh.laplace import GaussianPrior, Laplace, find_mode
 from pymc_starpop.sfh.metallicity_models import Parameter
 from pymc_starpop.sfh.priors import AgeBins, ContinuityPrior, FlatPrior, SFRPrior
+from pymc_starpop.sfh.result import SFHFit
 
 __all__ = ["History", "StarFormationHistory", "Whiten"]
 
