@@ -378,3 +378,37 @@ def test_one_metallicity_needs_a_model_without_parameters(rng):
     free = psp.fit_sfh(tmpl, n, metallicity="free")
     assert fixed.nll == pytest.approx(free.nll, abs=NATS_AT_OPTIMUM)
     np.testing.assert_allclose(fixed.mass_formed, free.mass_formed, rtol=1e-3, atol=1e-2)
+
+
+def one_bin_each(n_mh=26):
+    """Two ages whose templates fill one of three bins, by metallicity."""
+    axes = psp.HessAxes(("V", "I"), "V", [0.0, 1.0, 2.0, 3.0], [20.0, 21.0])
+    counts = np.zeros((2, n_mh, 1, 3))
+    for k in range(n_mh):
+        counts[:, k, 0, 3 * k // n_mh] = 1e-3
+    counts[1] *= 0.5
+    return psp.TemplateSet.from_arrays(counts, axes, [9.0, 10.0], np.linspace(-2.5, 0.0, n_mh))
+
+
+def test_stars_that_only_negligible_shares_explain_count_at_the_start():
+    tmpl = one_bin_each()
+    fit = psp.fit_sfh(tmpl, np.array([[3.0, 100.0, 40.0]]), start={"beta": 0.0, "alpha": 0.0})
+    assert fit.converged
+    assert fit.nll < 1e-3  # three bins, more than three parameters
+
+
+def test_negligible_shares_are_left_out_only_where_no_star_needs_them():
+    tmpl = one_bin_each()
+    stars = np.array([[1.0, 100.0, 400.0]])
+    problem = psp.fit_sfh(tmpl, stars).problem
+    x = problem.join(np.array([1e5, 4e5]), {"alpha": 0.0, "beta": -0.3, "sigma": 0.15})
+    expected = psp.plr(tmpl.composite(problem.coefficients(x)), stars)
+    assert expected > 20.0
+    assert_close(problem.evaluate(x).value, expected, "float32")
+
+
+def test_a_start_without_stars_where_there_are_some_is_refused():
+    with pytest.raises(ValueError, match="some bins that hold stars expect none"):
+        psp.fit_sfh(
+            one_bin_each(), np.array([[3.0, 100.0, 40.0]]), psp.FixedAMR([0.0, 0.0]), sigma=0.02
+        )

@@ -101,7 +101,7 @@ def fit_sfh(
     else:
         problem = Hierarchy(data, as_metallicity_model(metallicity), t_max_gyr, sigma)
         _check_hierarchy(problem)
-        point = _first_point(problem, np.diff(edges), start)
+        point = _with_stars(problem, _first_point(problem, np.diff(edges), start))
         found = minimize_in_box(problem.evaluate, point, problem.lower())
     history = history_of(problem, found.point)
     fit = SFHFit(
@@ -136,6 +136,25 @@ def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) 
     coefficients = problem.coefficients(problem.join(mass, values))
     expected = float(np.sum(coefficients * problem.data.totals))
     return problem.join(mass * problem.data.observed.sum() / expected, values)
+
+
+def _with_stars(problem: Hierarchy, point: np.ndarray) -> np.ndarray:
+    """Return a point that expects stars in every bin that holds one, with a wider dispersion.
+
+    A star that only templates far from the first guess of the metallicity can explain would leave
+    the search without a value to begin with.
+    """
+    point = point.copy()
+    widest = float(np.ptp(problem.data.mh))
+    while not np.isfinite(problem.evaluate(point).value):
+        if problem.fixed_sigma is not None or point[-1] > widest:
+            raise ValueError(
+                "start: at the starting values some bins that hold stars expect none; give values "
+                "in start= that are nearer to the galaxy's, a background= or a mask=, or let sigma "
+                "be fitted."
+            )
+        point[-1] *= 1.5
+    return point
 
 
 def _check_start(start: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:

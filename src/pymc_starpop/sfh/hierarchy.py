@@ -30,6 +30,10 @@ DISPERSION = Parameter("sigma", 0.2, 0.5, positive=True)
 
 # Relative step of the central differences of a Jacobian: the cube root of the precision.
 _DIFFERENCE = 6e-6
+# Templates with negligible shares are left out where that changes -ln PLR by less than this, nats:
+# not for stars that only they can explain.
+_LARGEST_ERROR = 1e-4
+_TINY = 1e-300
 # Below this part of the distance between metallicities the shares are those of one template, and
 # the objective has no slope in the dispersion.
 _LEAST_SIGMA = 0.25
@@ -118,6 +122,12 @@ class Hierarchy:
         shares = metallicity_shares_with_derivatives(self.mean_metallicity(x), sigma, self.data.mh)
         return mass[:, None] * shares.w
 
+    def _counts(self, shares: Shares, mass: np.ndarray, window: np.ndarray) -> Any:
+        return hierarchical_counts(
+            self.data.rows, self.data.observed, self.data.background,
+            shares.stacked(), np.ascontiguousarray(window), mass,
+        )  # fmt: skip
+
     def evaluate(self, x: np.ndarray) -> "HierarchyState | Outside":
         """Return the objective at x; its value is infinite where the model has none."""
         mass, theta, sigma = self.split(x)
@@ -125,10 +135,11 @@ class Hierarchy:
         if not (np.isfinite(mean).all() and np.isfinite(per_parameter).all() and sigma > 0.0):
             return Outside()
         shares = metallicity_shares_with_derivatives(mean, sigma, self.data.mh)
-        expected, p, q, s, pull = hierarchical_counts(
-            self.data.rows, self.data.observed, self.data.background,
-            shares.stacked(), shares.window, mass,
-        )  # fmt: skip
+        expected, p, q, s, pull = self._counts(shares, mass, shares.window)
+        left_out = float(mass @ np.sum(shares.outside() * self.data.totals, axis=1))
+        if not np.max(self.data.observed / np.maximum(expected, _TINY)) * left_out < _LARGEST_ERROR:
+            every = np.broadcast_to(np.array([0, self.data.mh.size]), shares.window.shape)
+            expected, p, q, s, pull = self._counts(shares, mass, every)
         total = float(mass @ np.sum(shares.w * self.data.totals, axis=1))
         value = self.data.negative_log_ratio(expected, total)
         slope = self.data.totals - pull

@@ -34,6 +34,12 @@ class Shares:
         """Shares and first derivatives (N_age, N_mh, 3), as the kernel takes them."""
         return np.stack([self.w, self.mean, self.sigma], axis=-1)
 
+    def outside(self) -> np.ndarray:
+        """Shares outside the windows (N_age, N_mh), 0 inside."""
+        column = np.arange(self.w.shape[1])
+        inside = (column >= self.window[:, :1]) & (column < self.window[:, 1:])
+        return np.where(inside, 0.0, self.w)
+
 
 def metallicity_shares_with_derivatives(mean: np.ndarray, sigma: float, grid: np.ndarray) -> Shares:
     """Return exp(-((grid_k - mu_j)/sigma)^2 / 2) over its sum, as Garling et al. (2025, eq. 8).
