@@ -32,6 +32,8 @@ TOLERANCE = {
     "other_code": Tolerance(rtol=1e-10, atol=1e-10),
     # exact gradient against central differences, relative to max(1, |gradient|)
     "gradient": Tolerance(rtol=1e-5, atol=1e-5),
+    # where a search ended that stops once a step promises less than 1e-6 nats
+    "optimum": Tolerance(rtol=1e-4, atol=1e-4),
     # what float32 storage of a bundled table leaves
     "float32": Tolerance(rtol=2e-6, atol=2e-6),
 }

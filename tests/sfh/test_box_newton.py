@@ -77,3 +77,40 @@ def test_iterations_that_run_out_are_reported():
     )
     assert not found.converged
     assert found.n_iterations == 2
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """x - 3 ln x, whose minimum is at 3."""
+
+    x: np.ndarray
+
+    @property
+    def value(self):
+        return float(np.sum(self.x - 3.0 * np.log(self.x))) if (self.x > 0.0).all() else np.inf
+
+    def gradient(self):
+        return 1.0 - 3.0 / self.x
+
+    def hessian(self):
+        return np.diag(3.0 / self.x**2)
+
+
+def test_steps_that_leave_the_domain_are_shortened():
+    found = minimize_in_box(Barrier, np.array([50.0]), np.array([0.0]))
+    assert found.converged
+    assert_close(found.point, 3.0, "optimum")
+
+
+def test_steps_that_are_not_allowed_are_not_taken():
+    seen = []
+
+    def allowed(state, trial):
+        seen.append((float(state.x[0]), float(trial.x[0])))
+        return trial.x[0] > 0.5 * state.x[0]
+
+    found = minimize_in_box(Barrier, np.array([50.0]), np.array([1e-3]), allowed=allowed)
+    assert found.converged
+    assert_close(found.point, 3.0, "optimum")
+    assert any(after <= 0.5 * before for before, after in seen)
+    assert found.n_iterations < 20

@@ -72,6 +72,7 @@ def draw_galaxy(tmpl, rng):
 
 def build_model(tmpl, hess):
     fit = psp.fit_sfh(tmpl, hess, t_max_gyr=T_MAX)
+    assert fit.converged
     with pm.Model(coords=tmpl.coords()) as model:
         history = psp.StarFormationHistory(
             "sfh", fit, prior(tmpl)[0], parameter_priors=PARAMETER_PRIORS

@@ -21,6 +21,8 @@ _MAX_BLOCK_FAILURES = 5
 _MAX_PIVOTS = 2000
 # Relative to the diagonal, so that templates that nearly repeat each other can be solved for.
 _FLOOR = 1e-13
+# Parts of a step to try, one after the other.
+_PARTS = (1.0, 0.5, 0.25, 0.1)
 
 
 class State(Protocol):
@@ -119,6 +121,7 @@ def minimize_in_box(
     start: np.ndarray,
     lower: np.ndarray,
     *,
+    allowed: Callable[[State, State], bool] | None = None,
     tolerance: float = 1e-6,
     max_iterations: int = 200,
 ) -> Optimum:
@@ -130,6 +133,9 @@ def minimize_in_box(
         Returns the `State` at a point (P,); its value may be infinite or NaN outside the domain.
     start, lower : (P,)
         Where to start, at a finite value, and lower bounds, -inf where there is none.
+    allowed : callable, optional
+        Whether a step may lead from one state to another; steps that may not, and those that leave
+        the domain, are shortened first and damped then.
     tolerance : float
         Ends when a step promises to lower the value by less.
     max_iterations : int
@@ -146,19 +152,40 @@ def minimize_in_box(
         promised = -(gradient @ step + 0.5 * step @ hessian @ step)
         if promised < tolerance and damping <= 1e-2:
             return Optimum(point, state, iteration, True)
-        trial = evaluate(np.maximum(point + step, lower))
-        gained = state.value - trial.value
-        if np.isfinite(trial.value) and gained > 0:
-            point, state = np.maximum(point + step, lower), trial
-            gradient, hessian, scale = _model(state)
-            quality = gained / max(promised, 1e-300)
-            damping *= max(0.1, 1.0 - (2.0 * min(quality, 1.5) - 1.0) ** 3)
-            damping, growth = max(damping, 1e-12), 2.0
-        elif damping > 1e12 or (abs(promised) < tolerance and abs(gained) < tolerance):
-            return Optimum(point, state, iteration, abs(promised) < tolerance)
-        else:
-            damping, growth = max(damping, 1e-6) * growth, 2.0 * growth
+        taken = _shorten(evaluate, state, point, step, lower, allowed)
+        if taken is not None:
+            trial, part = taken
+            promised = -part * (gradient @ step + 0.5 * part * step @ hessian @ step)
+            gained = state.value - trial.value
+            if gained > 0:
+                point, state = np.maximum(point + part * step, lower), trial
+                gradient, hessian, scale = _model(state)
+                quality = gained / max(promised, 1e-300)
+                damping *= max(0.1, 1.0 - (2.0 * min(quality, 1.5) - 1.0) ** 3)
+                damping, growth = max(damping, 1e-12), 2.0
+                continue
+            if abs(promised) < tolerance and abs(gained) < tolerance:
+                return Optimum(point, state, iteration, True)
+        if damping > 1e12:
+            return Optimum(point, state, iteration, False)
+        damping, growth = max(damping, 1e-6) * growth, 2.0 * growth
     return Optimum(point, state, max_iterations, False)
+
+
+def _shorten(
+    evaluate: Callable[[np.ndarray], State],
+    state: State,
+    point: np.ndarray,
+    step: np.ndarray,
+    lower: np.ndarray,
+    allowed: Callable[[State, State], bool] | None,
+) -> tuple[State, float] | None:
+    """Return the objective after the longest part of a step that may be taken, and that part."""
+    for part in _PARTS:
+        trial = evaluate(np.maximum(point + part * step, lower))
+        if np.isfinite(trial.value) and (allowed is None or allowed(state, trial)):
+            return trial, part
+    return None
 
 
 def _model(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from pymc_starpop.sfh.box_newton import minimize_in_box
 from pymc_starpop.sfh.fit_data import fit_data
 from pymc_starpop.sfh.free import FreeCoefficients, fit_free
-from pymc_starpop.sfh.hierarchy import DISPERSION, Hierarchy
+from pymc_starpop.sfh.hierarchy import DISPERSION, Hierarchy, keeps_expecting
 from pymc_starpop.sfh.metallicity_models import MetallicityModel, as_metallicity_model
 from pymc_starpop.sfh.result import HERE, SFHFit, history_of
 
@@ -102,7 +102,7 @@ def fit_sfh(
         problem = Hierarchy(data, as_metallicity_model(metallicity), t_max_gyr, sigma)
         _check_hierarchy(problem)
         point = _with_stars(problem, _first_point(problem, np.diff(edges), start))
-        found = minimize_in_box(problem.evaluate, point, problem.lower())
+        found = minimize_in_box(problem.evaluate, point, problem.lower(), allowed=keeps_expecting)
     history = history_of(problem, found.point)
     fit = SFHFit(
         nll=data.exact_nll(history["weights"]),

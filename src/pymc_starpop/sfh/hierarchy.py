@@ -23,13 +23,15 @@ from pymc_starpop.sfh.fit_data import FitData
 from pymc_starpop.sfh.metallicity_models import Epochs, MetallicityModel, Parameter
 from pymc_starpop.sfh.shares import Shares, metallicity_shares_with_derivatives
 
-__all__ = ["DISPERSION", "Hierarchy", "HierarchyState"]
+__all__ = ["DISPERSION", "Hierarchy", "HierarchyState", "keeps_expecting"]
 
 #: The dispersion of metallicities at fixed age, dex: log-normal with median 0.2, width 0.5 in ln.
 DISPERSION = Parameter("sigma", 0.2, 0.5, positive=True)
 
 # Relative step of the central differences of a Jacobian: the cube root of the precision.
 _DIFFERENCE = 6e-6
+# Part of the smaller of expected and observed stars that a step leaves in every bin.
+_LEAST_KEPT = 0.01
 # Templates with negligible shares are left out where that changes -ln PLR by less than this, nats:
 # not for stars that only they can explain.
 _LARGEST_ERROR = 1e-4
@@ -152,6 +154,16 @@ class Hierarchy:
         if self.fixed_sigma is None:
             chain[-1, -1] = 1.0
         return HierarchyState(self, x, value, shares, expected, (p, q, s), slope, chain)
+
+
+def keeps_expecting(state: "HierarchyState", trial: "HierarchyState") -> bool:
+    """Whether no bin that holds stars loses too much of what is expected there in one step.
+
+    -ln m rises so slowly towards m = 0 that a step may lead to 1e-40 in the bins of a few stars and
+    still gain elsewhere. From there each Newton step no more than doubles m.
+    """
+    floor = _LEAST_KEPT * np.minimum(state.expected, state.hierarchy.data.observed)
+    return bool((trial.expected >= floor).all())
 
 
 @dataclass(frozen=True)
