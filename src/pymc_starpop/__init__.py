@@ -70,7 +70,13 @@ from pymc_starpop.simulate import (
     simulate_cmd,
     surviving_fraction,
 )
-from pymc_starpop.summaries import find_start, membership, sfh_draws, summarize_sfh
+from pymc_starpop.summaries import (
+    drop_constant_bins,
+    find_start,
+    membership,
+    sfh_draws,
+    summarize_sfh,
+)
 
 __all__ = [
     "AgeBins",
@@ -116,6 +122,7 @@ __all__ = [
     "build_template",
     "build_templates",
     "cluster_logp",
+    "drop_constant_bins",
     "find_start",
     "fit_sfh",
     "hess_logp",

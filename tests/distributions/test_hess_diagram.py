@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import arviz as az
 import cloudpickle
@@ -12,6 +13,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
+import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.special import gammaln
@@ -305,6 +307,28 @@ def test_log_likelihood_of_each_bin_and_leave_one_out(model, idata, galaxy):
     loo = az.loo(idata, var_name="hess")
     assert np.isfinite(loo.elpd)
     assert 1.0 < loo.p < 20.0
+
+
+def test_leave_one_out_with_masked_bins(galaxy):
+    """Bins without information are dropped by name; the others keep their values."""
+    masked = make_model(galaxy, mask=MASK)
+    with masked:
+        prior = pm.sample_prior_predictive(50, random_seed=1, compile_kwargs=MODE)
+        idata = xr.DataTree.from_dict({"posterior": prior.prior.to_dataset()})
+        pm.compute_log_likelihood(idata, progressbar=False, compile_kwargs=MODE)
+    with pytest.raises(ValueError, match="All tail values are the same"):
+        az.loo(idata, var_name="hess")
+    kept = psp.drop_constant_bins(idata)
+    each = kept["log_likelihood"]["hess"]
+    assert each.dims == ("chain", "draw", "hess_bin")
+    assert_array_equal(each[0], idata["log_likelihood"]["hess"].values[0][:, MASK])
+    assert idata["log_likelihood"]["hess"].dims == ("chain", "draw", "mag", "color")
+    assert kept["posterior"].equals(idata["posterior"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # draws from the prior predict poorly
+        assert np.isfinite(az.loo(kept, var_name="hess").elpd)
+    with pytest.raises(ValueError, match="no log-likelihood of 'other', there are"):
+        psp.drop_constant_bins(idata, "other")
 
 
 def test_predictive_draws(model, idata, galaxy):

@@ -141,11 +141,8 @@ class HessDiagram(Distribution):
 
     Notes
     -----
-    `arviz.loo` fails on bins with the same log-likelihood in all draws: masked ones, and those
-    that no template and no background reaches. Drop them first::
-
-        bins = idata.log_likelihood["hess"].stack(bin=["mag", "color"])
-        varying = bins[..., (bins.std(["chain", "draw"]) > 0).values]
+    `arviz.loo` refuses bins with the same log-likelihood in all draws: masked ones, and those that
+    no template and no background reaches. `pymc_starpop.drop_constant_bins` leaves them out.
 
     Examples
     --------
