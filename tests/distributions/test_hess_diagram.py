@@ -152,6 +152,15 @@ def test_one_pass_for_density_and_gradient(model):
     assert nodes(gradient.maker.fgraph) == ["PoissonLikelihoodRatio"]
 
 
+def test_no_background_costs_nothing(galaxy):
+    """Bins without stars do not even appear in the compiled density."""
+    model = fixed_model(galaxy, pytensor.shared(galaxy.r))
+    graph = model.compile_logp(**MODE).f.maker.fgraph
+    sizes = [v.type.shape for v in graph.variables if getattr(v.type, "ndim", 0)]
+    assert nodes(graph) == ["LikelihoodRatioValue"]
+    assert not any(galaxy.hess.size in shape for shape in sizes)
+
+
 def test_windows_reach_the_op_of_the_model(model):
     function = model.logp_dlogp_function(ravel_inputs=True, **MODE)
     graph = function._pytensor_function.maker.fgraph
@@ -159,12 +168,13 @@ def test_windows_reach_the_op_of_the_model(model):
     assert op.windowed
 
 
-def test_one_pass_in_nutpie(nutpie_run):
+def test_one_pass_in_nutpie(nutpie_run, galaxy):
     """In the density that nutpie compiled, and none of the templates of all bins with it."""
     compiled, _ = nutpie_run
     assert nodes(compiled.logp_func.maker.fgraph) == ["PoissonLikelihoodRatio"]
-    names = [key for key in compiled.shared_data if "templates" in str(key)]
-    assert not names
+    shapes = {array.shape for array in compiled.shared_data.values()}
+    assert galaxy.shape in shapes
+    assert (galaxy.r.size, galaxy.hess.size) not in shapes
 
 
 def test_gradient_is_that_of_the_bins(model):

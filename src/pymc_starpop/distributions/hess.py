@@ -70,9 +70,11 @@ def _hess_logprob(op, values, rng, size, r, background, **kwargs):
     (value,) = values
     model = op.model
     r, background = _without_batch(r), _without_batch(background)
+    known = isinstance(background, Constant)
+    flat = pt.as_tensor(background.data.ravel()) if known else background.ravel()
     if isinstance(value, Constant):
         data = hess_inputs(model.tmpl, np.asarray(value.data), model.counted)
-        bins = BinLogLikelihood(model.windowed)(r, background.ravel(), *data)
+        bins = BinLogLikelihood(model.windowed)(r, flat, *data)
         return bins.reshape(model.tmpl.axes.shape)
     return _symbolic_logprob(model, value, r, background)
 
@@ -194,7 +196,7 @@ class HessDiagram(Distribution):
         r = as_coefficients(tmpl, r)
         expected = as_background(tmpl, background, mask)
         if expected is None:
-            expected = pt.zeros(tmpl.axes.shape)
+            expected = pt.as_tensor(np.zeros(tmpl.axes.shape))
         op = HessDiagramRV(HessModel(tmpl, check_mask(mask, tmpl.axes), is_from_weights(r)))
         next_rng, rv = op(r, expected, rng=rng, return_next_rng=True)
         return (next_rng, rv) if return_next_rng else rv

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pytensor import tensor as pt
 from pytensor.gradient import DisconnectedType, disconnected_type, grad
-from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.rewriting.basic import copy_stack_trace, node_rewriter
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.scalar.basic import Second
@@ -70,7 +70,7 @@ def sum_of_bins(r, background, data: HessInputs, *, windowed=False) -> TensorVar
         Whether tiny coefficients of an age may be left out.
     """
     arguments = (data.packed, data.observed, data.totals)
-    if background is None:
+    if background is None or (isinstance(background, Constant) and not background.data.any()):
         rows = pt.zeros_like(data.observed)
         return likelihood_ratio(r, rows, *arguments, windowed=windowed)
     counted = pt.switch(data.counted, background, 0.0)
