@@ -1,4 +1,4 @@
-"""Metallicity against age and the mass formed at each age and metallicity, symbolic.
+"""Metallicity against age, and the mass formed at each age and metallicity: symbolic.
 
 Every function takes PyTensor variables, arrays or numbers and returns a PyTensor variable, so that
 a model of your own needs nothing but an expression of the ages. The formulas are those of

@@ -71,8 +71,8 @@ def hess_logp(
     --------
     >>> import numpy as np, pymc_starpop as psp
     >>> axes = psp.HessAxes(("V", "I"), "I", color_edges=[0, 1, 2], mag_edges=[18, 20, 22])
-    >>> tmpl = psp.TemplateSet.from_arrays(np.full((1, 1, 2, 2), 0.01), axes, [9.0], [-1.0])
-    >>> psp.hess_logp(tmpl, [[200.0]], [[2, 0], [3, 2]]).eval()
+    >>> tmpl = psp.TemplateSet.from_arrays(np.full((1, 1, 2, 2), 0.5), axes, [9.0], [-1.0])
+    >>> psp.hess_logp(tmpl, [[4.0]], [[2, 0], [3, 2]]).eval()
     array(-2.21639532)
     """
     check_templates(tmpl)
