@@ -1,14 +1,13 @@
 """Binaries of which both stars are seen, in cells of nearly equal magnitudes."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pymc_starpop.hess.binaries import MassRatioBinaries
 from pymc_starpop.hess.isochrone_points import Pieces, Track
-from pymc_starpop.hess.systems import LONGEST_MAG, Cells, Population, TrackErrors
+from pymc_starpop.hess.systems import LONGEST_MAG, Cells, Population
 from pymc_starpop.kernels.hess_cells import BY_STAR, BY_SYSTEM, group_pieces, pair_cells
 from pymc_starpop.kernels.hess_deposit import CUT
 
@@ -28,7 +27,7 @@ _EQUAL_PAIR = 2.5 * np.log10(2.0)
 _LN_FLUX = 0.4 * np.log(10.0)
 
 
-def pair_cells_of(population: Population, track: Track, errors: TrackErrors) -> Iterator[Cells]:
+def pair_cells_of(population: Population, track: Track) -> Iterator[Cells]:
     """Yield the cells of all binaries of which both stars are seen.
 
     Parameters
@@ -37,16 +36,15 @@ def pair_cells_of(population: Population, track: Track, errors: TrackErrors) -> 
         With a binary model whose fraction is above 0.
     track : Track
         The isochrone.
-    errors : TrackErrors
-        Errors along it, which say how short cells must be.
     """
-    scale = _PRIMARY_LENGTH * errors.smallest(population.floor)
-    split = partial(track.split, scale, LONGEST_MAG, population.imf)
-    pieces, companions = split(), split(least_share=_LEAST_SHARE)
-    table = _scale_table(population, track, errors)
+    size = population.size(_PRIMARY_LENGTH)
+    pieces = track.split(size, population.imf)
+    companions = track.split(size, population.imf, least_share=_LEAST_SHARE)
+    table = _scale_table(population, track)
     law = _law(population, track)
     primaries = _primaries(population, pieces)
-    near = _in_reach(population, pieces, primaries, table, errors)
+    reach = (table, float(np.abs(track.bias).max()))
+    near = _in_reach(population, pieces, primaries, *reach)
     primaries = tuple(np.ascontiguousarray(array[near]) for array in primaries)
     secondaries = _secondaries(population, companions)
     start, step, sigma = table
@@ -80,8 +78,7 @@ def _law(population: Population, track: Track) -> tuple[Any, ...]:
 def _primaries(population: Population, pieces: Pieces) -> tuple[np.ndarray, ...]:
     """Two primaries for each group of pieces: mass, factor, magnitudes, range of secondaries."""
     imf, binaries = population.imf, population.binaries
-    mass, _ = pieces.nodes()
-    number = 0.5 * (pieces.mass[1] - pieces.mass[0])[:, None] * imf.density(mass)
+    number = pieces.node_width * imf.density(pieces.node_mass)
     mass, mag, number = _two_stars_each(pieces, number)
     number *= binaries.fraction / population.norm
     if isinstance(binaries, MassRatioBinaries):
@@ -96,12 +93,12 @@ def _primaries(population: Population, pieces: Pieces) -> tuple[np.ndarray, ...]
 
 def _secondaries(population: Population, pieces: Pieces) -> tuple[np.ndarray, ...]:
     """Pieces of secondaries as `pair_cells` takes them."""
-    mass, mag = pieces.nodes()
+    mass = pieces.node_mass
     if isinstance(population.binaries, MassRatioBinaries):
         factor = mass**population.binaries.slope
     else:
         factor = population.imf.density(mass) / population.norm
-    arrays = (*pieces.mass, *pieces.mag, factor, np.exp(-_LN_FLUX * mag))
+    arrays = (*pieces.mass, *pieces.mag, factor, np.exp(-_LN_FLUX * pieces.node_mag))
     return tuple(np.ascontiguousarray(array) for array in arrays)
 
 
@@ -143,16 +140,14 @@ def _two_stars_each(
     return mass, mag, count[:, None] * share
 
 
-def _scale_table(
-    population: Population, track: Track, errors: TrackErrors
-) -> tuple[float, float, np.ndarray]:
+def _scale_table(population: Population, track: Track) -> tuple[float, float, np.ndarray]:
     """Errors (B, K) on even magnitudes, as along the isochrone: their start, step and values."""
     n_band = track.mag.shape[2]
-    mag, sigma = track.mag.reshape(-1, n_band), errors.sigma.reshape(-1, n_band)
+    mag, sigma = track.mag.reshape(-1, n_band), track.sigma.reshape(-1, n_band)
     grid = np.linspace(mag.min() - _EQUAL_PAIR, mag.max(), _N_MAG)
     order = np.argsort(mag, axis=0)
     values = [np.interp(grid, mag[order[:, b], b], sigma[order[:, b], b]) for b in range(n_band)]
-    floored = np.maximum(np.array(values), population.floor)
+    floored = np.maximum(np.array(values), population.least_sigma)
     return float(grid[0]), float(grid[1] - grid[0]), floored
 
 
@@ -161,7 +156,7 @@ def _in_reach(
     pieces: Pieces,
     primaries: tuple[np.ndarray, ...],
     table: tuple[float, float, np.ndarray],
-    errors: TrackErrors,
+    bias: float,
 ) -> np.ndarray:
     """Whether systems of a group of primaries (G,) can be scattered into the axes' magnitudes."""
     axes = population.axes
@@ -176,5 +171,5 @@ def _in_reach(
     start, step, sigma = table
     grid = start + step * np.arange(sigma.shape[1])
     reach = np.maximum(np.interp(faint, grid, sigma[band]), np.interp(bright, grid, sigma[band]))
-    reach = 1.2 * CUT * reach + np.abs(errors.bias[..., band]).max()
+    reach = 1.2 * CUT * reach + bias
     return (faint + reach > axes.mag_edges[0]) & (bright - reach < axes.mag_edges[-1])

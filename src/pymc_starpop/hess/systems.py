@@ -5,19 +5,19 @@ isochrone gives no light, and its companion is seen alone.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.binaries import BinaryModel, MassRatioBinaries, RandomBinaryPairs
 from pymc_starpop.hess.errors import ErrorModel
-from pymc_starpop.hess.isochrone_points import Track
+from pymc_starpop.hess.isochrone_points import PieceSize, Track
 from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
-from pymc_starpop.kernels.hess_measured import LARGEST_SIGMA
 
-__all__ = ["LONGEST_MAG", "Cells", "Population", "TrackErrors", "single_cells"]
+__all__ = ["LONGEST_MAG", "Cells", "Population", "single_cells"]
 
 # Longest cells, in standard deviations of the photometry and in magnitudes (completeness and noise
 # change over such lengths). Uniform over one standard deviation, a cell differs from a Gaussian by
@@ -59,13 +59,13 @@ class Population:
     imf: InitialMassFunction
     binaries: BinaryModel
 
-    @property
+    @cached_property
     def cuts(self) -> tuple[float, ...]:
         """Masses at which the mass function breaks or ends, Msun."""
         imf = self.imf
         return (float(imf.mass_min), float(imf.mass_max), *(float(m) for m in imf.break_masses))
 
-    @property
+    @cached_property
     def norm(self) -> float:
         """Integral of the mass function over all systems formed."""
         return float(self.imf.integral(self.imf.mass_min, self.imf.mass_max))
@@ -83,60 +83,51 @@ class Population:
             chosen &= track.mass[1] > self.imf.mass_min
         return track.select(chosen)
 
-    @property
-    def floor(self) -> float:
+    @cached_property
+    def systems_per_mass(self) -> float:
+        """Systems formed per Msun formed."""
+        return self.binaries.systems_per_mass(self.imf)
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """Makes color and magnitude from magnitudes, (2, B)."""
+        return self.axes.matrix()
+
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """First and last edges (2, 2) in color and magnitude."""
+        edges = (self.axes.color_edges, self.axes.mag_edges)
+        return np.array([[e[k] for e in edges] for k in (0, -1)])
+
+    @cached_property
+    def least_sigma(self) -> float:
         """Errors smaller than this (mag) need no shorter cells."""
         edges = (self.axes.color_edges, self.axes.mag_edges)
         return _LEAST_OF_BIN * min(float(np.diff(e).min()) for e in edges)
 
-
-@dataclass(frozen=True, eq=False)
-class TrackErrors:
-    """Errors at the ends of the segments of a track: sigma and bias (2, S, B), mag."""
-
-    sigma: np.ndarray
-    bias: np.ndarray
-
-    @classmethod
-    def of(cls, track: Track, errors: ErrorModel) -> "TrackErrors":
-        """Evaluate the error model."""
-        shape = track.mag.shape
-        found = errors.at(track.mag.reshape(-1, shape[-1]))
-        sigma = np.minimum(found.sigma, LARGEST_SIGMA)
-        return cls(sigma.reshape(shape), found.bias.reshape(shape))
-
-    def select(self, chosen: np.ndarray) -> "TrackErrors":
-        """Return those of some of the segments."""
-        return TrackErrors(self.sigma[:, chosen], self.bias[:, chosen])
-
-    def smallest(self, floor: float) -> np.ndarray:
-        """The smaller sigma (S, B) of the two ends, but not less than `floor`, mag."""
-        return np.maximum(self.sigma.min(axis=0), floor)
+    def size(self, in_sigma: float) -> PieceSize:
+        """Longest pieces, given in standard deviations."""
+        return PieceSize(in_sigma, LONGEST_MAG, self.least_sigma)
 
 
-def single_cells(population: Population, track: Track, errors: TrackErrors) -> Cells:
+def single_cells(population: Population, track: Track) -> Cells:
     """Return the cells of all systems of which one star is seen."""
-    mass_range = track.mass_range
-    near = _in_reach(population.axes, track, errors)
-    track, errors = track.select(near), errors.select(near)
-    pieces = track.split(_LENGTH * errors.smallest(population.floor), LONGEST_MAG, population.imf)
-    mass, mag = pieces.nodes()
-    width = pieces.mass[1] - pieces.mass[0]
-    weight = 0.5 * width[:, None] * _single_density(population, mass, mass_range)
+    near = track.select(_in_reach(population, track))
+    pieces = near.split(population.size(_LENGTH), population.imf)
+    # What is dark depends on the whole isochrone, not only on what is near the axes.
+    density = _single_density(population, pieces.node_mass, track.mass_range)
     group = group_pieces(pieces.length, pieces.joined)
-    return Cells(*group_moments(group, weight, mag))
+    return Cells(*group_moments(group, pieces.node_width * density, pieces.node_mag))
 
 
-def _in_reach(axes: HessAxes, track: Track, errors: TrackErrors) -> np.ndarray:
+def _in_reach(population: Population, track: Track) -> np.ndarray:
     """Whether stars of a segment (S,) can be scattered into the axes."""
-    matrix = axes.matrix()
-    at = (track.mag + errors.bias) @ matrix.T
-    reach = _REACH * np.sqrt(np.square(errors.sigma) @ np.square(matrix.T)).max(axis=0)
+    matrix = population.matrix.T
+    at = (track.mag + track.bias) @ matrix
+    reach = _REACH * np.sqrt((np.square(track.sigma) @ np.square(matrix)).max(axis=0))
     low, high = at.min(axis=0) - reach, at.max(axis=0) + reach
-    near = np.ones(track.joined.size, dtype=bool)
-    for column, edges in enumerate((axes.color_edges, axes.mag_edges)):
-        near &= (high[:, column] > edges[0]) & (low[:, column] < edges[-1])
-    return near
+    first, last = population.limits
+    return ((high > first) & (low < last)).all(axis=1)
 
 
 def _single_density(

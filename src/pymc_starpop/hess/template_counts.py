@@ -4,7 +4,7 @@ import numpy as np
 
 from pymc_starpop.hess.isochrone_points import isochrone_track
 from pymc_starpop.hess.pairs import pair_cells_of
-from pymc_starpop.hess.systems import Cells, Population, TrackErrors, single_cells
+from pymc_starpop.hess.systems import Cells, Population, single_cells
 from pymc_starpop.kernels.hess_deposit import deposit_gaussians
 from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
 
@@ -24,15 +24,14 @@ def template_counts(population: Population, mass: np.ndarray, mag: np.ndarray) -
         Apparent magnitudes in the bands of the axes.
     """
     counts = np.zeros(population.axes.shape)
-    track = population.lit(isochrone_track(mass, mag, population.cuts))
+    track = population.lit(isochrone_track(mass, mag, population.errors, population.cuts))
     if not track.joined.size:
         return counts
-    errors = TrackErrors.of(track, population.errors)
-    deposit_cells(population, single_cells(population, track, errors), counts)
+    deposit_cells(population, single_cells(population, track), counts)
     if population.binaries.fraction > 0.0:
-        for cells in pair_cells_of(population, track, errors):
+        for cells in pair_cells_of(population, track):
             deposit_cells(population, cells, counts)
-    counts *= population.binaries.systems_per_mass(population.imf)
+    counts *= population.systems_per_mass
     return counts
 
 
@@ -48,7 +47,7 @@ def deposit_cells(population: Population, cells: Cells, counts: np.ndarray) -> N
         errors.sigma.reshape(places.shape),
         errors.bias.reshape(places.shape),
         errors.completeness.reshape(places.shape[:2]),
-        axes.matrix(),
+        population.matrix,
     )
     # Copies: the kernel is compiled for arrays that can be written to.
     deposit_gaussians(*gaussians, axes.color_edges.copy(), axes.mag_edges.copy(), counts)

@@ -79,12 +79,15 @@ _CDF = _cdf_coefficients(12)
 def _normal_cdf(x):
     """Normal distribution function and exp(-x^2 / 2), to 1e-12; x is clipped to -8 to 8."""
     z = x.abs().minimum(_LAST)
-    y = (z - _CDF_SHIFT) / (z + _CDF_SHIFT)
+    # One division for both (z - 5.3) / (z + 5.3) and 1 / (1 + 2 z).
+    low, high = z + _CDF_SHIFT, z * 2.0 + 1.0
+    inverse = 1.0 / (low * high)
+    y = (z - _CDF_SHIFT) * high * inverse
     series = y * float(_CDF[-1]) + float(_CDF[-2])
     for coefficient in _CDF[-3::-1]:
         series = series * y + float(coefficient)
     gauss = (z * z * -0.5).exp()
-    tail = gauss * series / (z * 2.0 + 1.0)
+    tail = gauss * series * low * inverse
     return tail.where(x.compare("<", 0.0), 1.0 - tail), gauss
 
 
@@ -220,6 +223,40 @@ def _cut_of(weight, area, area_of_bin):
 
 
 @njit(**NUMBA_OPTIONS)
+def _cut_rows(rows, mag_edges, gaussian, cut, width, y, n_slice):
+    """Cut rows of bins, the first to the last, in slices of equal width.
+
+    Writes the edges of all slices to y, in standard deviations of the magnitude, and the number of
+    slices to n_slice, by row; returns their number. The Gaussian has a mean magnitude and a
+    standard deviation, and ends `cut` of them away.
+    """
+    mag, s_mag = gaussian
+    n = 0
+    for row in range(rows[0], rows[1] + 1):
+        start = max((mag_edges[row] - mag) / s_mag, -cut)
+        stop = min((mag_edges[row + 1] - mag) / s_mag, cut)
+        # A row that holds all magnitudes needs no slices.
+        whole = stop - start >= 2.0 * cut
+        pieces = 1 if whole else max(math.ceil((stop - start) / width), 1)
+        n_slice[row] = pieces
+        for piece in range(pieces):
+            y[n + piece] = start + piece * (stop - start) / pieces
+        n += pieces
+        y[n] = stop
+    return n
+
+
+@njit(**NUMBA_OPTIONS)
+def _add_to_column(rows, n_slice, share, weight, column):
+    """Add what the slices hold to one column of bins."""
+    n = 0
+    for row in range(rows[0], rows[1] + 1):
+        for i in range(n, n + n_slice[row]):
+            column[row] += weight * max(share[i], 0.0)
+        n += n_slice[row]
+
+
+@njit(**NUMBA_OPTIONS)
 def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts):
     """Add weighted Gaussians, integrated over the bins, to a Hess diagram.
 
@@ -277,46 +314,26 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         one_column = low >= edges[column] and high < edges[column + 1]
         shift = beta * s_mag
         width = 2.0 * cut if one_column else _slice_width(abs(shift) / math.sqrt(scatter))
-        n = 0
-        for row in range(first, last + 1):
-            start = max((mag_edges[row] - mag) / s_mag, -cut)
-            stop = min((mag_edges[row + 1] - mag) / s_mag, cut)
-            # A row that holds all magnitudes needs no slices either.
-            whole = stop - start >= 2.0 * cut
-            pieces = 1 if whole else max(math.ceil((stop - start) / width), 1)
-            n_slice[row] = pieces
-            for piece in range(pieces):
-                work[Y, n + piece] = start + piece * (stop - start) / pieces
-            n += pieces
-            work[Y, n] = stop
-        _fill_normal(
-            n // LANES + 1,
-            to_work,
-            address_of(work, CDF * n_work),
-            address_of(work, GAUSS * n_work),
-        )
+        rows = (first, last)
+        n = _cut_rows(rows, mag_edges, (mag, s_mag), cut, width, work[Y], n_slice)
+        to_rows = address_of(work, CDF * n_work), address_of(work, GAUSS * n_work)
+        _fill_normal(n // LANES + 1, to_work, *to_rows)
         _fill_slices((n - 1) // LANES + 1, to_work, n_work, cut, color, scatter, shift)
+        if one_column:
+            _add_to_column(rows, n_slice, work[SHARE], weight[k], table[:, column])
+            continue
         n = 0
         for row in range(first, last + 1):
             for i in range(n, n + n_slice[row]):
-                share = work[SHARE, i]
-                if one_column:
-                    table[row, column] += weight[k] * max(share, 0.0)
-                elif (
-                    share > _LEAST_SHARE
-                    and work[HIGH, i] > edges[0]
-                    and work[LOW, i] < edges[n_color]
-                ):
-                    j0 = _bin_of(edges, n_color, per_color, work[LOW, i])
-                    j1 = _bin_of(edges, n_color, per_color, work[HIGH, i])
-                    _add_normal(
-                        (j1 - j0) // (LANES - 1) + 1,
-                        to_edges + 8 * j0,
-                        work[AT, i],
-                        work[INVERSE, i],
-                        weight[k] * share,
-                        to_table + 8 * (row * stride + j0),
-                    )
+                share, low, high = work[SHARE, i], work[LOW, i], work[HIGH, i]
+                if share < _LEAST_SHARE or high <= edges[0] or low >= edges[n_color]:
+                    continue
+                j0 = _bin_of(edges, n_color, per_color, low)
+                j1 = _bin_of(edges, n_color, per_color, high)
+                n_vector = (j1 - j0) // (LANES - 1) + 1
+                to_bins = to_table + 8 * (row * stride + j0)
+                mean, inverse = work[AT, i], work[INVERSE, i]
+                _add_normal(n_vector, to_edges + 8 * j0, mean, inverse, weight[k] * share, to_bins)
             n += n_slice[row]
     still_needed(edges)
     still_needed(table)
