@@ -24,8 +24,9 @@ COMPLETENESS = {
 }
 # Bins are used where a template of this mass holds a star.
 REFERENCE_MASS = 1e7
-# Chosen before the first run. At 1e9 Msun the standard errors over 3,000 (single) and 6,000 bins
-# are 0.018 and 0.013 of the mean, 0.013 and 0.009 of the standard deviation.
+# Chosen before the first run; the realizations that are averaged take this seed and the next ones.
+# Over 3,410 (single) and 6,500 bins the standard error of the mean is 0.017 and 0.012, as large as
+# what is asked for: the mean of several realizations says whether a template is off, not one.
 SEED = 20250101
 
 
@@ -34,6 +35,7 @@ class Setting:
     """One diagram: binaries, distance, bins, and the faintest magnitude that can reach them."""
 
     quick_mass: float  # Msun, for the quick test
+    n_realization: int  # of 1e9 Msun, for the slow test
     binaries: object
     distance_modulus: float
     color_edges: np.ndarray
@@ -50,9 +52,9 @@ class Setting:
 FAR = (25.0, np.linspace(-0.2, 1.2, 75), np.linspace(19.0, 30.0, 200), 31.0)
 NEAR = (17.5, np.linspace(0.4, 1.1, 75), np.linspace(18.0, 27.5, 200), 29.0)
 SETTINGS = {
-    "single": Setting(3e7, psp.NoBinaries(), *FAR),
-    "random pairs": Setting(1e7, psp.RandomBinaryPairs(0.7), *NEAR),
-    "mass ratios": Setting(1e7, psp.MassRatioBinaries(0.7), *NEAR),
+    "single": Setting(3e7, 4, psp.NoBinaries(), *FAR),
+    "random pairs": Setting(1e7, 2, psp.RandomBinaryPairs(0.7), *NEAR),
+    "mass ratios": Setting(1e7, 2, psp.MassRatioBinaries(0.7), *NEAR),
 }
 
 
@@ -114,8 +116,13 @@ def test_template_matches_simulated_stars(isochrone, diagram):
 @pytest.mark.slow
 def test_template_matches_1e9_solar_masses(isochrone, diagram):
     setting, template = diagram
-    counts = draw_counts(isochrone, setting, 1e9, SEED)
-    z = significance(counts, template * 1e9, template * REFERENCE_MASS > 1.0)
-    print(f"\n{setting.binaries}: {z.size} bins, mean {z.mean():+.4f}, std {z.std():.4f}")
-    assert abs(z.mean()) <= 0.02
-    assert 0.98 <= z.std() <= 1.03
+    used = template * REFERENCE_MASS > 1.0
+    z = []
+    for seed in range(SEED, SEED + setting.n_realization):
+        counts = draw_counts(isochrone, setting, 1e9, seed)
+        z.append(significance(counts, template * 1e9, used))
+        print(f"\n{setting.binaries}, seed {seed}: {used.sum()} bins, mean {z[-1].mean():+.4f}, "
+              f"std {z[-1].std():.4f}", end="")  # fmt: skip
+        assert 0.98 - 0.02 <= z[-1].std() <= 1.03 + 0.02
+    assert abs(np.mean(z)) <= 0.02
+    assert 0.98 <= np.sqrt(np.mean(np.square(z))) <= 1.03
