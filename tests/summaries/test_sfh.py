@@ -141,6 +141,14 @@ def test_other_names_and_a_fixed_dispersion(posterior, tmpl):
     xr.testing.assert_allclose(draws, expected, rtol=1e-12)
 
 
+def test_a_dispersion_for_each_age(posterior, tmpl):
+    one = psp.sfh_draws(posterior, tmpl, t_max_gyr=13.0)
+    same = posterior["sigma"] * xr.ones_like(posterior["mh_mean"])
+    many = psp.sfh_draws(posterior.assign(sigma=same), tmpl, t_max_gyr=13.0)
+    assert_close(many["mdf_number"], one["mdf_number"], "same_formula")
+    assert many["sigma"].dims == ("sample", "log_age")
+
+
 def test_free_coefficients_have_metallicities_of_their_own(rng, tmpl):
     mass = rng.uniform(0.0, 1e6, (1, 20, 4, 9))
     mass[0, 3, 2] = 0.0
@@ -154,12 +162,6 @@ def test_free_coefficients_have_metallicities_of_their_own(rng, tmpl):
                  "same_formula")  # fmt: skip
     assert np.isnan(draws["mh_mean"].values[3, 2])
     assert_close(draws["mh_mean"][0, 1], mass[0, 0, 1] @ MH / mass[0, 0, 1].sum(), "same_formula")
-    # As a fit of free coefficients has them.
-    both = posterior.rename(mass_formed="weights").assign(
-        mass_formed=posterior.mass_formed.sum("mh")
-    )
-    again = psp.sfh_draws(both, tmpl, t_max_gyr=13.0)
-    xr.testing.assert_allclose(again, draws, rtol=1e-12)
     summary = psp.summarize_sfh(posterior, tmpl, t_max_gyr=13.0)
     left = np.delete(draws["mh_mean"].values[:, 2], 3)
     assert_close(summary["mh_mean"].sel(quantile=0.5)[2], np.median(left), "same_formula")
@@ -233,11 +235,7 @@ def several(d):
         (lambda d: d.assign(mh_mean=d["sigma"]), "mh_mean must have the dimension log_age"),
         (lambda d: d.assign(mh_mean=d["mh_mean"] * np.nan), "must be finite wherever stars formed"),
         (lambda d: d.assign(sigma=-d["sigma"]), "sigma must be positive"),
-        (lambda d: d.assign(sigma=d["mh_mean"]), "sigma must be one number a draw"),
-        (
-            lambda d: d.assign(weights=d["mass_formed"].expand_dims(mh=3, feh=2)),
-            r"weights must have the dimensions \('log_age', 'mh'\)",
-        ),
+        (lambda d: d.assign(sigma=d["sigma"].expand_dims(k=2)), "sigma must be one number a draw"),
         (lambda d: d.isel(log_age=slice(None, None, -1)), "log_age of the result must ascend"),
     ],
 )

@@ -86,17 +86,17 @@ def test_spread_is_gaussian_and_keeps_the_mass(rng):
     grid = np.linspace(-2.5, 0.5, 31)
     mass = rng.uniform(0.0, 1e6, (5, 4))
     mean = rng.uniform(-2.0, 0.0, (5, 4))
-    sigma = rng.uniform(0.15, 0.3, 5)
+    sigma = rng.uniform(0.15, 0.3, (5, 4))
     weights = spread_over_metallicity(mass, mean, sigma, grid)
     assert_close(weights.sum(axis=-1) / mass, np.ones((5, 4)), "same_formula")
-    kernel = np.exp(-0.5 * ((grid - mean[2, 3]) / sigma[2]) ** 2)
+    kernel = np.exp(-0.5 * ((grid - mean[2, 3]) / sigma[2, 3]) ** 2)
     assert_close(weights[2, 3] / mass[2, 3], kernel / kernel.sum(), "same_formula")
 
 
 def test_spread_far_outside_the_grid_and_narrower_than_it_is_finite():
     grid = np.array([-2.0, -1.0, 0.0])
     weights = spread_over_metallicity(
-        np.ones((1, 2)), np.array([[40.0, -0.9]]), np.array([1e-3]), grid
+        np.ones((1, 2)), np.array([[40.0, -0.9]]), np.array([[1e-3]]), grid
     )
     assert_close(weights[0], [[0, 0, 1], [0, 1, 0]], "same_formula")
 

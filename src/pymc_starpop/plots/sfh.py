@@ -235,7 +235,7 @@ def plot_amr(
     middle = _median(mh)
     ax.plot(ages, middle, color=color, linewidth=1.5, label=label)
     if dispersion and "sigma" in summary:
-        sigma = float(_median(summary["sigma"]))
+        sigma = _median(summary["sigma"])
         for sign in (-1.0, 1.0):
             ax.plot(ages, middle + sign * sigma, color=color, linewidth=1.0, linestyle=":")
     if true_mh is not None:

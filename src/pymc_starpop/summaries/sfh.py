@@ -110,10 +110,10 @@ def sfh_draws(
     Parameters
     ----------
     result : xarray.DataTree, xarray.Dataset or fit
-        A posterior with ``mass_formed`` (log_age), Msun; ``mh_mean`` (log_age), dex, and
-        ``sigma``, dex, or ``weights`` (log_age, mh), Msun, if there are any. Free coefficients
-        may also be ``mass_formed`` (log_age, mh) itself. Or what `fit_sfh` returns, of which
-        4,000 draws are taken; ``fit.draws(n, rng)`` takes another number.
+        A posterior with ``mass_formed`` (log_age), Msun, or (log_age, mh) where the coefficients
+        are free; ``mh_mean`` (log_age), dex, and ``sigma``, dex, if there are any. Or what
+        `fit_sfh` returns, of which 4,000 draws are taken; ``fit.draws(n, rng)`` takes another
+        number.
     tmpl : TemplateSet, optional
         The templates: needed for the distributions of metallicity.
     t_max_gyr : float, optional
@@ -123,9 +123,8 @@ def sfh_draws(
     bins_gyr : array-like, optional
         Ascending edges, Gyr, of wider age bins. One below the youngest template stands for its age.
     variables : mapping, optional
-        The names of ``mass_formed``, ``mh_mean``, ``sigma`` and ``weights`` in the posterior,
-        where they are others: ``{"mass_formed": "my_masses"}``. For sigma also a number, where it
-        was not fitted.
+        The names of ``mass_formed``, ``mh_mean`` and ``sigma`` in the posterior, where they are
+        others: ``{"mass_formed": "my_masses"}``. For sigma also a number, where it was not fitted.
     rng : numpy.random.Generator or int, optional
         Source of randomness or seed for the draws from a fit.
 

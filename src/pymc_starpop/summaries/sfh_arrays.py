@@ -89,12 +89,12 @@ def spread_over_metallicity(
     ----------
     mass, mh_mean : ndarray (..., N_age)
         Mass formed, Msun, and mean metallicity, dex, of each age bin.
-    sigma : ndarray (...)
+    sigma : ndarray (..., N_age) or (..., 1)
         Dispersion, dex.
     grid : ndarray (N_mh,)
         Metallicities, dex.
     """
-    offset = (grid - mh_mean[..., None]) / np.asarray(sigma)[..., None, None]
+    offset = (grid - mh_mean[..., None]) / sigma[..., None]
     return mass[..., None] * softmax(-0.5 * offset**2, axis=-1)
 
 

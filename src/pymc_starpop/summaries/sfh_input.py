@@ -14,7 +14,7 @@ __all__ = ["N_FIT_DRAWS", "SFHInput", "read_sfh"]
 # Draws taken from a fit: a 95 % interval then has tails of 100 draws.
 N_FIT_DRAWS = 4000
 
-_ROLES = ("mass_formed", "mh_mean", "sigma", "weights")
+_ROLES = ("mass_formed", "mh_mean", "sigma")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class SFHInput:
         Mass formed at each metallicity too, where these are free.
     mh_mean : ndarray (N_sample, N_age) or None
         Mean metallicity, dex.
-    sigma : ndarray (N_sample,) or None
+    sigma : ndarray (N_sample,) or (N_sample, N_age), or None
         Dispersion, dex.
     """
 
@@ -62,21 +62,17 @@ def read_sfh(
             f"with variables={{'mass_formed': ...}}."
         )
     values, log_age, mass_by_mh = _read_mass(mass, tmpl)
-    weights = _variable(draws, names["weights"])
-    if weights is not None:
-        mass_by_mh = _read_mass(weights, tmpl)[2]
     t_max = _find_t_max(result, draws, mass, t_max_gyr)
     mh_mean = _variable(draws, names["mh_mean"])
     sigma = names["sigma"]
     sigma = _variable(draws, sigma) if isinstance(sigma, str) else xr.DataArray(sigma)
-    n_sample = len(values)
     return SFHInput(
         mass=values,
         age_edges=_age_edges(log_age, t_max),
         log_age=log_age,
         mass_by_mh=mass_by_mh,
         mh_mean=None if mh_mean is None else _read_mean(mh_mean, values),
-        sigma=None if sigma is None else _read_sigma(sigma, n_sample),
+        sigma=None if sigma is None else _read_sigma(sigma, values.shape),
     )
 
 
@@ -172,13 +168,14 @@ def _read_mean(mh_mean: xr.DataArray, mass: np.ndarray) -> np.ndarray:
     return values
 
 
-def _read_sigma(sigma: xr.DataArray, n_sample: int) -> np.ndarray:
-    values = np.asarray(sigma.values, dtype=float)
-    if values.shape not in ((), (n_sample,)):
-        raise ValueError(f"sigma must be one number a draw, got the dimensions {sigma.dims}.")
+def _read_sigma(sigma: xr.DataArray, shape: tuple[int, ...]) -> np.ndarray:
+    """Dispersions, one a draw or one for each draw and age; a fixed one has no draws."""
+    if not set(sigma.dims) <= {"sample", "log_age"}:
+        raise ValueError(f"sigma must be one number a draw or an age, got dims {sigma.dims}.")
+    values = sigma.transpose("sample", "log_age", missing_dims="ignore").values.astype(float)
     if not np.isfinite(values).all() or (values <= 0).any():
         raise ValueError(f"sigma must be positive and finite, got {values.min():g}.")
-    return np.broadcast_to(values, (n_sample,))
+    return np.broadcast_to(values, shape if "log_age" in sigma.dims else shape[:1])
 
 
 def _find_t_max(result: Any, draws: xr.Dataset, mass: xr.DataArray, given: float | None) -> float:

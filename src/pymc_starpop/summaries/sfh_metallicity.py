@@ -25,7 +25,7 @@ def metallicity_quantities(history: SFHInput, tmpl: TemplateSet | None) -> dict[
     if mh_mean is not None:
         out["mh_mean"] = (("sample", "log_age"), mh_mean, dex)
     if history.sigma is not None:
-        out["sigma"] = ("sample", history.sigma, dex)
+        out["sigma"] = (("sample", "log_age")[: history.sigma.ndim], history.sigma, dex)
     known = history.mass_by_mh is not None or (
         history.mh_mean is not None and history.sigma is not None
     )
@@ -51,6 +51,7 @@ def _distributions(history: SFHInput, tmpl: TemplateSet) -> tuple[np.ndarray, np
             # Where nothing formed the mean may be no number, and any will do.
             mean = np.nan_to_num(np.asarray(history.mh_mean)[part])
             sigma = np.asarray(history.sigma)[part]
+            sigma = sigma if sigma.ndim == 2 else sigma[:, None]
             weights = spread_over_metallicity(history.mass[part], mean, sigma, tmpl.mh)
         by_mass[part] = metallicity_distribution(weights)
         by_number[part] = metallicity_distribution(weights, stars_per_mass)
