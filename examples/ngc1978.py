@@ -21,7 +21,6 @@ Run: ``python examples/ngc1978.py``. Figures go to examples/output.
 """
 
 import logging
-import sys
 import warnings
 from pathlib import Path
 
@@ -119,7 +118,8 @@ def draw(hess: xr.DataArray, mask: xr.DataArray, fit: psp.SFHFit, summary: xr.Da
 def main() -> None:
     """Run everything from the data to figures."""
     if not (DATA / "ngc1978_f555w_f814w.phot.dat.gz").is_file():
-        sys.exit(f"The data of NGC 1978 are not in {DATA}; nothing to do.")
+        print(f"Nothing to do: the data of NGC 1978 are not in {DATA}.")
+        return
     logging.getLogger("pymc").setLevel(logging.WARNING)
     OUTPUT.mkdir(exist_ok=True)
     # Templates reach above the artificial stars; the mask leaves that part of the diagram out.
