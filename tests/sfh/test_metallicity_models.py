@@ -131,6 +131,8 @@ def test_what_is_no_model_is_refused(wrong):
         (("alpha", 0.0, 1.0, True), "start must be finite and positive"),
         (("alpha", 1.0, 0.0), "scale must be positive"),
         (("alpha", 1.0, 1.0, False, 0), "size must be 1 or more"),
+        (("alpha", 1.0, 1.0, False, None, 0.1), "soft must be positive, and of a positive"),
+        (("alpha", 1.0, 1.0, True, None, -0.1), "soft must be positive"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(arguments, match):

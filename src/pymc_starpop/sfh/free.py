@@ -13,6 +13,7 @@ from scipy.linalg.blas import dsyrk
 
 from pymc_starpop.kernels.plr_fisher import free_counts, template_pull
 from pymc_starpop.sfh.box_newton import solve_box_quadratic
+from pymc_starpop.sfh.coordinates import Coordinates
 from pymc_starpop.sfh.fit_data import FitData
 
 __all__ = ["FreeCoefficients", "FreeOptimum", "fit_free"]
@@ -34,9 +35,10 @@ class FreeCoefficients:
     t_max_gyr: float
 
     @property
-    def positive(self) -> np.ndarray:
-        """All elements must be positive."""
-        return np.ones(self.data.totals.size, dtype=bool)
+    def coordinates(self) -> Coordinates:
+        """Logarithms (P,)."""
+        size = self.data.totals.size
+        return Coordinates(np.ones(size, dtype=bool), np.zeros(size))
 
     @property
     def names(self) -> list[str]:

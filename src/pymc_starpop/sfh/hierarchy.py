@@ -19,6 +19,7 @@ from scipy.linalg.blas import dsyrk
 
 from pymc_starpop._namespace import NUMPY
 from pymc_starpop.kernels.plr_fisher import hierarchical_counts
+from pymc_starpop.sfh.coordinates import Coordinates
 from pymc_starpop.sfh.fit_data import FitData
 from pymc_starpop.sfh.metallicity_models import Epochs, MetallicityModel, Parameter
 from pymc_starpop.sfh.shares import Shares, metallicity_shares_with_derivatives
@@ -75,6 +76,12 @@ class Hierarchy:
         """Which elements (P,) of the vector must be positive; masses count as such."""
         of_parameters = [p.positive for p in self.parameters for _ in range(p.n)]
         return np.array([True] * self.n_age + of_parameters)
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Coordinates (P,) without bounds."""
+        soft = [p.soft or 0.0 for p in self.parameters for _ in range(p.n)]
+        return Coordinates(self.positive, np.array([0.0] * self.n_age + soft))
 
     @property
     def names(self) -> list[str]:

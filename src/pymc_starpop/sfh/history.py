@@ -6,7 +6,7 @@ Gaussian approximation of the posterior: nearly independent standard normals.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,9 +108,9 @@ def StarFormationHistory(
     prior : SFRPrior or FlatPrior, optional
         Prior on the rates: ``ContinuityPrior(0.3)`` by default.
     parameter_priors : mapping, optional
-        By name of a parameter, mean and standard deviation of its normal prior; of a positive one
-        median and standard deviation of the natural logarithm. Others keep the priors of their
-        `Parameter`.
+        By name of a parameter, the median and the scale of its prior, as in `Parameter`: mean and
+        standard deviation of a normal prior; for a positive parameter the scale is that of its
+        natural logarithm. Others keep the priors of their `Parameter`.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def StarFormationHistory(
 def _parameter_priors(
     parameters: tuple[Parameter, ...], given: Mapping[str, tuple[float, float]] | None
 ) -> list[tuple[float, float, int]]:
-    """Mean, standard deviation and number of elements, of the logarithm where positive."""
+    """Mean and standard deviation in coordinates without bounds, and number of elements."""
     given = {} if given is None else dict(given)
     unknown = sorted(set(given) - {p.name for p in parameters})
     if unknown:
@@ -166,9 +166,8 @@ def _parameter_priors(
     for p in parameters:
         # The checks are those of a Parameter.
         center, scale = given.get(p.name, (p.start, p.scale))
-        checked = Parameter(p.name, float(center), float(scale), p.positive, p.size)
-        middle = np.log(checked.start) if p.positive else checked.start
-        priors.append((float(middle), checked.scale, p.n))
+        checked = replace(p, start=float(center), scale=float(scale))
+        priors.append((checked.unbounded_start, checked.scale, p.n))
     return priors
 
 
@@ -182,11 +181,11 @@ def _joint_prior(
     size = n_age + variances.size
     precision = np.zeros((size, size))
     precision[n_age:, n_age:] = np.diag(1.0 / variances)
-    mean, slope = np.zeros(size), np.zeros(size)
+    mean, flat = np.zeros(size), np.zeros(size, dtype=bool)
     mean[n_age:] = mean_of_parameters
     if isinstance(prior, FlatPrior):
-        slope[:n_age] = -1.0
-        return GaussianPrior(mean, precision, slope), None
+        flat[:n_age] = True
+        return GaussianPrior(mean, precision, flat), None
     if not isinstance(prior, SFRPrior):
         raise ValueError(
             f"prior must be FlatPrior() or an SFRPrior such as ContinuityPrior(0.3), got {prior!r}."
@@ -196,7 +195,7 @@ def _joint_prior(
     mean[:n_age] = log_sfr + np.log(years)
     precision[:n_age, :n_age] = linalg.inv(of_masses)
     covariance = linalg.block_diag(of_masses, np.diag(variances))
-    return GaussianPrior(mean, 0.5 * (precision + precision.T), slope), covariance
+    return GaussianPrior(mean, 0.5 * (precision + precision.T), flat), covariance
 
 
 def _start(fit: SFHFit, prior: GaussianPrior, flat: bool) -> np.ndarray:
@@ -204,11 +203,12 @@ def _start(fit: SFHFit, prior: GaussianPrior, flat: bool) -> np.ndarray:
     problem = fit.problem
     x = fit.point.copy()
     # A positive parameter may be 0 at the optimum.
-    middle = np.where(problem.positive, np.exp(prior.mean), 0.0)
-    x = np.where(problem.positive, np.maximum(x, 1e-3 * middle), x)
+    coordinates = problem.coordinates
+    middle = coordinates.natural(prior.mean)
+    x = np.where(coordinates.positive, np.maximum(x, 1e-3 * middle), x)
     if flat:
         x[: problem.n_age] = np.maximum(x[: problem.n_age], 1e-3 * fit.mass_formed.mean())
-    u = np.where(problem.positive, np.log(np.where(problem.positive, x, 1.0)), x)
+    u = coordinates.unbounded(x)
     if not flat:
         rate = fit.mass_formed.sum() / fit.bin_years.sum()
         u[: problem.n_age] = np.log(rate * fit.bin_years)
@@ -227,7 +227,8 @@ def _random_vector(
         )  # fmt: skip
     u = pm.Flat(name, shape=prior.mean.shape, initval=laplace.mode, transform=whiten)
     proper = np.flatnonzero(np.diag(prior.precision) > 0.0)
-    log_prior = -pt.dot(prior.slope, u)
+    # Flat in R = exp(u).
+    log_prior = u[np.flatnonzero(prior.flat)].sum()
     if proper.size:
         sd = np.diag(prior.precision)[proper] ** -0.5
         log_prior += pm.logp(pm.Normal.dist(prior.mean[proper], sd), u[proper]).sum()
@@ -245,7 +246,7 @@ def _variables(fit: SFHFit, u: TensorVariable, laplace: Laplace) -> History:
     first = n_age
     for p in problem.parameters:
         value = u[first] if p.size is None else u[first : first + p.size]
-        parameters[p.name] = pm.Deterministic(p.name, pt.exp(value) if p.positive else value)
+        parameters[p.name] = pm.Deterministic(p.name, p.natural(value, TENSOR))
         first += p.n
     mean = problem.model.mean(parameters, problem.epochs(mass), TENSOR)
     mean = pm.Deterministic("mh_mean", pt.as_tensor(mean), dims="log_age")

@@ -1,9 +1,8 @@
 """The mode of a posterior and its Gaussian approximation, in coordinates without bounds.
 
-Masses and other positive parameters enter by their logarithms u = ln x. A prior is flat in x, which
-is exp(u) in u, or Gaussian in u. With D = dx/du the objective has
+A prior is Gaussian in u, or flat in x, which is dx/du in u. With D = dx/du the objective has
 
-    gradient  D g + ...,    Hessian  D H D + diag(D g) + ...,
+    gradient  D g + ...,    Hessian  D H D + diag(g d2x/du2) + ...,
 
 g and H those of -ln PLR in x and the dots those of the prior.
 """
@@ -15,19 +14,17 @@ import numpy as np
 from scipy import linalg
 
 from pymc_starpop.sfh.box_newton import minimize_in_box
+from pymc_starpop.sfh.coordinates import Coordinates
 
 __all__ = ["GaussianPrior", "Laplace", "Likelihood", "find_mode", "flat_prior"]
-
-# ln of the largest and smallest mass that is tried: beyond, the counts overflow.
-_WIDEST = 300.0
 
 
 class Likelihood(Protocol):
     """-ln PLR of a vector of parameters in their own units."""
 
     @property
-    def positive(self) -> np.ndarray:
-        """Which elements (P,) must be positive."""
+    def coordinates(self) -> Coordinates:
+        """The coordinates u (P,) without bounds."""
 
     def evaluate(self, x: np.ndarray) -> Any:
         """Return a state with value, gradient(), hessian() and exact_hessian()."""
@@ -35,24 +32,23 @@ class Likelihood(Protocol):
 
 @dataclass(frozen=True)
 class GaussianPrior:
-    """-ln prior = (u - mean)' precision (u - mean) / 2 + slope.u, up to a constant.
+    """-ln prior = (u - mean)' precision (u - mean) / 2, or flat in x, up to a constant.
 
     Attributes
     ----------
     mean : (P,)
     precision : (P, P), with rows of zeros where the prior is flat
-    slope : (P,), -1 for a positive parameter with a prior flat in x, else 0
+    flat : (P,) bool, which elements have a prior that is flat in x
     """
 
     mean: np.ndarray
     precision: np.ndarray
-    slope: np.ndarray
+    flat: np.ndarray
 
 
-def flat_prior(positive: np.ndarray) -> GaussianPrior:
-    """Flat in every parameter; in ln x of the positive ones that is a slope."""
-    n = positive.size
-    return GaussianPrior(np.zeros(n), np.zeros((n, n)), np.where(positive, -1.0, 0.0))
+def flat_prior(size: int) -> GaussianPrior:
+    """Flat in every parameter."""
+    return GaussianPrior(np.zeros(size), np.zeros((size, size)), np.ones(size, dtype=bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,37 +78,39 @@ class _State:
 
     u: np.ndarray
     inner: Any
-    derivative: np.ndarray
-    positive: np.ndarray
+    coordinates: Coordinates
     prior: GaussianPrior
     value: float
 
-    def _pull(self) -> np.ndarray:
-        return self.derivative * self.inner.gradient()
-
     def gradient(self) -> np.ndarray:
         """Gradient (P,)."""
-        prior = self.prior
-        return self._pull() + prior.slope + prior.precision @ (self.u - prior.mean)
+        first, _ = self.coordinates.derivatives(self.u)
+        _, volume, _ = self.coordinates.log_volume(self.u)
+        of_prior = self.prior.precision @ (self.u - self.prior.mean)
+        return first * self.inner.gradient() + of_prior - np.where(self.prior.flat, volume, 0.0)
 
     def hessian(self) -> np.ndarray:
-        """A positive semidefinite Hessian (P, P); at the mode of a flat prior, D g = 1."""
-        bend = np.where(self.positive, np.maximum(self._pull(), -self.prior.slope), 0.0)
-        return self._assemble(self.inner.hessian(), bend)
+        """A positive semidefinite Hessian (P, P).
+
+        At the mode of a prior flat in x = exp(u), D g = 1.
+        """
+        bend, volume = self._bends()
+        least = np.where(self.prior.flat & self.coordinates.logarithmic, 1.0, 0.0)
+        return self._assemble(self.inner.hessian(), np.maximum(bend, least) + volume)
 
     def exact_hessian(self) -> np.ndarray:
         """Hessian (P, P)."""
-        bend = np.where(self.positive, self._pull(), 0.0)
-        return self._assemble(self.inner.exact_hessian(), bend)
+        return self._assemble(self.inner.exact_hessian(), sum(self._bends()))
 
-    def _assemble(self, inner: np.ndarray, bend: np.ndarray) -> np.ndarray:
-        scaled = self.derivative[:, None] * inner * self.derivative
-        return scaled + self.prior.precision + np.diag(bend)
+    def _bends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Curvature (P,) from that of the coordinates: of the likelihood, and of a flat prior."""
+        _, second = self.coordinates.derivatives(self.u)
+        _, _, volume = self.coordinates.log_volume(self.u)
+        return second * self.inner.gradient(), np.where(self.prior.flat, -volume, 0.0)
 
-
-def to_natural(u: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Return x from u, along the last axis."""
-    return np.where(positive, np.exp(np.where(positive, u, 0.0)), u)
+    def _assemble(self, inner: np.ndarray, bend: Any) -> np.ndarray:
+        first, _ = self.coordinates.derivatives(self.u)
+        return first[:, None] * inner * first + self.prior.precision + np.diag(bend)
 
 
 def find_mode(
@@ -129,16 +127,16 @@ def find_mode(
     tolerance : float
         Nats that a further step may promise.
     """
-    positive = likelihood.positive
+    coordinates = likelihood.coordinates
 
     def evaluate(u: np.ndarray) -> _State:
-        if np.abs(np.where(positive, u, 0.0)).max() > _WIDEST:
-            return _State(u, None, u, positive, prior, np.inf)
-        x = to_natural(u, positive)
-        inner = likelihood.evaluate(x)
+        if not coordinates.inside(u):
+            return _State(u, None, coordinates, prior, np.inf)
+        inner = likelihood.evaluate(coordinates.natural(u))
         away = u - prior.mean
-        value = inner.value + prior.slope @ u + 0.5 * away @ prior.precision @ away
-        return _State(u, inner, np.where(positive, x, 1.0), positive, prior, value)
+        volume = np.where(prior.flat, coordinates.log_volume(u)[0], 0.0).sum()
+        value = inner.value - volume + 0.5 * away @ prior.precision @ away
+        return _State(u, inner, coordinates, prior, float(value))
 
     found = minimize_in_box(evaluate, start, np.full(start.size, -np.inf), tolerance=tolerance)
     state: Any = found.state

@@ -27,6 +27,8 @@ __all__ = [
 
 # A complex step has no cancellation, so it may be as small as float64 allows.
 _STEP = 1e-100
+# A galaxy's metallicity from its oldest stars to today, dex: the middle of a broad prior.
+_TOTAL_RISE = 1.2
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class Parameter:
         Whether it must be positive; its prior is then log-normal.
     size : int, optional
         Number of elements of a vector; None for a number.
+    soft : float, optional
+        For positive parameters of which the data fix sums: x = soft ln(1 + exp(u / soft)), with a
+        normal prior on u, in place of x = exp(u). Then `scale` is in the unit of the parameter.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Parameter:
     scale: float
     positive: bool = False
     size: int | None = None
+    soft: float | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.start) or (self.positive and self.start <= 0):
@@ -64,6 +70,30 @@ class Parameter:
             raise ValueError(f"Parameter {self.name!r}: scale must be positive, got {self.scale}.")
         if self.size is not None and self.size < 1:
             raise ValueError(f"Parameter {self.name!r}: size must be 1 or more, got {self.size}.")
+
+        if self.soft is not None and not (self.positive and self.soft > 0):
+            raise ValueError(
+                f"Parameter {self.name!r}: soft must be positive, and of a positive parameter, got "
+                f"{self.soft}."
+            )
+
+    def natural(self, u: Any, xp: Any = NUMPY) -> Any:
+        """Return the parameter from its coordinate without bounds."""
+        if not self.positive:
+            return u
+        if self.soft is None:
+            return xp.exp(u)
+        v = u / self.soft
+        return self.soft * (xp.maximum(v, 0.0) + xp.log1p(xp.exp(-xp.abs(v))))
+
+    @property
+    def unbounded_start(self) -> float:
+        """The start in the coordinate without bounds."""
+        if not self.positive:
+            return self.start
+        if self.soft is None:
+            return float(np.log(self.start))
+        return float(self.start + self.soft * np.log(-np.expm1(-self.start / self.soft)))
 
     @property
     def n(self) -> int:
@@ -315,7 +345,8 @@ class MonotoneAMR(MetallicityModel):
 
     It starts at ``mh_oldest`` at t_max and rises by ``rise`` (n_step,), all positive, over n_step
     equal intervals of time, linearly within each. Priors: N(-1.5, 1) dex for ``mh_oldest``, and
-    log-normal with median 1.2 dex / n_step and width 1 in ln for each rise.
+    for each rise normal around 1.2 dex / n_step with the same standard deviation, folded softly to
+    positive values.
 
     Parameters
     ----------
@@ -332,7 +363,8 @@ class MonotoneAMR(MetallicityModel):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The oldest metallicity and the rises."""
-        rise = Parameter("rise", 1.2 / self.n_step, 1.0, positive=True, size=self.n_step)
+        typical = _TOTAL_RISE / self.n_step
+        rise = Parameter("rise", typical, typical, True, self.n_step, soft=0.1 * typical)
         return (Parameter("mh_oldest", -1.5, 1.0), rise)
 
     def mean(self, p: Mapping[str, Any], epochs: Epochs, xp: Any = NUMPY) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.sfh.free import FreeCoefficients
-from pymc_starpop.sfh.laplace import Laplace, find_mode, flat_prior, to_natural
+from pymc_starpop.sfh.laplace import Laplace, find_mode, flat_prior
 
 __all__ = ["HERE", "SFHFit", "SFHMode", "history_of"]
 
@@ -119,11 +119,14 @@ class SFHFit:
 
     @property
     def names(self) -> list[str]:
-        """Names (P,) of the rows of `covariance`; positive ones stand for their logarithm."""
-        return [
-            f"ln {name}" if positive else name
-            for name, positive in zip(self.problem.names, self.problem.positive, strict=True)
-        ]
+        """Names (P,) of the rows of `covariance`, with the coordinate that stands for each.
+
+        ``ln x`` for masses and most positive parameters, ``soft x`` for softened ones.
+        """
+        coordinates = self.problem.coordinates
+        kinds = np.where(coordinates.logarithmic, "ln ", "")
+        kinds = np.where(coordinates.soft > 0.0, "soft ", kinds)
+        return [kind + name for kind, name in zip(kinds, self.problem.names, strict=True)]
 
     @property
     def laplace(self) -> Laplace:
@@ -140,7 +143,7 @@ class SFHFit:
     @property
     def map(self) -> SFHMode:
         """The mode of the posterior with flat priors, in ln R and in the parameters."""
-        x = to_natural(self.laplace.mode, self.problem.positive)
+        x = self.problem.coordinates.natural(self.laplace.mode)
         history = history_of(self.problem, x)
         return SFHMode(
             nll=self.problem.data.exact_nll(history["weights"]),
@@ -154,11 +157,11 @@ class SFHFit:
     def errors(self) -> dict[str, Any]:
         """Standard errors by name, at the mode: of ``mass_formed`` and of each parameter.
 
-        In linear order: the error of ln x times x.
+        In linear order: of x = exp(u), the error of u times x.
         """
-        positive = self.problem.positive
-        x = to_natural(self.laplace.mode, positive)
-        error = np.sqrt(np.diag(self.laplace.covariance)) * np.where(positive, x, 1.0)
+        coordinates, mode = self.problem.coordinates, self.laplace.mode
+        x, (slope, _) = coordinates.natural(mode), coordinates.derivatives(mode)
+        error = np.sqrt(np.diag(self.laplace.covariance)) * slope
         if isinstance(self.problem, FreeCoefficients):
             shape = self.problem.data.shape
             covariance = self.covariance * np.outer(x, x)
@@ -191,7 +194,7 @@ class SFHFit:
             raise ValueError(f"n must be 1 or more, got {n}.")
         normal = np.random.default_rng(rng).standard_normal((n, self.laplace.mode.size))
         u = self.laplace.mode + normal @ self.laplace.cholesky.T
-        x = to_natural(u, self.problem.positive)
+        x = self.problem.coordinates.natural(u)
         data, coords = self._variables(x)
         coords |= {"chain": [0], "draw": np.arange(n)}
         return xr.Dataset(data, coords=coords, attrs={"t_max_gyr": self.t_max_gyr})
@@ -224,12 +227,12 @@ class SFHFit:
     def _find_mode(self) -> Laplace:
         """Search the mode from the optimum."""
         state = self.problem.evaluate(self.point)
-        positive = self.problem.positive
         # Where the optimum is 0, the mode is near 1 / gradient.
         reach = np.abs(state.gradient()) + np.sqrt(np.diag(state.hessian())) + 1e-300
-        x = np.maximum(self.point, 1.0 / reach)
-        start = np.where(positive, np.log(np.where(positive, x, 1.0)), self.point)
-        found = find_mode(self.problem, flat_prior(positive), start)
+        coordinates = self.problem.coordinates
+        x = np.where(coordinates.positive, np.maximum(self.point, 1.0 / reach), self.point)
+        start = coordinates.unbounded(x)
+        found = find_mode(self.problem, flat_prior(start.size), start)
         self._warn_of_errors(found)
         return found
 
