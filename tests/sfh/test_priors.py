@@ -1,7 +1,6 @@
 """Priors on star formation histories, and their place in a PyMC model."""
 
-import pickle
-
+import cloudpickle
 import numpy as np
 import pymc as pm
 import pytest
@@ -176,7 +175,7 @@ def test_two_galaxies_live_in_one_model(tmpl, stars, fit):
 
 def test_model_can_be_pickled(tmpl, stars, fit):
     model, _ = build(tmpl, stars, fit)
-    again = pickle.loads(pickle.dumps(model))
+    again = cloudpickle.loads(cloudpickle.dumps(model))
     point = model.initial_point()
     assert again.compile_logp(**QUICK)(point) == model.compile_logp(**QUICK)(point)
 
