@@ -8,7 +8,7 @@ off. Steps are damped as in Levenberg-Marquardt.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import linalg
@@ -121,7 +121,7 @@ def minimize_in_box(
     start: np.ndarray,
     lower: np.ndarray,
     *,
-    allowed: Callable[[State, State], bool] | None = None,
+    allowed: Callable[[Any, Any], bool] | None = None,
     tolerance: float = 1e-6,
     max_iterations: int = 200,
 ) -> Optimum:
@@ -178,7 +178,7 @@ def _shorten(
     point: np.ndarray,
     step: np.ndarray,
     lower: np.ndarray,
-    allowed: Callable[[State, State], bool] | None,
+    allowed: Callable[[Any, Any], bool] | None,
 ) -> tuple[State, float] | None:
     """Return the objective after the longest part of a step that may be taken, and that part."""
     for part in _PARTS:

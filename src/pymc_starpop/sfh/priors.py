@@ -133,8 +133,9 @@ class ContinuityPrior(SFRPrior):
 class GaussianProcessPrior(SFRPrior):
     """Rates that are smooth in log age: a Gaussian process with a Matern-3/2 covariance.
 
-    Cov(ln SFR_i, ln SFR_j) = scale^2 (1 + s) exp(-s), s = sqrt(3) |log age_i - log age_j| / length,
-    plus level_sd^2 for the overall level (Rasmussen & Williams 2006, eq. 4.17).
+    Rates at ages d dex apart have Cov(ln SFR_i, ln SFR_j) = scale^2 (1 + s) exp(-s) + level_sd^2,
+    s = sqrt(3) d / length (Rasmussen & Williams 2006, eq. 4.17); level_sd is that of the overall
+    level.
 
     Parameters
     ----------
