@@ -125,6 +125,7 @@ def differences(gradient, point, step=1e-4):
     return np.array(rows)
 
 
+@pytest.mark.slow
 def test_second_derivatives_of_a_model_are_exact(tmpl, stars, fit):
     model, _ = build(tmpl, stars, fit)
     point = model.initial_point()

@@ -116,7 +116,9 @@ class BinLogLikelihood(PlainKernelOp):
             gradient = BinPullback()(r, background, *data[:3], cotangent)
         else:
             total = sum_of_bins(r, background, data, windowed=self.windowed)
-            gradient = [same * g for g in grad(total, [r, background])]
+            gradient = [
+                same * g for g in grad(total, [r, background], disconnected_inputs="ignore")
+            ]
         return [*gradient, *[disconnected_type() for _ in data]]
 
     def kernel(self, r, background, *data):
