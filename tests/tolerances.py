@@ -34,6 +34,15 @@ TOLERANCE = {
     "gradient": Tolerance(rtol=1e-5, atol=1e-5),
     # where a search ended that stops once a step promises less than 1e-6 nats
     "optimum": Tolerance(rtol=1e-4, atol=1e-4),
+    # the normal distribution function of the kernel of Hess diagrams
+    "normal_cdf": Tolerance(rtol=0.0, atol=1e-11),
+    # templates against brute force: all bins together, and any bin that counts
+    "template": Tolerance(rtol=2e-4, atol=0.0),
+    "template_bin": Tolerance(rtol=5e-3, atol=0.0),
+    # what a Gaussian loses outside of its last slice
+    "template_flux": Tolerance(rtol=1e-5, atol=0.0),
+    # moments of binaries: quadrature on both sides
+    "pair_moments": Tolerance(rtol=1e-4, atol=1e-4),
     # what float32 storage of a bundled table leaves
     "float32": Tolerance(rtol=2e-6, atol=2e-6),
 }

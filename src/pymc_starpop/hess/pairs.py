@@ -14,7 +14,7 @@ from pymc_starpop.kernels.hess_deposit import CUT
 __all__ = ["pair_cells_of"]
 
 # Longest groups of primaries and longest cells, in standard deviations of the photometry.
-_PRIMARY_LENGTH, _CELL_LENGTH = 1.0, 1.2
+_PRIMARY_LENGTH, _CELL_LENGTH = 1.0, 1.0
 # Nodes of the tables over mass and over magnitude.
 _N_MASS, _N_MAG = 4096, 512
 # A piece of secondaries that holds less than this of all stars is not split further: evolved stars

@@ -28,7 +28,8 @@ LONGEST_MAG = 0.1
 _LEAST_OF_BIN = 0.02
 # Standard deviations, with a margin for their change along a segment, at which nothing arrives.
 _REACH = 1.2 * CUT
-_RATIO_NODES, _RATIO_WEIGHTS = (x / 2 for x in np.polynomial.legendre.leggauss(32))
+_RULE = np.polynomial.legendre.leggauss(32)
+_RATIO_NODES, _RATIO_WEIGHTS = 0.5 * (1.0 + _RULE[0]), 0.5 * _RULE[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,15 +165,23 @@ def _density_beside_dark(
     the first over q for which the secondary is too low in mass, the second over those for which
     the primary is dead. The nodes are even in the probability of q.
     """
-    law, total = population.binaries, np.zeros(mass.shape)
+    law, imf = population.binaries, population.imf
     assert isinstance(law, MassRatioBinaries)
-    lowest, highest = mass_range
-    m = mass[..., None]
-    for top, exponent in ((lowest / mass, 1.0), (mass / highest, -1.0)):
-        share = law.mass_ratio_cdf(np.minimum(top, 1.0))
-        probability = share[..., None] * (0.5 + _RATIO_NODES)
-        ratio = law.mass_ratio_quantile(probability)
-        growth = 1.0 + ratio**exponent
-        values = population.density(m * growth) * growth
+    low, high = mass_range
+    with np.errstate(divide="ignore"):
+        # Where the mass of the system is one that is formed.
+        as_primary = imf.mass_min / mass - 1.0, imf.mass_max / mass - 1.0
+        others = [np.maximum(limit - mass, 0.0) for limit in (imf.mass_max, imf.mass_min)]
+        as_secondary = [mass / other for other in others]
+    total = np.zeros(mass.shape)
+    for (bottom, top), dark, power in (
+        (as_primary, low / mass, 1.0),
+        (as_secondary, mass / high, -1.0),
+    ):
+        ends = law.mass_ratio_cdf(np.stack([bottom, np.minimum(top, dark)]))
+        share = np.maximum(ends[1] - ends[0], 0.0)
+        ratio = law.mass_ratio_quantile(ends[0][..., None] + share[..., None] * _RATIO_NODES)
+        growth = 1.0 + ratio**power
+        values = imf.density(mass[..., None] * growth) * growth
         total += share * (values @ _RATIO_WEIGHTS)
-    return total
+    return total / population.norm

@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cloudpickle
@@ -24,7 +25,7 @@ from pymc_starpop.isochrones import IsochroneGrid
 __all__ = ["TemplateGrid", "compute_templates"]
 
 # Templates that a process makes at a time: few, so that an interrupt waits for little.
-_CHUNK = 8
+_CHUNK = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def compute_templates(
         Number of processes.
     """
     counts = np.empty((len(points), *grid.population.axes.shape))
-    done = _serial(grid, points) if n_jobs == 1 else _parallel(grid, points, n_jobs)
+    source = _serial(grid, points) if n_jobs == 1 else _parallel(grid, points, n_jobs)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -70,7 +71,8 @@ def compute_templates(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, disable=not progress) as bar:
+    # In this order: a progress bar has a thread, and a process should fork before it has threads.
+    with source as done, Progress(*columns, disable=not progress) as bar:
         task = bar.add_task("Templates", total=len(points))
         for first, some in done:
             counts[first : first + len(some)] = some
@@ -78,17 +80,23 @@ def compute_templates(
     return counts
 
 
-def _serial(
-    grid: TemplateGrid, points: Sequence[tuple[float, float]]
-) -> Iterator[tuple[int, np.ndarray]]:
-    for index, point in enumerate(points):
-        yield index, grid.counts(*point)[None]
+Done = Iterator[tuple[int, np.ndarray]]
 
 
+@contextmanager
+def _serial(grid: TemplateGrid, points: Sequence[tuple[float, float]]) -> Iterator[Done]:
+    """Give an iterator over the templates, each with its index."""
+    yield ((index, grid.counts(*point)[None]) for index, point in enumerate(points))
+
+
+@contextmanager
 def _parallel(
     grid: TemplateGrid, points: Sequence[tuple[float, float]], n_jobs: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Chunks of templates as they are finished, from processes that end with this generator."""
+) -> Iterator[Done]:
+    """Give an iterator over chunks of templates, in the order in which processes finish them.
+
+    The processes end with the context.
+    """
     # Functions of the user's, perhaps lambdas: pickle alone refuses them.
     payload = cloudpickle.dumps(grid)
     size = max(1, min(_CHUNK, len(points) // (4 * n_jobs)))
@@ -98,17 +106,21 @@ def _parallel(
         initializer=_start_worker,
         initargs=(payload,),
     ) as pool:
-        waiting: dict[Future[np.ndarray], int] = {
-            pool.submit(_work, points[first : first + size]): first
-            for first in range(0, len(points), size)
-        }
         try:
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    yield waiting.pop(future), future.result()
+            waiting = {
+                pool.submit(_work, points[first : first + size]): first
+                for first in range(0, len(points), size)
+            }
+            yield _finished(waiting)
         finally:
             # After an interrupt or an error: nothing that has not begun is begun.
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finished(waiting: dict[Future[np.ndarray], int]) -> Done:
+    while waiting:
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            yield waiting.pop(future), future.result()
 
 
 _worker_grid: TemplateGrid | None = None

@@ -222,10 +222,10 @@ def _population(
         raise ValueError(f"imf must be a mass function such as Kroupa(), got {imf!r}.")
     try:
         float(imf.integral(imf.mass_min, imf.mass_max))
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(
-            f"imf: templates need a mass function of numbers, got tensors in {imf!r}; build "
-            f"templates for several values of the parameter."
+            f"imf: templates need a mass function of numbers, got {imf!r}; build templates for "
+            f"several values of the parameter."
         ) from None
     binaries = NoBinaries() if binaries is None else check_binaries(binaries)
     return Population(axes, as_error_model(axes.bands, noise, *others), imf, binaries)

@@ -284,7 +284,7 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
     edges[: n_color + 1] = color_edges
     edges[n_color + 1 :] = color_edges[n_color] + 1e6
     n_work = n_mag + _MOST_SLICES + 3 * LANES
-    work = np.zeros((N_WORK, n_work))
+    work = np.empty((N_WORK, n_work))
     n_slice = np.empty(n_mag, dtype=np.int64)
     to_edges, to_table, to_work = address_of(edges, 0), address_of(table, 0), address_of(work, 0)
     per_color = n_color / (color_edges[n_color] - color_edges[0])

@@ -7,7 +7,7 @@ its Gaussian is integrated over each bin by quadrature over the magnitude.
 import numpy as np
 from scipy import special
 
-__all__ = ["deposit_gaussians", "pair_points", "single_points"]
+__all__ = ["deposit_gaussians", "measured_moments", "pair_points", "single_points"]
 
 
 def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts, n_node=6):
@@ -100,3 +100,38 @@ def _segment_points(mass, mag, e, step, pieces=None):
 def _add(first, second):
     """Magnitudes of two stars together."""
     return -2.5 * np.log10(10.0 ** (-0.4 * first) + 10.0 ** (-0.4 * second))
+
+
+def measured_moments(weight, mean, offset, covariance, errors, matrix):
+    """Stars recovered, and mean (2,) and covariance (2, 2) of color and magnitude, of one cell.
+
+    The cell is two equal halves at mean - offset and mean + offset; each of them is shifted,
+    thinned out and scattered by its own errors, and what `covariance` (B, B) holds beyond the two
+    places stays.
+
+    Parameters
+    ----------
+    weight : float
+        Stars in the cell.
+    mean, offset : ndarray (B,)
+        Mean magnitudes, and half the distance of the two places.
+    covariance : ndarray (B, B)
+        Of the magnitudes in the cell.
+    errors : callable
+        Standard deviations (B,), biases (B,) and completeness at magnitudes (B,).
+    matrix : ndarray (2, B)
+        Makes color and magnitude from magnitudes.
+    """
+    recovered, at, scatter = [], [], []
+    for sign in (-1.0, 1.0):
+        sigma, bias, completeness = errors(mean + sign * offset)
+        recovered.append(0.5 * weight * completeness)
+        at.append(mean + sign * offset + bias)
+        scatter.append(covariance - np.outer(offset, offset) + np.diag(sigma**2))
+    share = np.array(recovered) / sum(recovered)
+    center = share[0] * at[0] + share[1] * at[1]
+    total = sum(
+        s * (c + np.outer(x - center, x - center))
+        for s, c, x in zip(share, scatter, at, strict=True)
+    )
+    return sum(recovered), matrix @ center, matrix @ total @ matrix.T

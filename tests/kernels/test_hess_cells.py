@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from pymc_starpop.kernels import reference_hess
+from pymc_starpop.kernels.hess_cells import (
+    BY_STAR,
+    group_moments,
+    group_pieces,
+    pair_cells,
+    split_segments,
+)
+from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
+from tolerances import assert_close
+
+
+def test_pieces_of_segments():
+    mass = np.array([[1.0, 2.0], [2.0, 2.6]])
+    mag = np.array([[[5.0, 4.0], [3.0, 3.5]], [[3.0, 3.5], [0.0, 0.5]]])
+    joined = np.array([False, True])
+    ends, mags, follows, length, node_mass, node_mag = split_segments(
+        mass, mag, joined, np.array([2, 3]), np.array([1.0, 3.0])
+    )
+    assert_close(ends, [[1.0, 1.5, 2.0, 2.2, 2.4], [1.5, 2.0, 2.2, 2.4, 2.6]], "same_formula")
+    assert_close(mags[0, :, 0], [5.0, 4.0, 3.0, 2.0, 1.0], "same_formula")
+    assert_close(length, [0.5, 0.5, 1.0, 1.0, 1.0], "same_formula")
+    assert follows.tolist() == [False, True, True, True, True]
+    # The rule of two points integrates cubics.
+    width = 0.5 * (ends[1] - ends[0])[:, None]
+    assert_close((width * node_mass**3).sum(), (2.6**4 - 1.0) / 4.0, "same_formula")
+    assert_close(node_mag.mean(axis=1), mags.mean(axis=0), "same_formula")
+
+
+def test_groups_end_at_their_length_and_at_gaps():
+    length = np.array([0.4, 0.5, 0.4, 0.3, 0.2, 2.0, 0.1])
+    joined = np.array([True, True, True, True, False, True, True])
+    assert group_pieces(length, joined).tolist() == [0, 0, 1, 1, 2, 3, 4]
+    assert group_pieces(np.empty(0), np.empty(0, dtype=bool)).size == 0
+
+
+def test_moments_of_groups(rng):
+    group = np.array([0, 0, 1, 2, 2, 2])
+    weight, mag = rng.random((6, 2)), 1e3 + rng.normal(size=(6, 2, 3))
+    weight[2] = 0.0
+    total, mean, covariance = group_moments(group, weight, mag)
+    for g in range(3):
+        w, x = weight[group == g].ravel(), mag[group == g].reshape(-1, 3)
+        assert_close(total[g], w.sum(), "same_formula")
+        if g != 1:
+            assert_close(mean[g], np.average(x, axis=0, weights=w), "same_formula")
+            assert_close(covariance[g], np.cov(x.T, aweights=w, ddof=0), "kernel")
+
+
+def test_pairs_hold_what_single_pairs_hold():
+    """Sum, mean and covariance over all cells against every pair by itself."""
+    mass = np.geomspace(0.2, 1.0, 9)
+    mag = np.stack([5.0 - 9.0 * np.log10(mass), 4.0 - 7.0 * np.log10(mass)], axis=1)
+    slope = -1.3
+    points = reference_hess.pair_points(
+        mass, mag, lambda m1, m2: 2.0 * (m1 * m2) ** slope, lambda m1: 0.0, 0.01, 0.01
+    )
+    cells = list(_all_pairs(mass, mag, slope, capacity=400))
+    assert len(cells) > 1
+    weight, mean, covariance = (np.concatenate(c) for c in zip(*cells, strict=True))
+
+    total = mass[-1] ** (1.0 + slope) - mass[0] ** (1.0 + slope)
+    assert_close(weight.sum(), (total / (1.0 + slope)) ** 2, "pair_moments")
+    center = np.average(points[1], axis=0, weights=points[0])
+    assert_close(np.average(mean, axis=0, weights=weight), center, "pair_moments")
+    off = mean - center
+    spread = covariance + off[:, :, None] * off[:, None, :]
+    expected = np.cov(points[1].T, aweights=points[0], ddof=0)
+    assert_close(np.average(spread, axis=0, weights=weight), expected, "pair_moments")
+    assert (np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) < 0.1).all()
+
+
+def _all_pairs(mass, mag, slope, capacity):
+    """Cells of at most 0.1 mag, of stars drawn alike from a power law."""
+    ends = np.stack([mass[:-1], mass[1:]]), np.stack([mag[:-1], mag[1:]])
+    number = np.full(mass.size - 1, 16)
+    low_high, mags, _, _, node_mass, node_mag = split_segments(
+        *ends, np.ones(mass.size - 1, dtype=bool), number, np.ones(mass.size - 1)
+    )
+    width = 0.5 * np.diff(low_high, axis=0)[0][:, None]
+    primaries = (
+        node_mass, 2.0 * width * node_mass**slope, node_mag, np.zeros_like(node_mass), node_mass
+    )  # fmt: skip
+    flux = 10.0 ** (-0.4 * node_mag)
+    secondaries = (*low_high, *mags, node_mass**slope, flux)
+    log_mass = np.linspace(np.log(0.1), np.log(3.0), 4000)
+    law = (BY_STAR, 0.0, log_mass[0], log_mass[1] - log_mass[0], np.exp(slope * log_mass))
+    scales = (-5.0, 1.0, np.full((2, 30), 0.1), 0.1)
+    first = 0
+    while first < node_mass.shape[0]:
+        out = np.empty(capacity), np.empty((capacity, 2)), np.empty((capacity, 2, 2))
+        n, first = pair_cells(primaries, secondaries, law, scales, first, *out)
+        yield tuple(array[:n] for array in out)
+
+
+@pytest.mark.parametrize("matrix", [[[1.0, -1.0], [0.0, 1.0]], [[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]]])
+def test_measured_cells_against_two_halves(matrix, rng):
+    matrix = np.array(matrix)
+    n, n_band = 6, matrix.shape[1]
+    root = 0.05 * rng.normal(size=(n, n_band, n_band))
+    covariance = root @ root.transpose(0, 2, 1)
+    covariance[0] = 0.0  # a single star
+    weight, mean = rng.random(n), rng.uniform(20.0, 25.0, (n, n_band))
+
+    def errors(mag):
+        sigma = 0.02 + 0.01 * (mag - 20.0) ** 2
+        return sigma, 0.1 * (mag - 22.0), 1.0 / (1.0 + np.exp(mag - 24.0)).prod(axis=-1)
+
+    places = cell_places(mean, covariance)
+    found = measured_gaussians(weight, covariance, places, *errors(places), matrix)
+    for i, (recovered, center, moments) in enumerate(zip(*found, strict=True)):
+        offset = 0.5 * (places[1, i] - places[0, i])
+        expected = reference_hess.measured_moments(
+            weight[i], mean[i], offset, covariance[i], errors, matrix
+        )
+        assert_close(recovered, expected[0], "same_formula")
+        assert_close(center, expected[1], "same_formula")
+        assert_close(moments, expected[2][[0, 0, 1], [0, 1, 1]], "kernel")
+        # The two places have the variance of the band that varies most.
+        widest = np.argmax(np.diag(covariance[i]))
+        assert_close(offset[widest] ** 2, covariance[i, widest, widest], "kernel")
+
+
+def test_cells_that_are_not_recovered_hold_nothing():
+    zero = np.zeros((2, 1, 2))
+    found = measured_gaussians(
+        np.ones(1), np.zeros((1, 2, 2)), zero, zero + 0.1, zero, np.zeros((2, 1)), np.eye(2)
+    )
+    assert found[0].tolist() == [0.0]
