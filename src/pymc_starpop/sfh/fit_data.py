@@ -11,10 +11,12 @@ from pymc_starpop.hess.axes import HessAxes, check_hess, check_mask
 from pymc_starpop.hess.template_set import TemplateSet
 from pymc_starpop.kernels.plr_fisher import gather_templates
 
-__all__ = ["FitData", "fit_data"]
+__all__ = ["FitData", "fit_data", "root_curvature"]
 
 # Bins named in a message.
 _MAX_NAMED = 5
+# Below this part of the stars, an expected count is raised in one step, not doubled at each.
+_FAR_BELOW = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,15 @@ class FitData:
             d.templates.axes.wrap(d.model(coefficients).reshape(d.templates.axes.shape), "stars")
             for d in self.diagrams
         ]
+
+
+def root_curvature(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return the square root of the curvature n/m^2 of -n ln m, less where m is far below n.
+
+    There a Newton step merely doubles m. With the curvature c/m it goes to about n/c at once.
+    """
+    far = np.minimum(1.0, expected / (_FAR_BELOW * observed))
+    return np.sqrt(observed * far) / expected
 
 
 def fit_data(tmpl: Any, hess: Any, background: Any = None, mask: Any = None) -> FitData:

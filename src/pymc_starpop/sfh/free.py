@@ -14,7 +14,7 @@ from scipy.linalg.blas import dsyrk
 from pymc_starpop.kernels.plr_fisher import free_counts, template_pull
 from pymc_starpop.sfh.box_newton import solve_box_quadratic
 from pymc_starpop.sfh.coordinates import Coordinates
-from pymc_starpop.sfh.fit_data import FitData
+from pymc_starpop.sfh.fit_data import FitData, root_curvature
 
 __all__ = ["FreeCoefficients", "FreeOptimum", "fit_free"]
 
@@ -76,12 +76,13 @@ class FreeState:
         )
 
     def hessian(self) -> np.ndarray:
-        """Hessian (P, P), which is exact as the counts are linear."""
-        return _weighted_square(self.data.rows * (np.sqrt(self.data.observed) / self.expected))
+        """Hessian (P, P), less curved where the model is far below the data."""
+        weight = root_curvature(self.data.observed, self.expected)
+        return _weighted_square(self.data.rows * weight)
 
     def exact_hessian(self) -> np.ndarray:
-        """Return the same as `hessian`."""
-        return self.hessian()
+        """Hessian (P, P)."""
+        return _weighted_square(self.data.rows * (np.sqrt(self.data.observed) / self.expected))
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class _Search:
         gaining = np.flatnonzero((self.amounts == 0.0) & (slope < 0.0))
         joining = gaining[np.argsort(slope[gaining])[:_N_JOIN]]
         self.chosen = np.concatenate([used, joining])
-        weight = np.sqrt(self.data.observed) / self.expected
+        weight = root_curvature(self.data.observed, self.expected)
         jacobian = np.empty((self.chosen.size + 1, weight.size))
         np.multiply(self.data.rows[self.chosen], weight, out=jacobian[:-1])
         jacobian[:-1] *= self.unit[self.chosen, None]

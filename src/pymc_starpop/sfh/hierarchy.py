@@ -20,7 +20,7 @@ from scipy.linalg.blas import dsyrk
 from pymc_starpop._namespace import NUMPY
 from pymc_starpop.kernels.plr_fisher import hierarchical_counts
 from pymc_starpop.sfh.coordinates import Coordinates
-from pymc_starpop.sfh.fit_data import FitData
+from pymc_starpop.sfh.fit_data import FitData, root_curvature
 from pymc_starpop.sfh.metallicity_models import Epochs, MetallicityModel, Parameter
 from pymc_starpop.sfh.shares import Shares, metallicity_shares_with_derivatives
 
@@ -217,11 +217,14 @@ class HierarchyState:
         return self._y_gradient() @ self.chain
 
     def hessian(self) -> np.ndarray:
-        """Gauss-Newton Hessian (P, P), positive semidefinite."""
+        """Gauss-Newton Hessian (P, P), less curved where the model is far below the data."""
+        return self._squared(root_curvature(self.hierarchy.data.observed, self.expected))
+
+    def _squared(self, weight: np.ndarray) -> np.ndarray:
+        """J' diag(weight^2) J (P, P), positive semidefinite."""
         n_age = self.hierarchy.n_age
         mass, _, _ = self.hierarchy.split(self.x)
         p, q, s = self.per_y
-        weight = np.sqrt(self.hierarchy.data.observed) / self.expected
         through_mean = mass[:, None] * self.chain[n_age:-1]
         jacobian = np.empty((self.x.size, weight.size))
         moved = np.flatnonzero(through_mean.any(axis=0))
@@ -253,7 +256,8 @@ class HierarchyState:
         inner[n_age + index, n_age + index] = mass * contract(shares.mean_mean)
         inner[-1, -1] = mass @ contract(shares.sigma_sigma)
         bent = self._mean_curvature(self._y_gradient()[n_age:-1])
-        return self.hessian() + self.chain.T @ inner @ self.chain + bent
+        linear = self._squared(np.sqrt(self.hierarchy.data.observed) / self.expected)
+        return linear + self.chain.T @ inner @ self.chain + bent
 
     def _mean_curvature(self, pull: np.ndarray) -> np.ndarray:
         """Return sum_j pull_j d2mu_j/dx2 (P, P), from differences of the exact Jacobian."""
