@@ -53,8 +53,8 @@ FAR = (25.0, np.linspace(-0.2, 1.2, 75), np.linspace(19.0, 30.0, 200), 31.0)
 NEAR = (17.5, np.linspace(0.4, 1.1, 75), np.linspace(18.0, 27.5, 200), 29.0)
 SETTINGS = {
     "single": Setting(3e7, 4, psp.NoBinaries(), *FAR),
-    "random pairs": Setting(1e7, 2, psp.RandomBinaryPairs(0.7), *NEAR),
-    "mass ratios": Setting(1e7, 2, psp.MassRatioBinaries(0.7), *NEAR),
+    "random pairs": Setting(1e7, 1, psp.RandomBinaryPairs(0.7), *NEAR),
+    "mass ratios": Setting(1e7, 1, psp.MassRatioBinaries(0.7), *NEAR),
 }
 
 
