@@ -12,7 +12,7 @@ import numpy as np
 from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.binaries import BinaryModel, MassRatioBinaries, RandomBinaryPairs
 from pymc_starpop.hess.errors import ErrorModel
-from pymc_starpop.hess.isochrone_points import PieceSize, Track
+from pymc_starpop.hess.isochrone_points import PieceSize, Track, isochrone_track
 from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
@@ -76,13 +76,29 @@ class Population:
         formed = (mass >= self.imf.mass_min) & (mass <= self.imf.mass_max)
         return np.where(formed, self.imf.density(mass), 0.0) / self.norm
 
-    def lit(self, track: Track) -> Track:
-        """Return the segments whose stars can belong to a system that is formed."""
-        chosen = track.mass[0] < self.imf.mass_max
+    def track(self, mass: np.ndarray, mag: np.ndarray) -> Track:
+        """Return the segments of an isochrone whose stars can belong to a system that is formed.
+
+        Parameters
+        ----------
+        mass, mag : ndarray (E,), (E, B)
+            Initial masses (Msun) and apparent magnitudes along the isochrone.
+        """
+        formed = mass < self.imf.mass_max
         if not isinstance(self.binaries, MassRatioBinaries):
             # There the mass function is that of systems, and a star can be less massive.
+            formed &= mass > self.imf.mass_min
+        inside = np.flatnonzero(formed)
+        if not inside.size:
+            # Two points may lie on either side of all masses that are formed.
+            inside = np.array([0, mass.size - 1])
+        # The errors need not be known for points beyond these, and their neighbors.
+        used = slice(max(inside[0] - 1, 0), inside[-1] + 2)
+        track = isochrone_track(mass[used], mag[used], self.errors, self.cuts)
+        chosen = track.mass[0] < self.imf.mass_max
+        if not isinstance(self.binaries, MassRatioBinaries):
             chosen &= track.mass[1] > self.imf.mass_min
-        return track.select(chosen)
+        return track if chosen.all() else track.select(chosen)
 
     @cached_property
     def systems_per_mass(self) -> float:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from pymc_starpop.hess.isochrone_points import isochrone_track
 from pymc_starpop.hess.pairs import pair_cells_of
 from pymc_starpop.hess.systems import Cells, Population, single_cells
 from pymc_starpop.kernels.hess_deposit import deposit_gaussians
@@ -24,7 +23,7 @@ def template_counts(population: Population, mass: np.ndarray, mag: np.ndarray) -
         Apparent magnitudes in the bands of the axes.
     """
     counts = np.zeros(population.axes.shape)
-    track = population.lit(isochrone_track(mass, mag, population.errors, population.cuts))
+    track = population.track(mass, mag)
     if not track.joined.size:
         return counts
     deposit_cells(population, single_cells(population, track), counts)
