@@ -81,7 +81,7 @@ def sample(tmpl: psp.TemplateSet, hess: xr.DataArray, seed: int) -> tuple:
         psp.HessDiagram("hess", tmpl, sfh.weights, background=BACKGROUND, observed=hess)
         idata = pm.sample(
             1000, tune=500, chains=4, cores=2, random_seed=seed, nuts_sampler="pymc",
-            init="adapt_diag", progressbar=False,
+            init="adapt_diag",
         )  # fmt: skip
     return fit, idata
 
@@ -148,7 +148,7 @@ def main() -> None:
     clock.tell(f"{int(hess.sum())} stars observed of {TOTAL_MASS:g} Msun")
     tmpl = psp.build_templates(
         iso, AXES, log_age=LOG_AGE, mh=MH, distance_modulus=DISTANCE_MODULUS, noise=NOISE,
-        completeness=COMPLETENESS, progress=False,
+        completeness=COMPLETENESS,
     )  # fmt: skip
     clock.tell(f"{tmpl.n_age * tmpl.n_mh} templates built")
     fit, idata = sample(tmpl, hess, seed=2)
