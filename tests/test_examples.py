@@ -6,9 +6,9 @@ import arviz_stats as azs
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import REPOSITORY
 
 import pymc_starpop as psp
+from conftest import REPOSITORY
 
 
 def load(name):
