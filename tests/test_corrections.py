@@ -76,3 +76,5 @@ def test_constants_are_checked_like_numbers():
         psp.EmpiricalCorrections(dtdm=pt.constant(np.nan))
     with pytest.raises(ValueError, match="feh_scale must be a finite number"):
         psp.EmpiricalCorrections(feh_scale=np.float32("inf"))
+    with pytest.raises(ValueError, match="msto_smooth must be positive"):
+        psp.EmpiricalCorrections(msto_smooth=pt.constant(-3.0))

@@ -53,10 +53,6 @@ PARAMETERS = {
         {"corrections": True},
         ["corrections", "True", "psp.EmpiricalCorrections", "give"],
     ),
-    "negative width": (
-        {"corrections": psp.EmpiricalCorrections(msto_smooth=pt.constant(-3.0))},
-        ["msto_smooth", "-3", "positive", "give"],
-    ),
     "one mass ratio": ({"mass_ratio_nodes": 1}, ["mass_ratio_nodes=1", "at least 2", "give"]),
     "half a mass ratio": ({"mass_ratio_nodes": 7.5}, ["mass_ratio_nodes=7.5", "whole", "give"]),
     "a float of mass ratios": (

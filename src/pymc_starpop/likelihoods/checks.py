@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,8 @@ def _check_types(p: ClusterParameters) -> None:
             "psp.EmpiricalCorrections() for the published ones"
         )
     if p.corrections is not None:
-        width = constant_value("corrections.msto_smooth", p.corrections.msto_smooth)
-        if width is not None and not width > 0.0:
-            raise ValueError(
-                f"corrections: msto_smooth={width} must be positive (EEP); give a width such as 30"
-            )
+        for field in fields(p.corrections):  # numbers were checked when they were given
+            constant_value(f"corrections.{field.name}", getattr(p.corrections, field.name))
 
 
 def _check_shape(name: str, value: Any, n_band: int) -> None:
