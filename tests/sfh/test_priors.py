@@ -237,3 +237,25 @@ def test_all_reasons_to_refuse(tmpl, stars, fit):
     ]:
         with pytest.raises(ValueError, match=match):
             make()
+
+
+def test_softened_masses_have_the_jacobian_of_their_map(rng):
+    """Where the data say little, masses go by a map that is linear away from 0."""
+    soft = np.array([0.0, 2.0, 1e5])
+    whiten = Whiten(np.array([1.0, 3.0, -2e5]), np.diag([0.5, 4.0, 3e5]), soft)
+    for z in (rng.normal(size=3), np.array([0.0, -40.0, -80.0]), np.array([1.0, 30.0, 9.0])):
+        u = whiten.backward(z).eval()
+        v = whiten.center + np.diag(whiten.scale) * z
+        # Far below 0, ln(soft ln(1 + exp w)) is ln(soft) + w.
+        expected = np.array([v[0], *(np.log(s) + _log_softplus(w / s) for s, w in
+                                     zip(soft[1:], v[1:], strict=True))])  # fmt: skip
+        assert_close(u, expected, "kernel")
+        assert_close(whiten.forward(u).eval(), z, "kernel")
+        step = 1e-5 * np.eye(3)
+        moved = [(whiten.backward(z + d).eval() - whiten.backward(z - d).eval()) for d in step]
+        slopes = np.diag(np.array(moved)) / 2e-5
+        assert whiten.log_jac_det(z).eval() == pytest.approx(np.log(slopes).sum(), abs=1e-6)
+
+
+def _log_softplus(w):
+    return w if w < -30 else np.log(np.logaddexp(0.0, w))

@@ -2,7 +2,8 @@
 
 One vector u holds ln R_j and the metallicity parameters, positive ones by their logarithms. Its
 prior is one multivariate normal. The sampler sees z with u = mode + L z, L L' the covariance of the
-Gaussian approximation of the posterior: nearly independent standard normals.
+Gaussian approximation of the posterior: nearly independent standard normals. Where the prior leaves
+masses uncertain by factors, mode + L z is not ln R but a coordinate that is R itself away from 0.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from scipy import linalg
 
 from pymc_starpop.metallicity import metallicity_weights
 from pymc_starpop.ops.namespace import TENSOR
+from pymc_starpop.sfh.coordinates import Coordinates
 from pymc_starpop.sfh.free import FreeCoefficients
 from pymc_starpop.sfh.hierarchy import Hierarchy
 from pymc_starpop.sfh.laplace import GaussianPrior, Laplace, find_mode
@@ -28,36 +30,71 @@ from pymc_starpop.sfh.result import SFHFit
 __all__ = ["History", "StarFormationHistory", "Whiten"]
 
 
+# Where the logarithm of a mass is less certain than this, all masses are softened: neighboring bins
+# share what the data fix, and sums of exponentials bend.
+_LARGE_ERROR = 0.7
+# Where they turn over, in units of their error. Effective draws on a synthetic galaxy with
+# LogNormalPrior, of 800: 5 without softening, 94 at 0.7, 253 at 0.4, 136 at 0.2.
+_TURN = 0.4
+# Below this argument ln(1 + exp w) = exp w in double precision.
+_FAR = -36.0
+
+
 class Whiten(Transform):
-    """The linear map u = center + scale z, scale a lower triangle.
+    """The map from z to u: v = center + scale z, then ln(soft ln(1 + exp(v / soft))) where soft.
 
     Parameters
     ----------
     center : (P,)
     scale : (P, P)
         Lower triangle with a positive diagonal.
+    soft : (P,), optional
+        Masses at which the second map turns over, Msun; 0 where u = v.
     """
 
     name = "whiten"
     ndim_supp = 1
 
-    def __init__(self, center: np.ndarray, scale: np.ndarray):
+    def __init__(self, center: np.ndarray, scale: np.ndarray, soft: np.ndarray | None = None):
         self.center = np.asarray(center, dtype=float)
         self.scale = np.asarray(scale, dtype=float)
         self.inverse = linalg.solve_triangular(self.scale, np.eye(len(self.center)), lower=True)
         self.log_volume = float(np.sum(np.log(np.diag(self.scale))))
+        soft = np.zeros(len(self.center)) if soft is None else np.asarray(soft, dtype=float)
+        self.softened = np.flatnonzero(soft > 0.0)
+        self.soft = soft[self.softened]
 
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Return z."""
-        return pt.dot(value - self.center, self.inverse.T)
+        v = pt.as_tensor(value)
+        if self.softened.size:
+            x = pt.exp(v[..., self.softened]) / self.soft
+            v = v[..., self.softened].set(self.soft * (x + pt.log1mexp(-x)))
+        return pt.dot(v - self.center, self.inverse.T)
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Return u."""
-        return self.center + pt.dot(value, self.scale.T)
+        v = self.center + pt.dot(value, self.scale.T)
+        if not self.softened.size:
+            return v
+        log_mass, _ = self._soften(v)
+        return v[..., self.softened].set(log_mass)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
-        """Return ln |du/dz|, which is constant."""
-        return pt.zeros_like(value[..., 0]) + self.log_volume
+        """Return ln |du/dz|."""
+        volume = pt.zeros_like(value[..., 0]) + self.log_volume
+        if not self.softened.size:
+            return volume
+        v = self.center + pt.dot(value, self.scale.T)
+        log_mass, w = self._soften(v)
+        return volume + pt.sum(-pt.softplus(-w) - log_mass, axis=-1)
+
+    def _soften(self, v: Any) -> tuple[Any, Any]:
+        """Return ln R and v / soft of the softened elements."""
+        w = v[..., self.softened] / self.soft
+        # Far below 0, ln(1 + exp w) is exp w.
+        near = pt.log(pt.softplus(pt.maximum(w, _FAR)))
+        return pt.switch(w > _FAR, near, w) + np.log(self.soft), w
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,11 +180,11 @@ def StarFormationHistory(
     priors = _parameter_priors(problem.parameters, parameter_priors)
     gaussian, covariance = _joint_prior(fit, prior, priors)
     start = _start(fit, gaussian, flat=isinstance(prior, FlatPrior))
-    laplace = find_mode(problem, gaussian, start)
+    laplace, soft = _whitening(problem, gaussian, start)
     model = pm.modelcontext(None)
     if "log_age" not in model.coords:
         model.add_coord("log_age", fit.log_age)
-    u = _random_vector(name, gaussian, covariance, laplace)
+    u = _random_vector(name, gaussian, covariance, Whiten(laplace.mode, laplace.cholesky, soft))
     return _variables(fit, u, laplace)
 
 
@@ -215,17 +252,33 @@ def _start(fit: SFHFit, prior: GaussianPrior, flat: bool) -> np.ndarray:
     return u
 
 
+def _whitening(
+    problem: Hierarchy, prior: GaussianPrior, start: np.ndarray
+) -> tuple[Laplace, np.ndarray]:
+    """Return the Gaussian approximation in the sampler's coordinates, and where they soften."""
+    laplace, coordinates = find_mode(problem, prior, start), problem.coordinates
+    error = np.sqrt(np.diag(laplace.covariance))[: problem.n_age]
+    if not (error > _LARGE_ERROR).any():
+        return laplace, np.zeros(start.size)
+    mass = np.exp(laplace.mode[: problem.n_age])
+    soft = np.zeros(start.size)
+    soft[: problem.n_age] = _TURN * error * mass
+    softened = Coordinates(coordinates.positive, coordinates.soft + soft)
+    again = softened.unbounded(coordinates.natural(laplace.mode))
+    return find_mode(problem, prior, again, softened), soft
+
+
 def _random_vector(
-    name: str, prior: GaussianPrior, covariance: np.ndarray | None, laplace: Laplace
+    name: str, prior: GaussianPrior, covariance: np.ndarray | None, whiten: Whiten
 ) -> TensorVariable:
     """Return u with its prior, in whitened coordinates and starting from the mode."""
-    whiten = Whiten(laplace.mode, laplace.cholesky)
+    mode = whiten.backward(np.zeros_like(prior.mean)).eval()
     if covariance is not None:
         return pm.MvNormal(
             name, mu=prior.mean, chol=linalg.cholesky(covariance, lower=True),
-            initval=laplace.mode, default_transform=None, transform=whiten,
+            initval=mode, default_transform=None, transform=whiten,
         )  # fmt: skip
-    u = pm.Flat(name, shape=prior.mean.shape, initval=laplace.mode, transform=whiten)
+    u = pm.Flat(name, shape=prior.mean.shape, initval=mode, transform=whiten)
     proper = np.flatnonzero(np.diag(prior.precision) > 0.0)
     # Flat in R = exp(u).
     log_prior = u[np.flatnonzero(prior.flat)].sum()

@@ -57,8 +57,8 @@ class Laplace:
 
     Attributes
     ----------
-    mode : (P,) in u
-    covariance : (P, P) of u
+    mode : (P,)
+    covariance : (P, P)
     cholesky : (P, P) lower triangle with covariance = cholesky cholesky'
     value : -ln PLR at the mode
     n_iterations, converged : of the search
@@ -74,47 +74,114 @@ class Laplace:
 
 @dataclass(eq=False)
 class _State:
-    """The posterior at one point."""
+    """The posterior at one point v of the coordinates of the search."""
 
-    u: np.ndarray
+    v: np.ndarray
     inner: Any
-    coordinates: Coordinates
-    prior: GaussianPrior
+    density: "_Density"
     value: float
 
     def gradient(self) -> np.ndarray:
         """Gradient (P,)."""
-        first, _ = self.coordinates.derivatives(self.u)
-        _, volume, _ = self.coordinates.log_volume(self.u)
-        of_prior = self.prior.precision @ (self.u - self.prior.mean)
-        return first * self.inner.gradient() + of_prior - np.where(self.prior.flat, volume, 0.0)
+        first, _ = self.density.coordinates.derivatives(self.v)
+        prior = self.density.prior_at(self.v)
+        return first * self.inner.gradient() + prior.first * prior.pull - prior.volume_first
 
     def hessian(self) -> np.ndarray:
         """A positive semidefinite Hessian (P, P).
 
-        At the mode of a prior flat in x = exp(u), D g = 1.
+        At the mode of a prior flat in x = exp(v), the pull of the likelihood is 1.
         """
-        bend, volume = self._bends()
-        least = np.where(self.prior.flat & self.coordinates.logarithmic, 1.0, 0.0)
-        return self._assemble(self.inner.hessian(), np.maximum(bend, least) + volume)
+        likelihood, prior = self._bends()
+        density = self.density
+        least = np.where(density.prior.flat & density.coordinates.logarithmic, 1.0, 0.0)
+        bend = np.maximum(likelihood, least) + np.maximum(prior, 0.0)
+        return self._assemble(self.inner.hessian(), bend)
 
     def exact_hessian(self) -> np.ndarray:
         """Hessian (P, P)."""
         return self._assemble(self.inner.exact_hessian(), sum(self._bends()))
 
     def _bends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Curvature (P,) from that of the coordinates: of the likelihood, and of a flat prior."""
-        _, second = self.coordinates.derivatives(self.u)
-        _, _, volume = self.coordinates.log_volume(self.u)
-        return second * self.inner.gradient(), np.where(self.prior.flat, -volume, 0.0)
+        """Curvature (P,) from that of the coordinates: of the likelihood, and of the prior."""
+        _, second = self.density.coordinates.derivatives(self.v)
+        prior = self.density.prior_at(self.v)
+        return second * self.inner.gradient(), prior.second * prior.pull - prior.volume_second
 
     def _assemble(self, inner: np.ndarray, bend: Any) -> np.ndarray:
-        first, _ = self.coordinates.derivatives(self.u)
-        return first[:, None] * inner * first + self.prior.precision + np.diag(bend)
+        first, _ = self.density.coordinates.derivatives(self.v)
+        slope = self.density.prior_at(self.v).first
+        of_prior = slope[:, None] * self.density.prior.precision * slope
+        return first[:, None] * inner * first + of_prior + np.diag(bend)
+
+
+@dataclass(frozen=True)
+class _PriorAt:
+    """The prior at one point v, each (P,).
+
+    Attributes
+    ----------
+    value : -ln prior, a number
+    pull : precision (u - mean)
+    first, second : du/dv and d2u/dv2
+    volume_first, volume_second : derivatives of the ln of the density's volume element
+    """
+
+    value: float
+    pull: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    volume_first: np.ndarray
+    volume_second: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Density:
+    """-ln posterior in coordinates v, with a prior in coordinates u that may be others."""
+
+    likelihood: Likelihood
+    prior: GaussianPrior
+    coordinates: Coordinates
+
+    def evaluate(self, v: np.ndarray) -> _State:
+        """Return the posterior at v; its value is infinite beyond what can be computed."""
+        if not self.coordinates.inside(v):
+            return _State(v, None, self, np.inf)
+        inner = self.likelihood.evaluate(self.coordinates.natural(v))
+        return _State(v, inner, self, inner.value + self.prior_at(v).value)
+
+    def prior_at(self, v: np.ndarray) -> _PriorAt:
+        """Return the prior at v."""
+        x, (slope, bend) = self.coordinates.natural(v), self.coordinates.derivatives(v)
+        volume, volume_first, volume_second = self.coordinates.log_volume(v)
+        other = self.coordinates.soft != self.likelihood.coordinates.soft
+        # There u = ln x.
+        safe = np.where(other, x, 1.0)
+        u = np.where(other, np.log(safe), v)
+        first = np.where(other, slope / safe, 1.0)
+        second = np.where(other, bend / safe - first**2, 0.0)
+        flat = self.prior.flat
+        change = np.where(other, volume - np.log(safe), 0.0)
+        change_first = np.where(other, volume_first - first, 0.0)
+        change_second = np.where(other, volume_second - second, 0.0)
+        away = u - self.prior.mean
+        pull = self.prior.precision @ away
+        return _PriorAt(
+            value=float(0.5 * away @ pull - np.where(flat, volume, change).sum()),
+            pull=pull,
+            first=first,
+            second=second,
+            volume_first=np.where(flat, volume_first, change_first),
+            volume_second=np.where(flat, volume_second, change_second),
+        )
 
 
 def find_mode(
-    likelihood: Likelihood, prior: GaussianPrior, start: np.ndarray, tolerance: float = 1e-7
+    likelihood: Likelihood,
+    prior: GaussianPrior,
+    start: np.ndarray,
+    coordinates: Coordinates | None = None,
+    tolerance: float = 1e-7,
 ) -> Laplace:
     """Find the mode of the posterior and its covariance there.
 
@@ -122,22 +189,17 @@ def find_mode(
     ----------
     likelihood : Likelihood
     prior : GaussianPrior
+        In the coordinates u of the likelihood.
     start : (P,)
-        Where to start, in u.
+        Where to start, in the coordinates of the search.
+    coordinates : Coordinates, optional
+        Those of the search and of the result; u by default. They may soften what is logarithmic
+        in u.
     tolerance : float
         Nats that a further step may promise.
     """
-    coordinates = likelihood.coordinates
-
-    def evaluate(u: np.ndarray) -> _State:
-        if not coordinates.inside(u):
-            return _State(u, None, coordinates, prior, np.inf)
-        inner = likelihood.evaluate(coordinates.natural(u))
-        away = u - prior.mean
-        volume = np.where(prior.flat, coordinates.log_volume(u)[0], 0.0).sum()
-        value = inner.value - volume + 0.5 * away @ prior.precision @ away
-        return _State(u, inner, coordinates, prior, float(value))
-
+    density = _Density(likelihood, prior, coordinates or likelihood.coordinates)
+    evaluate = density.evaluate
     found = minimize_in_box(evaluate, start, np.full(start.size, -np.inf), tolerance=tolerance)
     state: Any = found.state
     covariance, cholesky = _invert(state.exact_hessian(), state.hessian())

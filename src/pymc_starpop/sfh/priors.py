@@ -56,13 +56,13 @@ class FlatPrior:
     """Flat in every mass formed, R_j >= 0: improper, and slow to sample.
 
     Draws from the prior are not possible. The posterior of bins that the data hardly constrain
-    reaches down to R_j = 0, far from normal in ln R_j.
+    reaches down to R_j = 0, far from normal, so that ``pm.sample(target_accept=0.95)`` is needed.
     """
 
 
 @dataclass(frozen=True)
 class LogNormalPrior(SFRPrior):
-    """Independent log-normal rates.
+    """Independent log-normal rates; with a wide sigma sample with ``target_accept=0.95``.
 
     Parameters
     ----------
