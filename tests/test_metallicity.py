@@ -260,3 +260,11 @@ def test_refusals_of_weights(change, message):
 def test_other_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("through", [psp.linear_amr_through, psp.log_amr_through])
+def test_points_in_the_other_order_are_refused(through):
+    with pytest.raises(
+        ValueError, match=r"an age from 0 to t_max_gyr = 13\.7 Gyr, got an age of -2"
+    ):
+        through((12.0, -2.0), (1.0, -0.5), 13.7)

@@ -173,7 +173,7 @@ def linear_amr_through(first: Any, second: Any, t_max_gyr: Any) -> tuple[Any, An
     Raises
     ------
     ValueError
-        For points at the same age, and what is not two numbers.
+        For points at the same age, ages outside 0 to t_max_gyr, and what is not two numbers.
 
     Examples
     --------
@@ -213,7 +213,8 @@ def log_amr_through(
     Raises
     ------
     ValueError
-        For points at the same age, and numbers that make alpha or beta negative.
+        For points at the same age, ages outside 0 to t_max_gyr, and numbers that make alpha or
+        beta negative.
 
     Examples
     --------
@@ -250,6 +251,13 @@ def _points(first: Any, second: Any, t_max_gyr: Any) -> tuple[tuple[Any, Any], A
     ages = [number for number in (numbers[1], numbers[3]) if number is not None]
     if len(ages) == 2 and ages[0] == ages[1]:
         raise ValueError(f"first, second: both are at the age {float(ages[0]):g} Gyr.")
+    limit = None if numbers[4] is None else float(numbers[4])
+    for which, age in (("first", numbers[1]), ("second", numbers[3])):
+        if age is not None and not 0.0 <= age <= (np.inf if limit is None else limit):
+            raise ValueError(
+                f"{which}: expected ([M/H], age) with an age from 0 to t_max_gyr"
+                f"{'' if limit is None else f' = {limit:g}'} Gyr, got an age of {float(age):g}."
+            )
     known = [float(number) for number in numbers if number is not None]
     mh_1, age_1, mh_2, age_2, t_max = known if len(known) == len(numbers) else variables
     return ((mh_1, age_1), (mh_2, age_2)), t_max

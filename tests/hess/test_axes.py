@@ -131,3 +131,8 @@ def test_axes_compare_by_content():
     assert same == AXES
     assert other != AXES
     assert "'I' and 'V'" in AXES.difference(other)
+
+
+def test_an_array_without_names_is_refused():
+    with pytest.raises(ValueError, match="mapping of bands"):
+        psp.bin_cmd(np.zeros((3, 2)), AXES)

@@ -335,3 +335,21 @@ def test_plr_names_bins_where_no_star_is_expected(galaxy):
 def test_plr_refusals(model, observed, message):
     with pytest.raises(ValueError, match=message):
         psp.plr(model, observed)
+
+
+def test_plr_pairs_labeled_counts_by_their_labels(rng):
+    axes = psp.HessAxes(("V", "I"), "I", np.linspace(0, 1, 4), np.linspace(20, 23, 4))
+    model, stars = axes.wrap(rng.uniform(1, 5, (3, 3))), axes.wrap(rng.poisson(3.0, (3, 3)))
+    expected = psp.plr(model.values, stars.values)
+    assert psp.plr(model, stars.transpose("color", "mag")) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="bins in mag differ"):
+        psp.plr(model, stars.assign_coords(mag=stars["mag"] + 0.5))
+    with pytest.raises(ValueError, match="same dimensions"):
+        psp.plr(model, stars.rename(color="x"))
+
+
+def test_a_background_that_is_no_number_is_refused():
+    axes = psp.HessAxes(("V", "I"), "I", [0.0, 1.0], [20.0, 21.0])
+    tmpl = psp.TemplateSet.from_arrays(np.ones((1, 1, 1, 1)), axes, [9.0], [0.0])
+    with pytest.raises(ValueError, match="background: expected numbers"):
+        psp.hess_logp(tmpl, [[1.0]], [[1.0]], background="x")

@@ -1,6 +1,6 @@
 """The stars in the bins of a Hess diagram as a PyMC distribution."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class HessModel:
     """
 
     tmpl: TemplateSet
-    counted: np.ndarray
+    counted: np.ndarray = field(repr=False)  # long, and a part of warnings
     windowed: bool
 
 

@@ -266,6 +266,11 @@ def _magnitudes(mags: Any, band: str) -> np.ndarray:
         if band not in mags.bands:
             raise ValueError(f"mags: no band {band!r} in the catalog, which has {mags.bands}.")
         return mags.mag[:, mags.bands.index(band)]
+    if isinstance(mags, np.ndarray) and mags.dtype.names is None:
+        raise ValueError(
+            "mags: expected a StarCatalog, a table or a mapping of bands to magnitudes, got an "
+            "array; write {band: column, ...}."
+        )
     known = list(mags.keys()) if isinstance(mags, Mapping) else list(getattr(mags, "columns", []))
     if known and band not in known:
         raise ValueError(f"mags: no band {band!r}, there are {', '.join(map(str, known))}.")

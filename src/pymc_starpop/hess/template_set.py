@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -117,6 +118,8 @@ class TemplateSet:
 
     def age_edges(self, t_max_gyr: float) -> np.ndarray:
         """Edges (N_age + 1,) of the age bins, Gyr; the oldest bin ends at `t_max_gyr`."""
+        if not isinstance(t_max_gyr, Real):
+            raise ValueError(f"t_max_gyr must be a number of Gyr, got {t_max_gyr!r}.")
         if not t_max_gyr > self.age_gyr[-1]:
             raise ValueError(
                 f"t_max_gyr={t_max_gyr:g}: the oldest age bin begins at {self.age_gyr[-1]:g} Gyr, "

@@ -168,6 +168,11 @@ def build_templates(
     <TemplateSet: 3 ages (log_age 9 to 10) x 2 [M/H] (-1.5 to -0.5), 70 x 60 bins>
     """
     population = _population(axes, noise, (completeness, bias), imf, binaries)
+    if not isinstance(iso, IsochroneGrid):
+        raise ValueError(
+            f"iso must be an IsochroneGrid, got {type(iso).__name__}; use psp.load_isochrones(), "
+            f"or build_template for isochrones of your own."
+        )
     ages = _check_grid("log_age", log_age, iso.log_age_range, "log10(age / yr)")
     metallicities = _check_grid("mh", mh, iso.feh_range, "dex")
     jobs = _check_jobs(n_jobs)

@@ -6,6 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import xarray as xr
 from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
@@ -104,7 +105,7 @@ def plr(model_counts: Any, observed_counts: Any) -> Any:
     Raises
     ------
     ValueError
-        For shapes that differ, and numbers that are NaN, infinite or negative.
+        For shapes or labels that differ, and numbers that are NaN, infinite or negative.
 
     Warns
     -----
@@ -117,6 +118,7 @@ def plr(model_counts: Any, observed_counts: Any) -> Any:
     >>> psp.plr([2.0, 2.0, 1.0], [2, 3, 0])
     1.2163953243244932
     """
+    observed_counts = _aligned(model_counts, observed_counts)
     m, n = _counts("model_counts", model_counts), _counts("observed_counts", observed_counts)
     symbolic = isinstance(m, Variable) or isinstance(n, Variable)
     shapes = [x.type.shape if isinstance(x, Variable) else x.shape for x in (m, n)]
@@ -179,6 +181,8 @@ def as_background(tmpl: TemplateSet, background: Any, mask: Any) -> TensorVariab
     if not isinstance(background, Variable) and np.ndim(background) > 0:
         background = on_axes("background", background, tmpl.axes)
     value = values_of(background)
+    if not isinstance(value, Variable) and np.asarray(value).dtype.kind not in "biuf":
+        raise ValueError(f"background: expected numbers or a tensor, got {value!r}.")
     variable = pt.as_tensor(value).astype("float64")
     given = variable.type.shape
     if given != () and (
@@ -252,6 +256,28 @@ def _check_not_negative(name: str, number: np.ndarray | None) -> None:
         return
     if not np.isfinite(number).all() or (number < 0).any():
         raise ValueError(f"{name}: must be finite and not negative, got {short(number)}.")
+
+
+def _aligned(model_counts: Any, observed_counts: Any) -> Any:
+    """Return labeled counts in the order of the dimensions of the others, with the same labels."""
+    if not (isinstance(model_counts, xr.DataArray) and isinstance(observed_counts, xr.DataArray)):
+        return observed_counts
+    if set(model_counts.dims) != set(observed_counts.dims):
+        raise ValueError(
+            f"model_counts and observed_counts: expected the same dimensions, got "
+            f"{model_counts.dims} and {observed_counts.dims}."
+        )
+    observed_counts = observed_counts.transpose(*model_counts.dims)
+    for dim in model_counts.dims:
+        if dim not in model_counts.coords or dim not in observed_counts.coords:
+            continue
+        mine, its = model_counts[dim].values, observed_counts[dim].values
+        if mine.shape == its.shape and not np.allclose(mine, its, rtol=0.0, atol=1e-9):
+            raise ValueError(
+                f"model_counts and observed_counts: their bins in {dim} differ; bin both with the "
+                f"same HessAxes."
+            )
+    return observed_counts
 
 
 def _counts(name: str, values: Any) -> Any:

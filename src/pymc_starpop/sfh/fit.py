@@ -8,6 +8,7 @@ import numpy as np
 
 from pymc_starpop.sfh.box_newton import minimize_in_box
 from pymc_starpop.sfh.fit_data import fit_data
+from pymc_starpop.sfh.formula_check import check_formula
 from pymc_starpop.sfh.free import FreeCoefficients, fit_free
 from pymc_starpop.sfh.hierarchy import DISPERSION, Hierarchy, keeps_expecting
 from pymc_starpop.sfh.metallicity_models import MetallicityModel, as_metallicity_model
@@ -65,9 +66,10 @@ def fit_sfh(
     Raises
     ------
     ValueError
-        For data that do not fit the templates, no stars, templates that are all zero, stars where
-        every template is zero, an unknown metallicity model, ``t_max_gyr`` within the oldest bin,
-        and starting values that are negative or not finite.
+        For a metallicity model whose formula is not analytic or depends on masses without saying
+        so, for data that do not fit the templates, no stars, templates that are all zero, stars
+        where every template is zero, an unknown metallicity model, ``t_max_gyr`` within the oldest
+        bin, and starting values that are negative or not finite.
 
     Warns
     -----
@@ -130,9 +132,11 @@ def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) 
     for p in problem.parameters:
         if p.positive and np.min(values[p.name]) <= 0:
             raise ValueError(f"start: {p.name} must be positive, got {values[p.name]}.")
+    mass = np.asarray(start.get("mass_formed", widths / widths.sum()), dtype=float)
+    _, theta, _ = problem.split(problem.join(mass, values))
+    check_formula(problem.model, theta, problem.epochs(mass))
     if "mass_formed" in start:
-        return problem.join(np.asarray(start["mass_formed"], dtype=float), values)
-    mass = widths / widths.sum()
+        return problem.join(mass, values)
     coefficients = problem.coefficients(problem.join(mass, values))
     expected = float(np.sum(coefficients * problem.data.totals))
     return problem.join(mass * problem.data.observed.sum() / expected, values)

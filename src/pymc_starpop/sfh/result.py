@@ -17,6 +17,8 @@ __all__ = ["HERE", "SFHFit", "SFHMode", "history_of"]
 # The Gaussian approximation in ln R is no more than a guess for an age whose error in ln R is as
 # large as this; it is said where that holds for more than this part of the ages.
 _LARGE_ERROR, _MANY = 0.7, 0.25
+# A parameter is loose where its error exceeds that many widths of its default prior.
+_LOOSE = 3.0
 _YEARS_PER_GYR = 1e9
 #: Warnings point at the line outside this package that led to them.
 HERE = (str(Path(__file__).parent),)
@@ -240,12 +242,25 @@ class SFHFit:
         n_mass = self.mass_formed.size
         if isinstance(self.problem, FreeCoefficients):
             n_mass = self.point.size
-        large = np.sqrt(np.diag(found.covariance))[:n_mass] > _LARGE_ERROR
+        errors = np.sqrt(np.diag(found.covariance))
+        large = errors[:n_mass] > _LARGE_ERROR
         if large.mean() > _MANY:
             warnings.warn(
                 f"Hessian errors cannot be trusted: {int(large.sum())} of {n_mass} masses formed "
                 f"are so near 0 that their logarithm is uncertain by more than {_LARGE_ERROR}. "
                 f"Merge age bins, or sample with StarFormationHistory.",
+                skip_file_prefixes=HERE,
+            )
+        if isinstance(self.problem, FreeCoefficients):
+            return
+        scales = np.array([p.scale for p in self.problem.parameters for _ in range(p.n)])
+        loose = np.flatnonzero(errors[n_mass:] > _LOOSE * scales)
+        if loose.size:
+            names = ", ".join(self.problem.names[n_mass + i] for i in loose)
+            warnings.warn(
+                f"the data hardly constrain {names}: its error is more than {_LOOSE:g} times the "
+                f"width of its prior, so that the optimum says little. Fix it, or sample with "
+                f"StarFormationHistory, where the prior counts.",
                 skip_file_prefixes=HERE,
             )
 
