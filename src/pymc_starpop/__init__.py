@@ -1,6 +1,7 @@
 """Likelihoods of stellar populations for PyMC."""
 
 from pymc_starpop import reference
+from pymc_starpop.ages import AgeDistribution
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.distributions import ClusterPhotometry, HessDiagram
 from pymc_starpop.examples_data import load_example
@@ -33,6 +34,7 @@ from pymc_starpop.metallicity import (
     monotone_amr,
     power_law_mzr,
 )
+from pymc_starpop.parameters import SecondPopulation
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.plots import (
     plot_amr,
@@ -80,6 +82,7 @@ from pymc_starpop.summaries import (
 
 __all__ = [
     "AgeBins",
+    "AgeDistribution",
     "BrokenPowerLaw",
     "Chabrier",
     "ClusterPhotometry",
@@ -114,6 +117,7 @@ __all__ = [
     "SFHFit",
     "SFRPrior",
     "Salpeter",
+    "SecondPopulation",
     "StarCatalog",
     "StarFormationHistory",
     "TemplateSet",

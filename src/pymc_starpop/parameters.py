@@ -6,12 +6,61 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pymc_starpop._namespace import NUMPY, Namespace
+from pymc_starpop.ages import AgeDistribution
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.field import UniformField
 from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.selection import MagnitudeLimits
 
-__all__ = ["ClusterOptions", "ClusterParameters", "split_arguments"]
+__all__ = ["ClusterOptions", "ClusterParameters", "SecondPopulation", "split_arguments"]
+
+
+@dataclass(frozen=True)
+class SecondPopulation:
+    """A second population of the cluster: what differs from the first one.
+
+    Parameters
+    ----------
+    fraction : float or PyTensor scalar
+        Share of the second population among all systems born with primaries in the mass range,
+        0 to 1.
+    feh, log_age, binary_fraction, mass_ratio_slope : float or PyTensor scalar, optional
+        Its own [Fe/H] (dex), log10(age / yr), binary fraction and exponent of the mass-ratio
+        distribution; those of the first population unless given.
+
+    Raises
+    ------
+    ValueError
+        Where nothing differs.
+
+    Examples
+    --------
+    >>> SecondPopulation(0.3, feh=0.1).own()
+    {'feh': 0.1}
+    """
+
+    fraction: Any
+    feh: Any = None
+    log_age: Any = None
+    binary_fraction: Any = None
+    mass_ratio_slope: Any = None
+
+    def __post_init__(self) -> None:
+        """Refuse a population that is the first one again."""
+        if not self.own():
+            raise ValueError(
+                "SecondPopulation differs in nothing from the first; give it a feh, log_age, "
+                "binary_fraction or mass_ratio_slope of its own"
+            )
+
+    def own(self) -> dict[str, Any]:
+        """Return the parameters that were given, by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "fraction"}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+# Parameters that hold parameters of their own.
+_HOLDERS = ("imf", "corrections", "second_population")
 
 
 @dataclass(frozen=True)
@@ -21,19 +70,23 @@ class ClusterParameters:
     Attributes
     ----------
     feh : [Fe/H], dex
-    log_age : log10(age / yr)
+    log_age : log10(age / yr); None where the options hold an age distribution
     distance_modulus, distance_pc : true distance modulus (mag) or distance (pc), one of them
-    av, rv : extinction A_V (mag) and R_V
+    av, rv : extinction A_V (mag; one number, or one for each star) and R_V
     field_fraction : fraction of field stars among the cataloged stars
     binary_fraction : fraction of the born systems that are binaries
     mass_ratio_slope : exponent of the mass-ratio distribution
     intrinsic_scatter : scatter of the magnitudes around the isochrone, mag; scalar or (band,)
     av_scatter : standard deviation of A_V between stars, mag
     parallax_zero_point : added to the parallax that the distance predicts, mas
+    zero_points : added to the magnitudes of the models, mag; scalar or (band,)
+    distance_modulus_scatter : standard deviation of the distance modulus between stars, mag
+    log_age_scatter : standard deviation of log10 age between stars, dex
+    second_population : what differs in a second population, or None
     """
 
     feh: Any
-    log_age: Any
+    log_age: Any = None
     distance_modulus: Any = None
     distance_pc: Any = None
     av: Any = 0.0
@@ -44,6 +97,10 @@ class ClusterParameters:
     intrinsic_scatter: Any = 0.0
     av_scatter: Any = 0.0
     parallax_zero_point: Any = 0.0
+    zero_points: Any = 0.0
+    distance_modulus_scatter: Any = 0.0
+    log_age_scatter: Any = 0.0
+    second_population: SecondPopulation | None = None
     imf: InitialMassFunction = field(default_factory=Kroupa)
     corrections: EmpiricalCorrections | None = None
 
@@ -56,13 +113,14 @@ class ClusterParameters:
     def map_values(self, function: Callable[[str, Any], Any]) -> "ClusterParameters":
         """Return a copy with `function(name, value)` in place of every parameter that is given.
 
-        Names of the parameters of the mass function and of the corrections carry a prefix, such
-        as ``imf.high_slope``; of a tuple, its index: ``imf.slopes.0``.
+        Names of the parameters of the mass function, of the corrections and of the second
+        population carry a prefix, such as ``imf.high_slope``; of a tuple, its index:
+        ``imf.slopes.0``.
         """
         changes: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in ("imf", "corrections") and value is not None:
+            if f.name in _HOLDERS and value is not None:
                 changes[f.name] = _map_fields(f.name, value, function)
             elif value is not None:
                 changes[f.name] = function(f.name, value)
@@ -83,6 +141,8 @@ class ClusterOptions:
     mass_ratio_min : lowest mass ratio of a binary
     mass_ratio_nodes : number of mass ratios in the integral over q
     node_pieces : pieces into which the segments of the isochrone are cut for binaries
+    age_distribution : ages of the stars in place of ``log_age``, or None
+    age_nodes : number of isochrones that stand for a spread of ages
     """
 
     field: Any = field(default_factory=UniformField)
@@ -93,6 +153,8 @@ class ClusterOptions:
     mass_ratio_min: float = 0.1
     mass_ratio_nodes: int = 45
     node_pieces: int = 1
+    age_distribution: AgeDistribution | None = None
+    age_nodes: int = 9
 
 
 def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, ClusterOptions]:
@@ -113,6 +175,8 @@ def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, Clust
             f"unknown argument(s) {', '.join(unknown)}; parameters are {', '.join(sorted(known))}, "
             f"options are {', '.join(sorted(option_names))}"
         )
+    if "log_age" not in parameters and options.get("age_distribution") is None:
+        raise TypeError("missing argument log_age, log10(age / yr), or age_distribution")
     return ClusterParameters(**parameters), ClusterOptions(**options)
 
 
