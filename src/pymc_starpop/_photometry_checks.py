@@ -1,25 +1,27 @@
-"""Checks of what a `StarCatalog` is made of, and the reading of table columns."""
+"""Checks of what a `StarCatalog` is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 __all__ = [
     "as_floats",
+    "check_agreement",
     "check_bands",
-    "check_column_lengths",
+    "check_keywords",
     "check_labels",
     "check_length",
-    "check_parallax",
+    "check_measured_column",
     "check_photometry",
     "check_prior",
+    "check_sentinels",
     "check_shapes",
-    "column",
-    "number_column",
+    "check_zero_point",
 ]
 
 _MAX_NAMED = 5  # rows named in an error message
+_SENTINEL = 90.0  # mag
 
 
 def _rows(where: np.ndarray) -> str:
@@ -61,42 +63,76 @@ def check_bands(bands: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def check_shapes(mag: np.ndarray, mag_err: np.ndarray, bands: tuple[str, ...]) -> None:
-    """``mag`` and ``mag_err`` must have shape (star, band)."""
-    if mag.ndim != 2 or mag.shape[1] != len(bands) or not len(mag):
+def check_shapes(
+    value: np.ndarray, error: np.ndarray, bands: tuple[str, ...], name: str = "mag"
+) -> None:
+    """Magnitudes (or fluxes) and their errors must have shape (star, band)."""
+    if value.ndim != 2 or value.shape[1] != len(bands) or not len(value):
         raise ValueError(
-            f"mag must have shape (stars, {len(bands)}) for {len(bands)} bands, got {mag.shape}; "
-            f"one row is one star, one column one band."
+            f"{name} must have shape (stars, {len(bands)}) for {len(bands)} bands, got "
+            f"{value.shape}; one row is one star, one column one band."
         )
-    if mag_err.shape != mag.shape:
+    if error.shape != value.shape:
         raise ValueError(
-            f"mag_err must have the shape of mag, {mag.shape}, got {mag_err.shape}; "
+            f"{name}_err must have the shape of {name}, {value.shape}, got {error.shape}; "
             f"numpy.broadcast_to repeats one error for all stars."
         )
 
 
-def check_photometry(mag: np.ndarray, mag_err: np.ndarray, bands: tuple[str, ...]) -> None:
-    """Magnitudes must be finite or NaN, with a positive error and at least one band a star."""
-    if np.isinf(mag).any():
+def check_photometry(
+    value: np.ndarray, error: np.ndarray, bands: tuple[str, ...], name: str = "mag"
+) -> None:
+    """Values must be finite or NaN, with a positive error and at least one band a star."""
+    if np.isinf(value).any():
         raise ValueError(
-            f"mag is infinite in {_rows(np.isinf(mag).any(axis=1))}; "
+            f"{name} is infinite in {_rows(np.isinf(value).any(axis=1))}; "
             f"use NaN where a star was not measured."
         )
-    measured = np.isfinite(mag)
-    bad = measured & ~(np.isfinite(mag_err) & (mag_err > 0))
+    measured = np.isfinite(value)
+    bad = measured & ~(np.isfinite(error) & (error > 0))
     if bad.any():
         names = [band for band, wrong in zip(bands, bad.any(axis=0), strict=True) if wrong]
-        example = mag_err[bad][0]
         raise ValueError(
-            f"mag_err must be positive and finite where mag is finite, got {example} in "
-            f"{_rows(bad.any(axis=1))} of {', '.join(names)}; "
-            f"give an error there or set mag to NaN."
+            f"{name}_err must be positive and finite where {name} is finite, got {error[bad][0]} "
+            f"in {_rows(bad.any(axis=1))} of {', '.join(names)}; "
+            f"give an error there or set {name} to NaN."
         )
     empty = ~measured.any(axis=1)
     if empty.any():
         raise ValueError(
-            f"mag has no measured band in {_rows(empty)}; leave such stars out of the catalog."
+            f"{name} has no measured band in {_rows(empty)}; leave such stars out of the catalog."
         )
+
+
+def check_sentinels(mag: np.ndarray, bands: tuple[str, ...]) -> None:
+    """No star has a magnitude of 90; such numbers stand for "not measured"."""
+    bad = np.abs(mag) >= _SENTINEL
+    if bad.any():
+        names = [band for band, wrong in zip(bands, bad.any(axis=0), strict=True) if wrong]
+        raise ValueError(
+            f"mag must lie within -{_SENTINEL:g} and {_SENTINEL:g}, got {mag[bad][0]} in "
+            f'{_rows(bad.any(axis=1))} of {", ".join(names)}; 99 stands for "not measured" in '
+            f"many tables and should be NaN: numpy.where(mag > {_SENTINEL:g}, numpy.nan, mag)."
+        )
+
+
+def check_zero_point(zero_point: Any, n_band: int) -> np.ndarray:
+    """Magnitudes of unit flux, one number or one by band."""
+    values = as_floats("zero_point", zero_point)
+    if values.shape not in ((), (n_band,)) or not np.isfinite(values).all():
+        raise ValueError(
+            f"zero_point must be one finite number or {n_band}, one by band (mag), got "
+            f"{zero_point!r}; it is the magnitude of a flux of 1."
+        )
+    return values
+
+
+def check_keywords(given: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """Return keywords that are known; others are a TypeError, as for any function."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise TypeError(f"unknown argument(s) {', '.join(unknown)}; known are {', '.join(known)}")
+    return given
 
 
 def check_length(name: str, values: np.ndarray, n_star: int) -> np.ndarray:
@@ -124,35 +160,51 @@ def check_labels(star: np.ndarray, n_star: int) -> None:
         )
 
 
-def check_parallax(
-    parallax: Any, parallax_err: Any, n_star: int
+def check_measured_column(
+    name: str, value: Any, error: Any, n_star: int, unit: str, positive: bool = False
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Parallaxes need errors, positive and finite where the parallax is finite."""
-    if (parallax is None) != (parallax_err is None):
-        given, missing = "parallax", "parallax_err"
-        if parallax is None:
+    """A measured column needs errors, positive and finite where its value is finite."""
+    if (value is None) != (error is None):
+        given, missing = name, f"{name}_err"
+        if value is None:
             given, missing = missing, given
-        raise ValueError(f"{given} was given without {missing}; give both (mas) or neither.")
-    if parallax is None:
+        raise ValueError(f"{given} was given without {missing}; give both ({unit}) or neither.")
+    if value is None:
         return None, None
-    value = check_length("parallax", as_floats("parallax", parallax), n_star)
-    error = check_length("parallax_err", as_floats("parallax_err", parallax_err), n_star)
-    if value.ndim != 1 or error.ndim != 1:
+    values = check_length(name, as_floats(name, value), n_star)
+    errors = check_length(f"{name}_err", as_floats(f"{name}_err", error), n_star)
+    if values.ndim != 1 or errors.ndim != 1:
         raise ValueError(
-            f"parallax and parallax_err must have shape ({n_star},), got {value.shape} and "
-            f"{error.shape}; give one number a star."
+            f"{name} and {name}_err must have shape ({n_star},), got {values.shape} and "
+            f"{errors.shape}; give one number a star."
         )
-    if np.isinf(value).any():
+    if np.isinf(values).any():
         raise ValueError(
-            f"parallax is infinite in {_rows(np.isinf(value))}; use NaN where it was not measured."
+            f"{name} is infinite in {_rows(np.isinf(values))}; use NaN where it was not measured."
         )
-    bad = np.isfinite(value) & ~(np.isfinite(error) & (error > 0))
+    if positive and (values <= 0).any():
+        raise ValueError(
+            f"{name} must be positive ({unit}), got {values[values <= 0][0]} in "
+            f"{_rows(values <= 0)}; use NaN where it was not measured."
+        )
+    bad = np.isfinite(values) & ~(np.isfinite(errors) & (errors > 0))
     if bad.any():
         raise ValueError(
-            f"parallax_err must be positive and finite where parallax is finite, got "
-            f"{error[bad][0]} in {_rows(bad)}; give an error there (mas) or set parallax to NaN."
+            f"{name}_err must be positive and finite where {name} is finite, got "
+            f"{errors[bad][0]} in {_rows(bad)}; give an error there ({unit}) or set {name} to NaN."
         )
-    return value, np.where(np.isnan(value), np.nan, error)
+    return values, np.where(np.isnan(values), np.nan, errors)
+
+
+def check_agreement(name: str, given: np.ndarray, derived: np.ndarray) -> None:
+    """What was given beside fluxes must be what follows from them."""
+    if given.shape != derived.shape or not np.allclose(
+        given, derived, rtol=1e-6, atol=1e-6, equal_nan=True
+    ):
+        raise ValueError(
+            f"{name} of a catalog of fluxes must be what follows from the fluxes; make the catalog "
+            f"with StarCatalog.from_flux(flux, flux_err, bands=...), which computes it."
+        )
 
 
 def check_prior(membership_prior: Any, n_star: int) -> np.ndarray | None:
@@ -173,53 +225,3 @@ def check_prior(membership_prior: Any, n_star: int) -> np.ndarray | None:
             f"use 1 (or leave it out) where nothing is known."
         )
     return prior
-
-
-def column(table: Any, name: str, argument: str) -> np.ndarray:
-    """Return a column as an array; masked numbers become NaN, units are dropped."""
-    try:
-        values = table[name]
-    except (KeyError, ValueError) as error:
-        known = getattr(table, "colnames", None) or list(getattr(table, "columns", table))
-        raise ValueError(
-            f"{argument} names the column {name!r}, which the table lacks; "
-            f"its columns are {', '.join(map(str, known))}."
-        ) from error
-    if hasattr(type(values), "value"):  # astropy: Column, MaskedColumn, Quantity
-        values = values.value
-    mask = getattr(values, "mask", None) if hasattr(type(values), "mask") else None
-    if hasattr(type(values), "filled"):  # numpy.ma and astropy's Masked
-        data = np.asarray(getattr(values, "unmasked", getattr(values, "data", None)))
-        mask = np.broadcast_to(np.asarray(mask), data.shape)
-        if not mask.any():
-            return data
-        return np.where(mask, np.nan if data.dtype.kind in "iuf" else "", data)
-    return np.asarray(values)
-
-
-def number_column(table: Any, name: Any, argument: str) -> np.ndarray:
-    """Return a column of numbers as floats, NaN where it is masked or missing."""
-    if not isinstance(name, str):
-        raise ValueError(f"{argument} must be the name of a column, got {name!r}; write a string.")
-    values = column(table, name, argument)
-    if values.dtype == object:  # pandas' nullable types come as objects with its NA
-        values = np.array([np.nan if _is_missing(v) else v for v in values], dtype=object)
-    return as_floats(f"{argument} (column {name!r})", values)
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ in {"NAType", "MaskedConstant"}
-
-
-def check_column_lengths(
-    mag: Mapping[str, str], mags: list[np.ndarray], errors: list[np.ndarray]
-) -> None:
-    """All magnitude columns of a table must be as long as the first."""
-    expected = mags[0].shape
-    for band, values, error in zip(mag, mags, errors, strict=True):
-        for name, array in (("mag", values), ("mag_err", error)):
-            if array.shape != expected or array.ndim != 1:
-                raise ValueError(
-                    f"{name}[{band!r}] must be a column of length {len(mags[0])}, got shape "
-                    f"{array.shape}; all columns must describe the same stars."
-                )

@@ -1,4 +1,4 @@
-"""Star catalogs: magnitudes by band, their errors, and parallaxes."""
+"""Star catalogs: magnitudes or fluxes by band, their errors, and what else was measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,8 +7,17 @@ from typing import Any, Self
 import numpy as np
 
 from pymc_starpop import _photometry_checks as checks
+from pymc_starpop import _photometry_tables as tables
+from pymc_starpop._fluxes import FLUX_ZERO_POINT, MAG_PER_LN, flux_of_mag, mag_of_flux
 
 __all__ = ["StarCatalog"]
+
+# What one star has one number of, with its error: unit, and whether it must be positive.
+_MEASURED_COLUMNS = {"parallax": ("mas", False), "teff": ("K", True), "feh": ("dex", False)}
+_ROW_FIELDS = (
+    "mag", "mag_err", "flux", "flux_err", "parallax", "parallax_err", "teff", "teff_err", "feh",
+    "feh_err", "membership_prior", "star",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +42,21 @@ class StarCatalog:
         Labels, each once; 0 to N - 1 unless given.
     extra : mapping of str to array-like, shape (N,), optional
         Further columns, kept with the stars and used by no likelihood.
+    teff, teff_err : array-like, shape (N,), optional
+        Effective temperatures from spectra and their standard deviations, K; NaN where not
+        measured. One needs the other.
+    feh, feh_err : array-like, shape (N,), optional
+        [Fe/H] from spectra and its standard deviation, dex, in the same way.
+    flux, flux_err : array-like, shape (N, B), optional
+        Set by `from_flux`, which see.
 
     Raises
     ------
     ValueError
         For shapes that do not agree, a band or label given twice, errors that are not positive
-        and finite, infinite magnitudes, a star without any band, a parallax without its error or
-        the reverse, and priors outside 0 to 1.
+        and finite, infinite magnitudes and such of 90 or more, a star without any band, a
+        parallax, temperature or [Fe/H] without its error or the reverse, temperatures that are
+        not positive, and priors outside 0 to 1.
 
     Examples
     --------
@@ -59,38 +76,110 @@ class StarCatalog:
     membership_prior: np.ndarray | None = None
     star: np.ndarray | None = None
     extra: Mapping[str, np.ndarray] = field(default_factory=dict)
+    teff: np.ndarray | None = None
+    teff_err: np.ndarray | None = None
+    feh: np.ndarray | None = None
+    feh_err: np.ndarray | None = None
+    flux: np.ndarray | None = None
+    flux_err: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Convert every column to a read-only array and check it."""
-        mag = checks.as_floats("mag", self.mag)
-        mag_err = checks.as_floats("mag_err", self.mag_err)
         bands = checks.check_bands(self.bands)
-        checks.check_shapes(mag, mag_err, bands)
-        checks.check_photometry(mag, mag_err, bands)
-        n_star = len(mag)
+        values: dict[str, Any] = {"bands": bands, **self._checked_photometry(bands)}
+        n_star = len(values["mag"])
         star = np.arange(n_star) if self.star is None else np.array(self.star)
         checks.check_labels(star, n_star)
-        parallax, parallax_err = checks.check_parallax(self.parallax, self.parallax_err, n_star)
-        prior = checks.check_prior(self.membership_prior, n_star)
+        values["star"] = star
+        for name, (unit, positive) in _MEASURED_COLUMNS.items():
+            given, error = getattr(self, name), getattr(self, f"{name}_err")
+            values[name], values[f"{name}_err"] = checks.check_measured_column(
+                name, given, error, n_star, unit, positive
+            )
+        values["membership_prior"] = checks.check_prior(self.membership_prior, n_star)
         extra = {} if self.extra is None else dict(self.extra)
         columns = {
             name: checks.check_length(name, np.array(v), n_star) for name, v in extra.items()
         }
-        values: dict[str, Any] = {
-            "mag": mag,
-            "mag_err": np.where(np.isnan(mag), np.nan, mag_err),
-            "bands": bands,
-            "parallax": parallax,
-            "parallax_err": parallax_err,
-            "membership_prior": prior,
-            "star": star,
-            "extra": columns,
-        }
+        values["extra"] = columns
         for value in (*values.values(), *columns.values()):
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def _checked_photometry(self, bands: tuple[str, ...]) -> dict[str, Any]:
+        """Magnitudes and fluxes with their errors, NaN where not measured."""
+        mag = checks.as_floats("mag", self.mag)
+        mag_err = checks.as_floats("mag_err", self.mag_err)
+        if self.flux is None and self.flux_err is None:
+            checks.check_shapes(mag, mag_err, bands)
+            checks.check_photometry(mag, mag_err, bands)
+            checks.check_sentinels(mag, bands)
+            return {"mag": mag, "mag_err": np.where(np.isnan(mag), np.nan, mag_err)}
+        flux = checks.as_floats("flux", self.flux)
+        flux_err = checks.as_floats("flux_err", self.flux_err)
+        checks.check_shapes(flux, flux_err, bands, "flux")
+        checks.check_photometry(flux, flux_err, bands, "flux")
+        flux_err = np.where(np.isnan(flux), np.nan, flux_err)
+        derived, derived_err = mag_of_flux(flux, flux_err)
+        checks.check_agreement("mag", mag, derived)
+        checks.check_agreement("mag_err", mag_err, derived_err)
+        return {"mag": derived, "mag_err": derived_err, "flux": flux, "flux_err": flux_err}
+
+    @classmethod
+    def from_flux(
+        cls,
+        flux: Any,
+        flux_err: Any,
+        *,
+        bands: Sequence[str],
+        zero_point: float | Sequence[float] = FLUX_ZERO_POINT,
+        **columns: Any,
+    ) -> Self:
+        """Build a catalog of fluxes, whose likelihood is Gaussian in flux.
+
+        For faint stars the error of the flux is Gaussian and that of the magnitude is not, and a
+        measured flux may be negative. The catalog keeps fluxes in the unit in which 1 is the
+        magnitude 22.5 in the band's own system (the system of the isochrones' magnitudes), and
+        fills ``mag`` and ``mag_err`` = 2.5/ln(10) flux_err/flux where the flux is positive.
+
+        Parameters
+        ----------
+        flux, flux_err : array-like, shape (N, B)
+            Fluxes, NaN where not measured, and their standard deviations.
+        bands : sequence of str, length B
+            Band names.
+        zero_point : float or sequence of float, length B
+            Magnitude of a flux of 1, one number or one by band; a flux f then has the magnitude
+            ``zero_point - 2.5 log10(f)``.
+        **columns
+            ``parallax``, ``teff``, ``star`` and so on, as for `StarCatalog`.
+
+        Returns
+        -------
+        StarCatalog
+            With ``is_flux`` true.
+
+        Raises
+        ------
+        ValueError
+            As `StarCatalog` does, and for zero points that are not finite.
+
+        Examples
+        --------
+        >>> from pymc_starpop.photometry import StarCatalog
+        >>> cat = StarCatalog.from_flux([[100.0], [-2.0]], [[1.5], [1.5]], bands=["TESS"])
+        >>> cat.mag.ravel().tolist(), cat.measured.ravel().tolist()
+        ([17.5, nan], [True, True])
+        """
+        bands = checks.check_bands(bands)
+        flux, flux_err = checks.as_floats("flux", flux), checks.as_floats("flux_err", flux_err)
+        checks.check_shapes(flux, flux_err, bands, "flux")
+        unit = flux_of_mag(checks.check_zero_point(zero_point, len(bands)))
+        flux, flux_err = unit * flux, unit * flux_err
+        mag, mag_err = mag_of_flux(flux, np.where(np.isnan(flux), np.nan, flux_err))
+        return cls(mag, mag_err, bands, flux=flux, flux_err=flux_err, **columns)
 
     @classmethod
     def from_table(
@@ -105,6 +194,7 @@ class StarCatalog:
         star: str | None = None,
         extra: Sequence[str] = (),
         error_floor: float | Mapping[str, float] = 0.0,
+        **columns: str | float | None,
     ) -> Self:
         """Build a catalog from the columns of a table.
 
@@ -127,6 +217,9 @@ class StarCatalog:
             Further columns to keep.
         error_floor : float or mapping of str to float
             Added to the errors in quadrature, mag; one number, or one by band.
+        **columns : str
+            Columns of ``teff``, ``teff_err`` (K), ``feh`` and ``feh_err`` (dex) from spectra; an
+            error may be one number.
 
         Returns
         -------
@@ -134,6 +227,8 @@ class StarCatalog:
 
         Raises
         ------
+        TypeError
+            For another keyword.
         ValueError
             For a column that the table lacks, for bands in ``mag_err`` other than those in
             ``mag``, and as `StarCatalog` does.
@@ -148,39 +243,20 @@ class StarCatalog:
         >>> cat.mag_err.ravel().round(4).tolist()
         [0.005, 0.0057]
         """
-        if not mag:
-            raise ValueError("mag is empty; map at least one band to a column of the table.")
-        if set(mag) != set(mag_err):
-            raise ValueError(
-                f"mag_err must name the same bands as mag, got {sorted(mag_err)} for "
-                f"{sorted(mag)}; give every band a column or a number."
-            )
-        mags = [checks.number_column(table, name, f"mag[{band!r}]") for band, name in mag.items()]
-        errors = [
-            np.full(len(values), float(mag_err[band]))
-            if isinstance(mag_err[band], int | float)
-            else checks.number_column(table, mag_err[band], f"mag_err[{band!r}]")
-            for band, values in zip(mag, mags, strict=True)
-        ]
-        checks.check_column_lengths(mag, mags, errors)
-        n_star = len(mags[0])
-        optional: dict[str, Any] = {
+        names = {
             "parallax": parallax,
             "parallax_err": parallax_err,
             "membership_prior": membership_prior,
+            **checks.check_keywords(columns, ("teff", "teff_err", "feh", "feh_err")),
         }
-        for name, given in optional.items():
-            if isinstance(given, int | float):
-                optional[name] = np.full(n_star, float(given))
-            elif given is not None:
-                optional[name] = checks.number_column(table, given, name)
+        values, errors = tables.bands_and_errors(table, mag, mag_err, "mag")
         catalog = cls(
-            np.stack(mags, axis=1),
-            np.stack(errors, axis=1),
+            values,
+            errors,
             tuple(mag),
-            star=None if star is None else checks.column(table, star, "star"),
-            extra={name: checks.column(table, name, "extra") for name in extra},
-            **optional,
+            star=None if star is None else tables.column(table, star, "star"),
+            extra={name: tables.column(table, name, "extra") for name in extra},
+            **tables.optional_columns(table, names, len(values)),
         )
         return catalog.with_error_floor(error_floor)
 
@@ -194,10 +270,13 @@ class StarCatalog:
             f"{band}: {count}"
             for band, count in zip(self.bands, self.measured.sum(axis=0), strict=True)
         )
-        parallax = (
-            "" if self.parallax is None else f"; parallax: {np.isfinite(self.parallax).sum()}"
+        others = "".join(
+            f"; {name}: {np.isfinite(getattr(self, name)).sum()}"
+            for name in _MEASURED_COLUMNS
+            if getattr(self, name) is not None
         )
-        return f"StarCatalog({self.n_star} stars; {counts}{parallax})"
+        kind = "stars" if self.flux is None else "stars in flux"
+        return f"StarCatalog({self.n_star} {kind}; {counts}{others})"
 
     @property
     def n_star(self) -> int:
@@ -210,9 +289,24 @@ class StarCatalog:
         return self.mag.shape[1]
 
     @property
+    def is_flux(self) -> bool:
+        """Whether the catalog holds fluxes, and its likelihood is Gaussian in flux."""
+        return self.flux is not None
+
+    @property
+    def values(self) -> np.ndarray:
+        """What the likelihood compares, shape (N, B): fluxes, or else magnitudes."""
+        return self.mag if self.flux is None else self.flux
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Standard deviations of `values`, shape (N, B)."""
+        return self.mag_err if self.flux_err is None else self.flux_err
+
+    @property
     def measured(self) -> np.ndarray:
-        """Where a magnitude was measured, bool, shape (N, B)."""
-        return np.isfinite(self.mag)
+        """Where a star was measured, bool, shape (N, B); a negative flux is a measurement."""
+        return np.isfinite(self.values)
 
     def coords(self) -> dict[str, Any]:
         """Return the coordinates of a PyMC model: ``{"star": labels, "band": names}``.
@@ -249,13 +343,15 @@ class StarCatalog:
         rows = self._rows(which)
         columns: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[rows]
-            for name in ("mag", "mag_err", "parallax", "parallax_err", "membership_prior", "star")
+            for name in _ROW_FIELDS
         }
         extra = {name: values[rows] for name, values in self.extra.items()}
         return replace(self, extra=extra, **columns)
 
     def with_error_floor(self, floor: float | Mapping[str, float]) -> Self:
         """Return the catalog with a floor added to the magnitude errors in quadrature.
+
+        To the error of a flux the same share of the flux is added, where the flux is positive.
 
         Parameters
         ----------
@@ -284,7 +380,12 @@ class StarCatalog:
                 f"floor must be finite and not negative (mag), got {floor}; "
                 f"give a small positive number such as 0.005."
             )
-        return replace(self, mag_err=np.hypot(self.mag_err, floors))
+        if self.flux is None or self.flux_err is None:
+            return replace(self, mag_err=np.hypot(self.mag_err, floors))
+        share = np.maximum(self.flux, 0.0) * floors / MAG_PER_LN
+        flux_err = np.hypot(self.flux_err, share)
+        _, mag_err = mag_of_flux(self.flux, flux_err)
+        return replace(self, mag_err=mag_err, flux_err=flux_err)
 
     def band_index(self, band: str) -> int:
         """Return the column of a band; an unknown one is a ValueError that lists the bands."""
