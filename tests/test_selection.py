@@ -30,7 +30,8 @@ def test_errors_are_the_median_of_the_20_nearest_stars():
     low, high = MagnitudeLimits("G", 10.0, 16.0).errors(cat)
     assert low == pytest.approx(np.median(error[:20]))
     assert high == pytest.approx(np.median(error[-20:]))
-    assert MagnitudeLimits("G", -np.inf, np.inf).errors(cat) == (low, high)
+    assert MagnitudeLimits("G", bright=10.0).errors(cat) == (low, high)
+    assert MagnitudeLimits("G", faint=16.0).errors(cat) == (low, high)
 
 
 def test_errors_with_few_stars():

@@ -5,7 +5,13 @@ from pymc_starpop.ages import AgeDistribution
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.distributions import ClusterPhotometry, HessDiagram
 from pymc_starpop.examples_data import load_example
-from pymc_starpop.field import UniformField
+from pymc_starpop.field import (
+    ChiSquareField,
+    ControlField,
+    FieldDensity,
+    InflatedScatterField,
+    UniformField,
+)
 from pymc_starpop.hess import (
     ErrorModel,
     ExponentialError,
@@ -85,18 +91,22 @@ __all__ = [
     "AgeDistribution",
     "BrokenPowerLaw",
     "Chabrier",
+    "ChiSquareField",
     "ClusterPhotometry",
     "CompositePopulation",
     "ContinuityPrior",
+    "ControlField",
     "EmpiricalCorrections",
     "Epochs",
     "ErrorModel",
     "ExponentialError",
+    "FieldDensity",
     "FixedAMR",
     "FlatPrior",
     "GaussianProcessPrior",
     "HessAxes",
     "HessDiagram",
+    "InflatedScatterField",
     "Isochrone",
     "IsochroneGrid",
     "Kroupa",
