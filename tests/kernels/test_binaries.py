@@ -17,7 +17,10 @@ STEP = 1e-6
 
 
 def make_track(rng, monotone=True, n_node=N_NODE, n_band=N_BAND):
-    """A track that begins below the lowest mass and goes on past the last primary."""
+    """A track that begins below the lowest mass and goes on past the last primary.
+
+    Returns masses (E,), magnitudes (R, E) and two directions (K, R, E).
+    """
     mass = np.exp(np.linspace(np.log(0.06), np.log(2.0), n_node))
     mass[:START] = np.minimum(mass[:START], MASS_MIN)
     mass[START] = MASS_MIN
@@ -25,7 +28,7 @@ def make_track(rng, monotone=True, n_node=N_NODE, n_band=N_BAND):
         mass[12:15] = mass[[13, 12, 12]]  # falls, then stays
         mass[20] = mass[18]
     mag = 14.0 - 6.0 * np.log10(mass) + 0.3 * rng.normal(size=(n_band, n_node))
-    return mass, mag, rng.uniform(0.2, 1.1, mag.shape)
+    return mass, mag, rng.uniform(0.2, 1.1, (2, *mag.shape))
 
 
 def make_law(rng, mass, n_ratio=5, slope=0.4, fraction=0.3):
@@ -38,28 +41,37 @@ def make_law(rng, mass, n_ratio=5, slope=0.4, fraction=0.3):
     )  # fmt: skip
 
 
-def slow_twin(mass, mag, reddening, law):
-    """Tracks (T, E, B), their reddening, and weights, tilts and scale (T, E - 1)."""
+def slow_twin(mass, mag, directions, law, n_light):
+    """Tracks (T, E, R), directions (K, T, E, R), and weights, tilts and scale (T, E - 1)."""
     n_ratio = law.rule.shape[0]
     ratio, probability, dark = population.mass_ratios(mass, law.slope, n_ratio, 0.1, MASS_MIN)
     parts = population.mix_tracks(law.weight, law.density, law.fraction, probability, dark, LAST)
-    return *reference._binaries(mass, mag.T, reddening.T, ratio, MASS_MIN, LAST), *parts
+    tracks = np.repeat(mag.T[None], n_ratio + 1, axis=0)
+    directed = np.repeat(directions.swapaxes(1, 2)[:, None], n_ratio + 1, axis=1)
+    for along, out in zip(directions, directed, strict=True):
+        light = (mag[:n_light].T, along[:n_light].T)
+        tracks[..., :n_light], out[..., :n_light] = reference._binaries(
+            mass, *light, ratio, MASS_MIN, LAST
+        )
+    return tracks, directed, *parts
 
 
 @pytest.mark.parametrize("slope", [-1.0, 0.0, 0.4])
 @pytest.mark.parametrize("n_ratio", [2, 4, 5, 9])
-@pytest.mark.parametrize("monotone", [True, False])
-def test_everything_is_as_the_slow_twin_has_it(rng, monotone, n_ratio, slope):
-    mass, mag, reddening = make_track(rng, monotone)
+@pytest.mark.parametrize(("monotone", "n_light"), [(True, N_BAND), (False, N_BAND), (False, 2)])
+def test_everything_is_as_the_slow_twin_has_it(rng, monotone, n_light, n_ratio, slope):
+    mass, mag, directions = make_track(rng, monotone)
     law = make_law(rng, mass, n_ratio, slope)
-    tracks, red, weights, tilts, scale, starts, _ = binaries.population_tracks(
-        mass, mag, reddening, law, MASS_MIN, LAST
+    tracks, directed, weights, tilts, scale, starts, _ = binaries.population_tracks(
+        mass, mag, directions, n_light, law, MASS_MIN, LAST
     )
-    expected = slow_twin(mass, mag, reddening, law)
+    expected = slow_twin(mass, mag, directions, law, n_light)
     n_main = LAST + 1 - START
     assert_array_equal(starts, [0, *(N_NODE + n_main * np.arange(n_ratio + 1))])
-    assert tracks.shape == red.shape == (N_BAND, starts[-1])
-    for got, wanted in zip((tracks, red), expected[:2], strict=True):
+    assert tracks.shape == (N_BAND, starts[-1])
+    assert directed.shape == (2, N_BAND, starts[-1])
+    pairs = zip((tracks, *directed), (expected[0], *expected[1]), strict=True)
+    for got, wanted in pairs:
         assert_close(got[:, :N_NODE], wanted[0].T, "same_formula")
         rest = got[:, N_NODE:].reshape(N_BAND, n_ratio, n_main)
         assert_close(rest, np.moveaxis(wanted[1:, START : LAST + 1], 2, 0), "same_formula")
@@ -73,29 +85,29 @@ def test_everything_is_as_the_slow_twin_has_it(rng, monotone, n_ratio, slope):
 
 
 def test_all_stars_are_on_some_track(rng):
-    mass, mag, reddening = make_track(rng)
+    mass, mag, directions = make_track(rng)
     law = make_law(rng, mass)
-    weights = binaries.population_tracks(mass, mag, reddening, law, MASS_MIN, LAST)[2]
+    weights = binaries.population_tracks(mass, mag, directions, N_BAND, law, MASS_MIN, LAST)[2]
     assert_close(weights.sum(), law.weight.sum(), "same_formula")
 
 
 def test_equal_stars_are_twice_as_bright(rng):
-    mass, mag, reddening = make_track(rng)
-    tracks, red, *_, saved = binaries.population_tracks(
-        mass, mag, reddening, make_law(rng, mass), MASS_MIN, LAST
+    mass, mag, directions = make_track(rng)
+    tracks, directed, *_, saved = binaries.population_tracks(
+        mass, mag, directions, N_BAND, make_law(rng, mass), MASS_MIN, LAST
     )
     main = slice(START, LAST + 1)
     equal = slice(-(LAST + 1 - START), None)
     assert_close(tracks[:, equal], mag[:, main] - 2.5 * np.log10(2.0), "same_formula")
-    assert_close(red[:, equal], reddening[:, main], "same_formula")
+    assert_close(directed[..., equal], directions[..., main], "same_formula")
     assert_close(saved.share[:, -1], 0.5, "same_formula")
 
 
 def test_a_faint_secondary_hardly_adds_light(rng):
-    mass, mag, reddening = make_track(rng)
+    mass, mag, directions = make_track(rng)
     mag[:, : START + 1] += 40.0
     tracks, _, *_, saved = binaries.population_tracks(
-        mass, mag, reddening, make_law(rng, mass), MASS_MIN, LAST
+        mass, mag, directions, N_BAND, make_law(rng, mass), MASS_MIN, LAST
     )
     # The primaries whose faintest secondary is of the lowest mass.
     first = tracks[:, N_NODE + 2 : N_NODE + 8]
@@ -103,29 +115,28 @@ def test_a_faint_secondary_hardly_adds_light(rng):
     assert_close(saved.share[:, 0, 2:8], 0.0, "same_formula")
 
 
-def test_without_reddening_there_is_none(rng):
-    mass, mag, reddening = make_track(rng)
+def test_without_directions_there_are_none(rng):
+    mass, mag, directions = make_track(rng)
     law = make_law(rng, mass)
-    tracks, red, *_ = binaries.population_tracks(
-        mass, mag, np.zeros((N_BAND, 0)), law, MASS_MIN, LAST
+    tracks, directed, *_ = binaries.population_tracks(
+        mass, mag, np.zeros((0, 0, 0)), N_BAND, law, MASS_MIN, LAST
     )
-    assert red.shape == (N_BAND, 0)
-    full = binaries.population_tracks(mass, mag, reddening, law, MASS_MIN, LAST)[0]
+    assert directed.shape == (0, *tracks.shape)
+    full = binaries.population_tracks(mass, mag, directions, N_BAND, law, MASS_MIN, LAST)[0]
     assert_array_equal(tracks, full)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("with_reddening", [True, False])
-@pytest.mark.parametrize("monotone", [True, False])
-def test_pullback_against_differences(rng, monotone, with_reddening, fraction):
-    mass, mag, reddening = make_track(rng, monotone)
-    if not with_reddening:
-        reddening = np.zeros((N_BAND, 0))
+@pytest.mark.parametrize("n_direction", [0, 1, 2])
+@pytest.mark.parametrize(("monotone", "n_light"), [(True, N_BAND), (False, 2)])
+def test_pullback_against_differences(rng, monotone, n_light, n_direction, fraction):
+    mass, mag, directions = make_track(rng, monotone)
+    directions = directions[:n_direction]
     law = make_law(rng, mass, slope=-0.6, fraction=fraction)
     # Off the nodes: where a secondary comes to lie on a node the tracks have a kink.
     law = law._replace(lowest=law.lowest * rng.uniform(0.95, 0.999, N_NODE))
     inputs = {
-        "mass": mass, "mag": mag, "reddening": reddening,
+        "mass": mass, "mag": mag, "directions": directions,
         **{name: value for name, value in law._asdict().items() if name != "rule"},
     }  # fmt: skip
 
@@ -133,7 +144,7 @@ def test_pullback_against_differences(rng, monotone, with_reddening, fraction):
         law_values = {name: values[name] for name in law._fields if name != "rule"}
         moved = BinaryLaw(rule=law.rule, **law_values)
         return binaries.population_tracks(
-            values["mass"], values["mag"], values["reddening"], moved, MASS_MIN, LAST
+            values["mass"], values["mag"], values["directions"], n_light, moved, MASS_MIN, LAST
         )
 
     outputs = evaluate(inputs)
@@ -141,7 +152,7 @@ def test_pullback_against_differences(rng, monotone, with_reddening, fraction):
     # The tilt of a segment without weight means nothing.
     cotangents[3] *= outputs[4] > 0.0
     exact = binaries_pullback.population_tracks_pullback(
-        mass, mag, reddening, law, MASS_MIN, LAST, outputs[6], *cotangents
+        mass, mag, directions, law, MASS_MIN, LAST, outputs[6], *cotangents
     )
 
     def total(name, entry, by):

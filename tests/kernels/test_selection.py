@@ -23,15 +23,13 @@ class Problem:
     """The arguments of the kernel, with T tracks of E nodes each."""
 
     mag: np.ndarray
-    reddening: np.ndarray
     weights: np.ndarray
     tilts: np.ndarray
+    variance: np.ndarray
     bright: float = 12.0
     faint: float = 16.0
     sigma_bright: float = 0.01
     sigma_faint: float = 0.05
-    scatter: float = 0.02
-    av_scatter: float = 0.0
 
     def result(self):
         """What the kernel returns, in the shapes of this problem."""
@@ -39,21 +37,17 @@ class Problem:
         # Everything that has weight or could have is in the model, but not what joins tracks.
         scale = segments(np.ones_like(self.weights))
         limits = [getattr(self, f.name) for f in fields(self)][4:]
-        z, mag, red, by_weight, by_tilt, *others = selection.selection_integral(
-            self.mag.ravel(), self.reddening.ravel(), weights, tilts, scale, *limits
+        z, mag, *others = selection.selection_integral(
+            self.mag.ravel(), weights, tilts, segments(self.variance), scale, *limits
         )
-        by_segment = [
-            np.append(x, 0.0).reshape(self.mag.shape)[:, :-1] for x in (by_weight, by_tilt)
-        ]
-        return [
-            z, mag.reshape(self.mag.shape), red.reshape(self.reddening.shape), *by_segment, *others
-        ]  # fmt: skip
+        by_segment = [np.append(x, 0.0).reshape(self.mag.shape)[:, :-1] for x in others]
+        return [z, mag.reshape(self.mag.shape), *by_segment]
 
     def z(self):
         return float(self.result()[0][0])
 
 
-def make_problem(rng, av_scatter=0.0, **limits):
+def make_problem(rng, scatter=0.03, **limits):
     """Three tracks across both limits, with segments of no length and ends next to a limit."""
     mag = np.linspace(19.0, 10.0, 14) + 0.3 * rng.normal(size=(3, 14))
     mag[:, 4] = mag[:, 3]
@@ -61,8 +55,8 @@ def make_problem(rng, av_scatter=0.0, **limits):
     weights = rng.dirichlet(np.ones(3 * 13)).reshape(3, 13)
     weights[2, 8] = 0.0
     tilts = rng.uniform(-1.5, 1.5, weights.shape)
-    reddening = rng.uniform(0.2, 0.9, mag.shape) if av_scatter else np.zeros((0, 0))
-    return Problem(mag, reddening, weights, tilts, av_scatter=av_scatter, **limits)
+    variance = (scatter * rng.uniform(0.5, 1.5, weights.shape)) ** 2
+    return Problem(mag, weights, tilts, variance, **limits)
 
 
 def dense(p):
@@ -70,11 +64,8 @@ def dense(p):
     t = ((np.arange(N_PIECE)[:, None] + 0.5 + 0.5 * nodes) / N_PIECE).ravel()
     share = np.tile(0.5 * share / N_PIECE, N_PIECE)
     m = p.mag[:, :-1, None] + t * np.diff(p.mag)[..., None]
-    extra = np.full(p.weights.shape, p.scatter**2)
-    if p.av_scatter:
-        extra += (p.av_scatter * 0.5 * (p.reddening[:, 1:] + p.reddening[:, :-1])) ** 2
-    passed = ndtr((p.faint - m) / np.sqrt(p.sigma_faint**2 + extra)[..., None])
-    passed -= ndtr((p.bright - m) / np.sqrt(p.sigma_bright**2 + extra)[..., None])
+    passed = ndtr((p.faint - m) / np.sqrt(p.sigma_faint**2 + p.variance)[..., None])
+    passed -= ndtr((p.bright - m) / np.sqrt(p.sigma_bright**2 + p.variance)[..., None])
     mean = ((1.0 + p.tilts[..., None] * (t - 0.5)) * passed * share).sum(axis=-1)
     return float((p.weights * mean).sum())
 
@@ -85,16 +76,15 @@ LIMITS = {
     "bright only": {"faint": np.inf},
     "narrow": {"bright": 15.99, "faint": 16.0},
     "wide errors": {"sigma_bright": 2.0, "sigma_faint": 3.0},
-    "sharp": {"sigma_bright": 1e-4, "sigma_faint": 1e-4, "scatter": 0.0},
+    "sharp": {"sigma_bright": 1e-3, "sigma_faint": 1e-3},
 }
+SCATTER = pytest.mark.parametrize("scatter", [0.0, 0.1], ids=["equal stars", "scatter"])
 
 
-@pytest.mark.parametrize("av_scatter", [0.0, 0.1], ids=["one extinction", "differential"])
+@SCATTER
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
-def test_probability_is_the_integral_along_the_segments(rng, limits, av_scatter):
-    if "scatter" in limits:
-        limits = limits | {"sigma_bright": 1e-3, "sigma_faint": 1e-3}
-    p = replace(make_problem(rng, av_scatter), **limits)
+def test_probability_is_the_integral_along_the_segments(rng, limits, scatter):
+    p = make_problem(rng, scatter, **limits)
     assert_close(p.z(), dense(p), "quadrature")
 
 
@@ -112,30 +102,22 @@ def test_far_limits_let_nothing_pass(rng, bright, faint):
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
-@pytest.mark.parametrize("av_scatter", [0.0, 0.1], ids=["one extinction", "differential"])
-def test_derivatives_against_differences(rng, limits, av_scatter):
-    p = replace(make_problem(rng, av_scatter), **limits)
-    result = dict(
-        zip(
-            ("mag", "reddening", "weights", "tilts", "scatter", "av_scatter"),
-            p.result()[1:],
-            strict=True,
-        )
-    )
-    step = STEP * min(1.0, p.sigma_bright / 0.01)
+@SCATTER
+def test_derivatives_against_differences(rng, limits, scatter):
+    p = make_problem(rng, scatter, **limits)
+    result = dict(zip(("mag", "weights", "tilts", "variance"), p.result()[1:], strict=True))
     for name, exact in result.items():
-        values = np.atleast_1d(np.asarray(getattr(p, name), dtype=float))
+        step = STEP * min(1.0, p.sigma_bright / 0.01)
+        if name == "variance":
+            step *= p.sigma_bright
+        values = getattr(p, name)
         for entry in np.ndindex(values.shape):
 
             def moved(by, name=name, values=values, entry=entry):
                 other = values.copy()
                 other[entry] += by
-                scalar = name in ("scatter", "av_scatter")
-                return replace(p, **{name: other[0] if scalar else other}).z()
+                return replace(p, **{name: other}).z()
 
-            if name == "av_scatter" and not p.av_scatter:
-                assert exact[entry] == 0.0
-                continue
             numeric = (
                 8.0 * (moved(step) - moved(-step)) - (moved(2.0 * step) - moved(-2.0 * step))
             ) / (12.0 * step)
@@ -148,7 +130,7 @@ def test_closed_form_and_quadrature_meet(rng):
     for change in (1.0 - 1e-9, 1.0 + 1e-9):
         tau = np.hypot(0.05, 0.02)
         mag = np.array([[16.0 - 0.4 * tau, 16.0 - 0.4 * tau + change * tau]])
-        p = Problem(mag, np.zeros((0, 0)), np.ones((1, 1)), np.full((1, 1), 0.8))
+        p = Problem(mag, np.ones((1, 1)), np.full((1, 1), 0.8), np.full((1, 1), 0.02**2))
         z.append([float(np.ravel(part)[0]) for part in p.result() if np.size(part)])
         assert_close(p.z(), dense(p), "quadrature")
     assert_close(z[0], z[1], "quadrature")

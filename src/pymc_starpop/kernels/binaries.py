@@ -6,7 +6,8 @@ A primary of mass M and a secondary of mass q M of the same isochrone have the m
 
 where y_2 is read off the isochrone at mass q M, linearly in mass between its nodes. With the
 share of light rho = F_2 / (F_1 + F_2), dy = (1 - rho) dy_1 + rho dy_2, and the same average
-holds for the reddening dm/dA_V.
+holds for directions: derivatives of the magnitudes, such as the reddening dm/dA_V. Rows that hold
+no light, such as a temperature, keep the value of the primary.
 
 The points of all tracks lie one after the other: the E nodes of the single stars, then for each of
 Q mass ratios the E_b nodes of primaries that may have a companion, from the lowest mass to the
@@ -72,7 +73,7 @@ class Saved(NamedTuple):
     ----------
     position : (Q, E_b) place of the secondary, counted in nodes from the lowest mass on
     power : (Q, E_b) q^slope
-    share : (B, Q, E_b) share of the light that the secondary has
+    share : (L, Q, E_b) share of the light that the secondary has, in the rows of light
     """
 
     position: np.ndarray
@@ -248,15 +249,23 @@ def _set_magnitudes(mag, position, tracks, share):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _set_reddening(reddening, position, share, out):
-    """Set the reddening of one band on the binary tracks, (Q * E_b,), weighted with the light."""
+def _set_direction(direction, position, share, out):
+    """Set a direction in one band on the binary tracks, (Q * E_b,), weighted with the light."""
     n_ratio, n_main = position.shape
     for j in range(n_ratio):
         for e in range(n_main):
             i, t = between(position[j, e], n_main)
-            second = reddening[i] + t * (reddening[i + 1] - reddening[i])
-            mixed = reddening[e] + share[j, e] * (second - reddening[e])
+            second = direction[i] + t * (direction[i + 1] - direction[i])
+            mixed = direction[e] + share[j, e] * (second - direction[e])
             out[j * n_main + e] = mixed
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _set_primary(row, n_ratio, out):
+    """Set a row of the binary tracks, (Q * E_b,), that only the primary decides."""
+    n_main = row.shape[0]
+    for j in range(n_ratio):
+        out[j * n_main : (j + 1) * n_main] = row
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -279,14 +288,32 @@ def _set_ratios(mass, law, position, power_room):
     still_needed(lowest)
 
 
+@numba.njit(cache=True, error_model="numpy")
+def _directions(directions, n_row, n_light, n_point, first, last, position, share):
+    """Return the directions on all tracks, (K, R, P)."""
+    n_direction, n_node = directions.shape[0], directions.shape[2]
+    out = np.empty((n_direction, n_row, n_point))
+    for k in range(n_direction):
+        out[k, :, :n_node] = directions[k]
+        for b in range(n_row):
+            main, rest = directions[k, b, first : last + 1], out[k, b, n_node:]
+            if b < n_light:
+                _set_direction(main, position, share[b], rest)
+            else:
+                _set_primary(main, position.shape[0], rest)
+    return out
+
+
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def population_tracks(mass, mag, reddening, law, mass_min, last):
+def population_tracks(mass, mag, directions, n_light, law, mass_min, last):
     """Return the tracks of single stars and of binaries, their weights, and `Saved`.
 
     Parameters
     ----------
     mass : (E,) initial mass, Msun
-    mag, reddening : (B, E) magnitude and dm/dA_V of single stars; reddening may be (B, 0)
+    mag : (R, E) magnitudes of single stars, and from row n_light on what has no light
+    directions : (K, R, E) derivatives of `mag` along K directions; any shape where K is 0
+    n_light : int
     law : BinaryLaw
     mass_min : float
         Lowest mass (Msun); the track has been cut so that a node lies exactly there.
@@ -295,15 +322,16 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
 
     Returns
     -------
-    tracks, reddening : (B, P)
-        P = E + Q E_b points; reddening is (B, 0) where it was not given.
+    tracks : (R, P)
+        P = E + Q E_b points.
+    directions : (K, R, P)
     weights, tilts, scale : (P - 1,)
     starts : (Q + 2,)
         As `pymc_starpop.kernels.cluster.TrackModel` wants them; weights are 0 between two tracks.
     saved : Saved
     """
     first = first_node(mass, mass_min, last)
-    n_band, n_node = mag.shape
+    n_row, n_node = mag.shape
     n_ratio, n_main = law.rule.shape[0], last + 1 - first
     n_binary = n_ratio * n_main
     n_point = n_node + n_binary
@@ -317,38 +345,36 @@ def population_tracks(mass, mag, reddening, law, mass_min, last):
     _set_singles(law, last, weights, tilts, scale)
     norm = normalization(main, power)
     _set_binaries(main, power, norm, weights[n_node:], tilts[n_node:], scale[n_node:])
-    track_room = np.empty(n_band * n_point + LANES)
-    share_room = np.empty(n_band * n_binary + LANES)
-    for b in range(n_band):
+    track_room = np.empty(n_row * n_point + LANES)
+    share_room = np.empty(n_light * n_binary + LANES)
+    for b in range(n_light):
         track_room[b * n_point : b * n_point + n_node] = mag[b]
         _set_magnitudes(
             mag[b, first : last + 1], position, track_room[b * n_point + n_node :],
             share_room[b * n_binary :],
         )  # fmt: skip
-    tracks = track_room[: n_band * n_point].reshape((n_band, n_point))
-    share = share_room[: n_band * n_binary].reshape((n_band, n_ratio, n_main))
-    with_reddening = reddening.shape[1] > 0
-    red = np.empty((n_band, n_point if with_reddening else 0))
-    if with_reddening:
-        red[:, :n_node] = reddening
-        for b in range(n_band):
-            _set_reddening(reddening[b, first : last + 1], position, share[b], red[b, n_node:])
+    tracks = track_room[: n_row * n_point].reshape((n_row, n_point))
+    share = share_room[: n_light * n_binary].reshape((n_light, n_ratio, n_main))
+    for b in range(n_light, n_row):
+        tracks[b, :n_node] = mag[b]
+        _set_primary(mag[b, first : last + 1], n_ratio, tracks[b, n_node:])
+    directed = _directions(directions, n_row, n_light, n_point, first, last, position, share)
     starts = np.zeros(n_ratio + 2, dtype=np.int64)
     starts[1:] = n_node + n_main * np.arange(n_ratio + 1)
-    return tracks, red, weights, tilts, scale, starts, Saved(position, power, share)
+    return tracks, directed, weights, tilts, scale, starts, Saved(position, power, share)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_0d(
-    mass, mag, reddening, weight, density, lowest, dark, curve, rule, fraction, slope,
-    mass_min, last,
+    mass, mag, directions, weight, density, lowest, dark, curve, rule, fraction, slope,
+    mass_min, last, n_light,
 ):  # fmt: skip
     """`population_tracks`, flat, for any memory layout and 0-d arrays for the scalars."""
     law = BinaryLaw(weight, density, lowest, dark, curve, rule, fraction.item(), slope.item())
-    tracks, red, weights, tilts, scale, starts, saved = population_tracks(
-        mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
-        last.item(),
+    tracks, directed, weights, tilts, scale, starts, saved = population_tracks(
+        mass, np.ascontiguousarray(mag), np.ascontiguousarray(directions), n_light.item(), law,
+        mass_min.item(), last.item(),
     )  # fmt: skip
     return (
-        tracks, red, weights, tilts, scale, starts, saved.position, saved.power, saved.share
+        tracks, directed, weights, tilts, scale, starts, saved.position, saved.power, saved.share
     )  # fmt: skip

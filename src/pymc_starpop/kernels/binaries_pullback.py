@@ -50,7 +50,7 @@ class BinaryGradient(NamedTuple):
 
     mass: np.ndarray
     mag: np.ndarray
-    reddening: np.ndarray
+    directions: np.ndarray
     weight: np.ndarray
     density: np.ndarray
     lowest: np.ndarray
@@ -149,11 +149,11 @@ def _pull_shares(law, power, norm, g_share, grad):
 
 @numba.njit(cache=True, error_model="numpy")
 def _pull_magnitudes(mag, position, share, g_tracks, g_mag, g_position):
-    """Add the derivatives of what `_set_magnitudes` sets in all bands.
+    """Add the derivatives of what `_set_magnitudes` sets in all rows of light.
 
     The innermost loop runs over bands: along a track the same sums would wait for each other.
     """
-    n_band = mag.shape[0]
+    n_band = share.shape[0]
     n_ratio, n_main = position.shape
     for j in range(n_ratio):
         at = j * n_main
@@ -177,23 +177,34 @@ def _pull_magnitudes(mag, position, share, g_tracks, g_mag, g_position):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_reddening(mag, reddening, position, share, g_red, g_mag, g_reddening, g_position):
-    """Add the derivatives of what `_set_reddening` sets, for one band."""
+def _pull_primary(g_binaries, n_ratio, g_row):
+    """Add the derivatives of what `_set_primary` sets."""
+    n_main = g_row.shape[0]
+    for j in range(n_ratio):
+        g_row += g_binaries[j * n_main : (j + 1) * n_main]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _pull_direction(mag, direction, position, share, g_binaries, g_mag, g_direction, g_position):
+    """Add the derivatives of what `_set_direction` sets, for one direction and band."""
     n_ratio, n_main = position.shape
     for j in range(n_ratio):
         for e in range(n_main):
-            g, rho = g_red[j * n_main + e], share[j, e]
+            g, rho = g_binaries[j * n_main + e], share[j, e]
+            # Most points matter to no star.
+            if g == 0.0:
+                continue
             i, t = between(position[j, e], n_main)
-            slope = reddening[i + 1] - reddening[i]
-            second = reddening[i] + t * slope
+            slope = direction[i + 1] - direction[i]
+            second = direction[i] + t * slope
             # The share of light moves with both magnitudes.
-            bend = g * (second - reddening[e]) * rho * (1.0 - rho) * MAG_TO_LN
+            bend = g * (second - direction[e]) * rho * (1.0 - rho) * MAG_TO_LN
             g_mag[e] += bend
             g_mag[i] -= bend * (1.0 - t)
             g_mag[i + 1] -= bend * t
-            g_reddening[e] += (1.0 - rho) * g
-            g_reddening[i] += rho * g * (1.0 - t)
-            g_reddening[i + 1] += rho * g * t
+            g_direction[e] += (1.0 - rho) * g
+            g_direction[i] += rho * g * (1.0 - t)
+            g_direction[i + 1] += rho * g * t
             g_position[j, e] += rho * g * slope - bend * (mag[i + 1] - mag[i])
 
 
@@ -226,15 +237,30 @@ def _main_gradient(grad, first, last):
     """Cut out of the gradient what concerns nodes `first` to `last`; it shares the memory."""
     end = last + 1
     return BinaryGradient(
-        grad.mass[first:end], grad.mag[:, first:end], grad.reddening[:, first:end],
+        grad.mass[first:end], grad.mag[:, first:end], grad.directions[:, :, first:end],
         grad.weight[first:last], grad.density[first:end], grad.lowest[first:end],
         grad.dark[first:end], grad.curve[first:end], grad.fraction, grad.slope,
     )  # fmt: skip
 
 
+@numba.njit(cache=True, error_model="numpy")
+def _pull_directions(mag, directions, n_ratio, saved, g_binaries, into, g_position):
+    """Add the derivatives of the directions on the binary tracks, (K, R, Q * E_b)."""
+    n_light = saved.share.shape[0]
+    for k in range(directions.shape[0]):
+        for b in range(mag.shape[0]):
+            if b < n_light:
+                _pull_direction(
+                    mag[b], directions[k, b], saved.position, saved.share[b], g_binaries[k, b],
+                    into.mag[b], into.directions[k, b], g_position,
+                )  # fmt: skip
+            else:
+                _pull_primary(g_binaries[k, b], n_ratio, into.directions[k, b])
+
+
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_pullback(
-    mass, mag, reddening, law, mass_min, last, saved, g_tracks, g_red, g_weights, g_tilts
+    mass, mag, directions, law, mass_min, last, saved, g_tracks, g_directions, g_weights, g_tilts
 ):
     """Return the `BinaryGradient` of the sum of the outputs times their cotangents.
 
@@ -242,10 +268,10 @@ def population_tracks_pullback(
     derivative.
     """
     first = first_node(mass, mass_min, last)
-    n_band, n_node = mag.shape
-    with_reddening = reddening.shape[1] > 0
+    n_row, n_node = mag.shape
+    n_light, n_ratio, _ = saved.share.shape
     grad = BinaryGradient(
-        np.zeros(n_node), g_tracks[:, :n_node].copy(), np.zeros_like(reddening),
+        np.zeros(n_node), g_tracks[:, :n_node].copy(), np.zeros_like(directions),
         np.zeros(n_node - 1), np.zeros(n_node), np.zeros(n_node), np.zeros(n_node),
         np.zeros(n_node), np.zeros(1), np.zeros(1),
     )  # fmt: skip
@@ -259,31 +285,32 @@ def population_tracks_pullback(
     _pull_magnitudes(
         mag[:, first:end], saved.position, saved.share, g_tracks[:, n_node:], into.mag, g_position
     )
-    if with_reddening:
-        grad.reddening[:] = g_red[:, :n_node]
-        for b in range(n_band):
-            _pull_reddening(
-                mag[b, first:end], reddening[b, first:end], saved.position, saved.share[b],
-                g_red[b, n_node:], into.mag[b], into.reddening[b], g_position,
-            )  # fmt: skip
+    for b in range(n_light, n_row):
+        _pull_primary(g_tracks[b, n_node:], n_ratio, into.mag[b])
+    if directions.shape[0] > 0:
+        grad.directions[:] = g_directions[:, :, :n_node]
+        _pull_directions(
+            mag[:, first:end], directions[:, :, first:end], n_ratio, saved,
+            g_directions[:, :, n_node:], into, g_position,
+        )  # fmt: skip
     _pull_ratios(mass[first:end], main, saved.position, g_position, g_share, into)
     return grad
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def population_tracks_pullback_0d(
-    mass, mag, reddening, weight, density, lowest, dark, curve, rule, fraction, slope,
-    mass_min, last, position, power, share, g_tracks, g_red, g_weights, g_tilts,
+    mass, mag, directions, weight, density, lowest, dark, curve, rule, fraction, slope,
+    mass_min, last, n_light, position, power, share, g_tracks, g_directions, g_weights, g_tilts,
 ):  # fmt: skip
     """`population_tracks_pullback`, flat, for any memory layout and 0-d arrays for the scalars."""
     law = BinaryLaw(weight, density, lowest, dark, curve, rule, fraction.item(), slope.item())
     grad = population_tracks_pullback(
-        mass, np.ascontiguousarray(mag), np.ascontiguousarray(reddening), law, mass_min.item(),
+        mass, np.ascontiguousarray(mag), np.ascontiguousarray(directions), law, mass_min.item(),
         last.item(), Saved(position, power, share), np.ascontiguousarray(g_tracks),
-        np.ascontiguousarray(g_red), np.ascontiguousarray(g_weights),
+        np.ascontiguousarray(g_directions), np.ascontiguousarray(g_weights),
         np.ascontiguousarray(g_tilts),
     )  # fmt: skip
     return (
-        grad.mass, grad.mag, grad.reddening, grad.weight, grad.density, grad.lowest, grad.dark,
+        grad.mass, grad.mag, grad.directions, grad.weight, grad.density, grad.lowest, grad.dark,
         grad.curve, grad.fraction, grad.slope,
     )  # fmt: skip

@@ -30,7 +30,7 @@ MIN_POINT = LANES + 1
 
 
 class Blocks(NamedTuple):
-    """Boxes of R rows, G groups and K = 8 G blocks in B bands, last axis always 8 lanes.
+    """Boxes of R rows, G groups and K = 8 G blocks in B bands, last axis of 8 lanes.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Blocks(NamedTuple):
     block_low, block_high, block_weight : (G, B, 8), (G, 8) the same of blocks
     first : (K,) first of the eight segments of each block
     alive : (K,) bits of those that belong to the block and carry weight; 0 where padding
-    reddening_max : (B,) largest |dm/dA_V| of any point
+    direction_low, direction_high : (D, B) smallest and largest component of each direction
     """
 
     row_low: np.ndarray
@@ -53,7 +53,8 @@ class Blocks(NamedTuple):
     block_weight: np.ndarray
     first: np.ndarray
     alive: np.ndarray
-    reddening_max: np.ndarray
+    direction_low: np.ndarray
+    direction_high: np.ndarray
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -132,9 +133,22 @@ def _set_boxes(blocks, tracks, scale):
     )  # fmt: skip
 
 
+@numba.njit(error_model="numpy", fastmath=True)
+def _extremes(values):
+    """Smallest and largest of some numbers, none of them NaN."""
+    low, high = values[0], values[0]
+    for value in values:
+        low = min(low, value)
+        high = max(high, value)
+    return low, high
+
+
 @numba.njit(cache=True, error_model="numpy")
-def build_blocks(model, with_reddening):
-    """Arrange the segments of a `TrackModel` of at least `MIN_POINT` points into blocks."""
+def build_blocks(model, n_direction):
+    """Arrange the segments of a `TrackModel` of at least `MIN_POINT` points into blocks.
+
+    Of the directions the first `n_direction` count.
+    """
     n_band = model.tracks.shape[0]
     first, alive = _list_blocks(model.scale, model.starts)
     n_group = first.shape[0] // LANES
@@ -152,10 +166,13 @@ def build_blocks(model, with_reddening):
         np.empty((n_group, LANES)),
         first,
         alive,
-        np.zeros(n_band),
+        np.empty((n_direction, n_band)),
+        np.empty((n_direction, n_band)),
     )
     _set_boxes(blocks, model.tracks, model.scale)
-    if with_reddening:
+    for k in range(n_direction):
         for b in range(n_band):
-            blocks.reddening_max[b] = np.abs(model.reddening[b]).max()
+            low, high = _extremes(model.directions[k, b])
+            blocks.direction_low[k, b] = low
+            blocks.direction_high[k, b] = high
     return blocks

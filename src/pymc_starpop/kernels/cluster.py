@@ -3,18 +3,21 @@
 For star i with magnitudes x_i and covariance S_i along the model tracks (one track for single
 stars, one for each mass ratio),
 
-    L_i = w_i A_i int dM dq pi(M) pi(q) N(x_i | y(M, q), S_i) + (1 - w_i) F_i,
-    S_i = diag(sigma_ib^2 + scatter_b) + av_variance k k',
+    L_i = w_i A_i int dM dq pi(M) pi(q) N(x_i | y(M, q) + sum_k o_ik u_k, S_i) + (1 - w_i) F_i,
+    S_i = diag(variance_i) + sum_k spread_k^2 u_k u_k',
 
-where the integral is a sum over segments of weight x norm x I_0 (see `segment`), A_i holds what
-multiplies the member density (parallax, selection) and F_i is the field density.
-The gradient costs no further exponential: with P = S^-1 and the moments I_k,
+where the integral is a sum over segments of weight x norm x I_0 (see `segment`), u_k is the mean of
+direction k at both ends of the segment, A_i holds what multiplies the member density (selection)
+and F_i is the field density.
+The gradient costs no further exponential: with P = S^-1, the moments I_k, d and r as in `segment`,
+and G half of what stands in brackets,
 
     dI/dy_a = P [r (I_0 - I_1) - d (I_1 - I_2)],   dI/dy_b = P [r I_1 - d I_2],
-    dI/dS   = [P (rr' I_0 - (rd' + dr') I_1 + dd' I_2) P - P I_0] / 2.
+    dI/dS   = G = [P (rr' I_0 - (rd' + dr') I_1 + dd' I_2) P - P I_0] / 2,
+    dI/du_k = 2 spread_k^2 G u_k + o_k P (r I_0 - d I_1).
 
-The arithmetic of the pruning is in `scan`, of one segment in `segment`; `reference` holds the
-slow twin of the whole.
+The arithmetic of the pruning is in `scan`, of one segment in `segment`, of the directions in
+`pair_vectors`; `reference` holds the slow twin of the whole.
 """
 
 import math
@@ -24,36 +27,33 @@ import numba
 import numpy as np
 
 from pymc_starpop.kernels.blocks import MIN_POINT, build_blocks
-from pymc_starpop.kernels.scan import (
-    BATCH_BYTES,
-    ROW_BYTES,
-    WORD,
-    addresses_of,
-    new_arrays,
-    scan_star,
+from pymc_starpop.kernels.pair_vectors import (
+    MOST_DIRECTIONS,
+    pairs_0,
+    pairs_1,
+    pairs_2,
+    pairs_3,
 )
-from pymc_starpop.kernels.segment import (
-    I0,
-    I1,
-    I2,
-    KD,
-    KR,
-    LOG_PEAK,
-    SHRINK,
-    TILT_MOMENT,
-    WEIGHT,
-)
-from pymc_starpop.kernels.simd import LANES, add, address_of, get, get_integer, put, still_needed
-from pymc_starpop.kernels.star_vectors import add_pairs
+from pymc_starpop.kernels.scan import ROW_BYTES, WORD, addresses_of, new_arrays, scan_star
+from pymc_starpop.kernels.segment import N_ROW
+from pymc_starpop.kernels.simd import LANES, add, address_of, get, put, still_needed
 
 _TWO_PI = 2.0 * math.pi
 
 
 class StarData(NamedTuple):
-    """Magnitudes (N, B), any number where not measured, and variances (N, B), infinite there."""
+    """What was measured of N stars in B bands (or other rows, each in its own unit).
+
+    Attributes
+    ----------
+    mag : (N, B) magnitudes, any number where not measured
+    variance : (N, B) of the measurement and of intrinsic scatter; infinite where not measured
+    offset : (N, K) displacement of each star's model along the directions; (0, K) for none
+    """
 
     mag: np.ndarray
     variance: np.ndarray
+    offset: np.ndarray
 
 
 class TrackModel(NamedTuple):
@@ -65,22 +65,20 @@ class TrackModel(NamedTuple):
     Attributes
     ----------
     tracks : (B, P) apparent magnitudes
-    reddening : (B, P) dm / dA_V; any shape where av_scatter is 0
+    directions : (K, B, P) derivatives of the tracks by what differs from star to star, K <= 3
     weights, tilts : (P - 1,) integral of the mass function over each segment, its tilt
     scale : (P - 1,) what pruning takes for the weight, positive also where a fraction is 0
     starts : (T + 1,) first point of each track, and P
-    scatter : (B,) standard deviation added in quadrature, mag
-    av_scatter : float, standard deviation of A_V between stars, mag
+    spread : (K,) standard deviation between stars along each direction
     """
 
     tracks: np.ndarray
-    reddening: np.ndarray
+    directions: np.ndarray
     weights: np.ndarray
     tilts: np.ndarray
     scale: np.ndarray
     starts: np.ndarray
-    scatter: np.ndarray
-    av_scatter: float
+    spread: np.ndarray
 
 
 class Mixture(NamedTuple):
@@ -92,14 +90,15 @@ class Mixture(NamedTuple):
 
 
 class ClusterGradient(NamedTuple):
-    """Derivatives with respect to the fields of `TrackModel` and `Mixture`."""
+    """Derivatives with respect to the fields of `StarData`, `TrackModel` and `Mixture`."""
 
+    variance: np.ndarray
     tracks: np.ndarray
-    reddening: np.ndarray
+    directions: np.ndarray
     weights: np.ndarray
     tilts: np.ndarray
-    scatter: np.ndarray
-    av_scatter: np.ndarray
+    spread: np.ndarray
+    offset: np.ndarray
     member: np.ndarray
     log_member: np.ndarray
     log_field: np.ndarray
@@ -118,30 +117,23 @@ class GradientAddresses(NamedTuple):
     """Addresses of the arrays of `ClusterGradient` that every pair adds to."""
 
     tracks: int
-    reddening: int
+    directions: int
     weights: int
     tilts: int
-    scatter: int
-    av_scatter: int
+    spread: int
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _prepare_star(at, mag, variance, scatter, spread, reddening_max):
-    """Put a star in place and return the log norm of its Gaussian; all arguments are addresses.
-
-    `spread` is the variance of A_V times the sum of `reddening_max`.
-    """
+def _prepare_star(at, mag, variance):
+    """Put a star in place and return the log norm of its Gaussian; all arguments are addresses."""
     norm, product = 0.0, 1.0
     for b in range(at.n_band):
         put(at.mag, b, get(mag, b))
-        if get(variance, b) == np.inf:
+        total = get(variance, b)
+        if total == np.inf:
             put(at.inverse, b, 0.0)
-            put(at.box_inverse, b, 0.0)
             continue
-        total = get(variance, b) + get(scatter, b) ** 2
         put(at.inverse, b, 1.0 / total)
-        # kk' <= diag(k_b sum(k)): the boxes may use a diagonal covariance.
-        put(at.box_inverse, b, 1.0 / (total + spread * get(reddening_max, b)))
         product *= _TWO_PI * total
         # One logarithm for several bands, taken before their product gets too small or large.
         if not 1e-200 < product < 1e200:
@@ -151,63 +143,96 @@ def _prepare_star(at, mag, variance, scatter, spread, reddening_max):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _add_star(at, base, n_pair, into):
-    """Add the derivatives of one star, times `base`, where the covariance is diagonal."""
+def _loosen_boxes(at, low, high):
+    """Set the inverse variances that boxes may use with a star that scatters along directions.
+
+    In units of the errors, v u u' <= v diag(|u_b| sum |u|): boxes may take a diagonal covariance.
+    `low` and `high` are addresses of the extremes of the directions.
+    """
+    for b in range(at.n_band):
+        put(at.box_inverse, b, 1.0)
+    for k in range(at.n_direction):
+        total, row = 0.0, k * at.n_band
+        for b in range(at.n_band):
+            largest = max(abs(get(low, row + b)), abs(get(high, row + b)))
+            total += largest * math.sqrt(get(at.inverse, b))
+        total *= get(at.scatter, k)
+        for b in range(at.n_band):
+            largest = max(abs(get(low, row + b)), abs(get(high, row + b)))
+            add(at.box_inverse, b, total * largest * math.sqrt(get(at.inverse, b)))
+    for b in range(at.n_band):
+        put(at.box_inverse, b, get(at.inverse, b) / get(at.box_inverse, b))
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _displace(at, offset, low, high):
+    """Set the displacement of a star, and between which magnitudes boxes have to look for it."""
+    for b in range(at.n_band):
+        put(at.box_low, b, get(at.mag, b))
+        put(at.box_high, b, get(at.mag, b))
+    for k in range(at.n_direction):
+        by, row = get(offset, k), k * at.n_band
+        put(at.displacement, k, by)
+        for b in range(at.n_band):
+            ends = by * get(low, row + b), by * get(high, row + b)
+            add(at.box_low, b, -max(ends[0], ends[1]))
+            add(at.box_high, b, -min(ends[0], ends[1]))
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _add_star(at, base, n_pair, into, variance, offset):
+    """Add the derivatives of one star, times `base`; its own at addresses variance and offset."""
+    n, mag, inverse, tracks, directions = at.n_band, at.mag, at.inverse, at.tracks, at.directions
+    moved, points = at.displacement, at.n_point
     for m in range((n_pair + LANES - 1) // LANES):
-        add_pairs(
-            at.n_band, at.mag, at.inverse, at.tracks, at.n_point, at.segment + m * ROW_BYTES,
-            at.batch + m * BATCH_BYTES, base, into.tracks, into.weights, into.tilts, into.scatter,
-        )  # fmt: skip
+        segment, batch = at.segment + m * ROW_BYTES, at.batch + m * at.batch_bytes
+        extra = batch + N_ROW * ROW_BYTES
+        if at.n_direction == 0:
+            pairs_0(
+                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
+                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
+                offset,
+            )  # fmt: skip
+        elif at.n_direction == 1:
+            pairs_1(
+                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
+                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
+                offset,
+            )  # fmt: skip
+        elif at.n_direction == 2:
+            pairs_2(
+                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
+                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
+                offset,
+            )  # fmt: skip
+        else:
+            pairs_3(
+                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
+                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
+                offset,
+            )  # fmt: skip
 
 
-@numba.njit(error_model="numpy", fastmath={"contract"}, inline="always")
-def _add_star_reddened(at, base, n_pair, into, av_variance):
-    """Do the same as `_add_star` where the extinction differs from star to star."""
-    for n in range(n_pair):
-        pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
-        s = get_integer(at.segment, n)
-        factor = base * get(pair, LOG_PEAK * LANES)
-        add(into.weights, s, factor * get(pair, I0 * LANES))
-        scale = factor * get(pair, WEIGHT * LANES)
-        add(into.tilts, s, scale * get(pair, TILT_MOMENT * LANES))
-        i0, i1 = scale * get(pair, I0 * LANES), scale * get(pair, I1 * LANES)
-        i2 = scale * get(pair, I2 * LANES)
-        shrink, kd = get(pair, SHRINK * LANES), get(pair, KD * LANES)
-        kr = get(pair, KR * LANES)
-        # Products with P = D - shrink (Dk)(Dk)' are those with D times 1 - shrink k'Dk.
-        kdk = 0.0
-        for b in range(at.n_band):
-            p = b * at.n_point + s
-            red = 0.5 * (get(at.reddening, p) + get(at.reddening, p + 1))
-            kdk += get(at.inverse, b) * red**2
-        left = 1.0 - shrink * kdk
-        k_both = left * (kr * i0 - kd * i1)
-        k_end = left * (kr * i1 - kd * i2)
-        add(into.av_scatter, 0, 0.5 * (left * (kr * k_both - kd * k_end) - left * kdk * i0))
-        for b in range(at.n_band):
-            p = b * at.n_point + s
-            red = 0.5 * (get(at.reddening, p) + get(at.reddening, p + 1))
-            inverse, start = get(at.inverse, b), get(at.tracks, p)
-            pk = inverse * red
-            pd = inverse * (get(at.tracks, p + 1) - start) - shrink * kd * pk
-            pr = inverse * (get(at.mag, b) - start) - shrink * kr * pk
-            at_end = pr * i1 - pd * i2
-            at_both = pr * i0 - pd * i1
-            add(into.tracks, p, at_both - at_end)
-            add(into.tracks, p + 1, at_end)
-            diagonal = inverse - shrink * pk * pk
-            add(into.scatter, b, 0.5 * (pr * at_both - pd * at_end - diagonal * i0))
-            half = 0.5 * av_variance * (pr * k_both - pd * k_end - left * pk * i0)
-            add(into.reddening, p, half)
-            add(into.reddening, p + 1, half)
+@numba.njit(cache=True, error_model="numpy")
+def has_offsets(data):
+    """Whether the models of single stars are displaced."""
+    return data.offset.shape[0] > 0 and data.offset.shape[1] > 0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def active_directions(data, model):
+    """Return the number of directions, 0 where neither scatter nor offset asks for any."""
+    if has_offsets(data) or np.any(model.spread != 0.0):
+        return model.spread.shape[0]
+    return 0
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _addresses_of_gradient(grad):
     """Collect the addresses of the arrays that every pair adds to."""
     return GradientAddresses(
-        address_of(grad.tracks, 0), address_of(grad.reddening, 0), address_of(grad.weights, 0),
-        address_of(grad.tilts, 0), address_of(grad.scatter, 0), address_of(grad.av_scatter, 0),
+        address_of(grad.tracks, 0), address_of(grad.directions, 0), address_of(grad.weights, 0),
+        address_of(grad.tilts, 0), address_of(grad.spread, 0),
     )  # fmt: skip
 
 
@@ -226,35 +251,38 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
         Zeroed by the caller; not touched where `with_gradient` is False.
     """
     n_star, n_band = data.mag.shape
-    av_variance = model.av_scatter**2
-    with_reddening = av_variance > 0.0
-    blocks = build_blocks(model, with_reddening)
-    arrays = new_arrays(blocks, n_band)
-    at, into = addresses_of(model, blocks, arrays), _addresses_of_gradient(grad)
+    n_direction, with_offset = active_directions(data, model), has_offsets(data)
+    blocks = build_blocks(model, n_direction)
+    arrays = new_arrays(blocks, n_band, n_direction)
+    arrays.scatter[:] = model.spread[:n_direction] ** 2
+    at, into = addresses_of(model, blocks, arrays, with_offset), _addresses_of_gradient(grad)
     all_mag, all_variance = address_of(data.mag, 0), address_of(data.variance, 0)
-    scatter, reddening_max = address_of(model.scatter, 0), address_of(blocks.reddening_max, 0)
-    spread = av_variance * blocks.reddening_max.sum()
+    all_offset = address_of(data.offset, 0)
+    low, high = address_of(blocks.direction_low, 0), address_of(blocks.direction_high, 0)
     all_member = address_of(mixture.member, 0)
     all_log_member = address_of(mixture.log_member, 0)
     all_log_field = address_of(mixture.log_field, 0)
     out, weight = address_of(log_likelihood, 0), address_of(cotangent, 0)
+    nowhere = np.zeros(n_direction)
+    g_variance, g_offset = address_of(grad.variance, 0), address_of(nowhere, 0)
     g_member, g_log_member = address_of(grad.member, 0), address_of(grad.log_member, 0)
     g_log_field = address_of(grad.log_field, 0)
     member, prior, rest = np.nan, 0.0, 0.0
     for i in range(n_star):
         skip = WORD * i * n_band
-        log_norm = _prepare_star(
-            at, all_mag + skip, all_variance + skip, scatter, spread, reddening_max
-        )
+        log_norm = _prepare_star(at, all_mag + skip, all_variance + skip)
+        if n_direction > 0:
+            _loosen_boxes(at, low, high)
+        if with_offset:
+            _displace(at, all_offset + WORD * i * n_direction, low, high)
+            g_offset = address_of(grad.offset, i * n_direction)
         # Neighbors mostly share the prior, and logarithms are slow.
         if get(all_member, i) != member:
             member = get(all_member, i)
             prior = math.log(member) if member > 0.0 else -np.inf
             rest = math.log1p(-member) if member < 1.0 else -np.inf
         log_member, log_field = get(all_log_member, i), get(all_log_field, i)
-        n_pair, top, total = scan_star(
-            at, av_variance, rest + log_field - log_member - log_norm, prior
-        )
+        n_pair, top, total = scan_star(at, rest + log_field - log_member - log_norm, prior)
         log_cluster = log_member + log_norm + top + math.log(total) if total > 0.0 else -np.inf
         value = _log_mixture(prior + log_cluster, rest + log_field)
         put(out, i, value)
@@ -267,144 +295,156 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
         add(g_log_member, i, c * probability)
         add(g_log_field, i, c * math.exp(rest + log_field - value))
         add(g_member, i, c * (math.exp(log_cluster - value) - math.exp(log_field - value)))
-        if probability > 0.0 and with_reddening:
-            _add_star_reddened(at, c * probability / total, n_pair, into, av_variance)
-        elif probability > 0.0:
-            _add_star(at, c * probability / total, n_pair, into)
+        if probability > 0.0:
+            _add_star(at, c * probability / total, n_pair, into, g_variance + skip, g_offset)
     still_needed(blocks)
     still_needed(arrays)
+    still_needed(nowhere)
     if with_gradient:
-        # The sums above are derivatives with respect to variances.
-        for b in range(n_band):
-            grad.scatter[b] *= 2.0 * model.scatter[b]
-        grad.av_scatter[0] *= 2.0 * model.av_scatter
+        # The sums above are 2 spread^2 u'Gu, and the derivative is 2 spread u'Gu.
+        for k in range(n_direction):
+            grad.spread[k] = grad.spread[k] / model.spread[k] if model.spread[k] != 0.0 else 0.0
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _lengthened(model):
+def check_shapes(data, model):
+    """Raise where arrays do not fit together; the kernels read from addresses, unchecked."""
+    n_star, n_band = data.mag.shape
+    n_direction = model.spread.shape[0]
+    if data.variance.shape != data.mag.shape:
+        raise ValueError("variance: expected the shape (star, band) of mag")
+    if model.tracks.shape[0] != n_band:
+        raise ValueError("tracks: expected shape (band, point), with the bands of mag")
+    if n_direction > MOST_DIRECTIONS:
+        raise ValueError("spread: more than 3 directions; give at most 3")
+    if model.directions.shape[0] != n_direction:
+        raise ValueError("directions: expected shape (direction, band, point), one for each spread")
+    if n_direction > 0 and model.directions.shape[1:] != model.tracks.shape:
+        raise ValueError("directions: expected shape (direction, band, point), as tracks has them")
+    if has_offsets(data) and data.offset.shape != (n_star, n_direction):
+        raise ValueError("offset: expected shape (star, direction), or (0, direction) for none")
+
+
+@numba.njit(cache=True, error_model="numpy")
+def lengthened(model):
     """Return the model with `MIN_POINT` points, those added without weight."""
     n_band, n_point = model.tracks.shape
     tracks = np.zeros((n_band, MIN_POINT))
     tracks[:, :n_point] = model.tracks
-    reddening = np.zeros((n_band, MIN_POINT))
-    if model.av_scatter > 0.0:
-        reddening[:, :n_point] = model.reddening
+    n_direction = model.spread.shape[0]
+    directions = np.zeros((n_direction, n_band, MIN_POINT))
+    if n_direction > 0:
+        directions[:, :, :n_point] = model.directions
     segments = np.zeros((3, MIN_POINT - 1))
     segments[0, : n_point - 1] = model.weights
     segments[1, : n_point - 1] = model.tilts
     segments[2, : n_point - 1] = model.scale
     return TrackModel(
-        tracks, reddening, segments[0], segments[1], segments[2], model.starts, model.scatter,
-        model.av_scatter,
-    )  # fmt: skip
+        tracks, directions, segments[0], segments[1], segments[2], model.starts, model.spread
+    )
 
 
 @numba.njit(cache=True, error_model="numpy")
-def new_gradient(model, n_star):
-    """Allocate a gradient of zeros for the shapes of `model`."""
+def new_gradient(data, model):
+    """Allocate a gradient of zeros for the shapes of `data` and `model`."""
+    n_star = data.mag.shape[0]
     return ClusterGradient(
-        np.zeros_like(model.tracks),
-        np.zeros_like(model.reddening),
-        np.zeros_like(model.weights),
-        np.zeros_like(model.weights),
-        np.zeros_like(model.scatter),
-        np.zeros(1),
-        np.zeros(n_star),
-        np.zeros(n_star),
-        np.zeros(n_star),
-    )
+        np.zeros_like(data.variance), np.zeros_like(model.tracks), np.zeros_like(model.directions),
+        np.zeros_like(model.weights), np.zeros_like(model.weights), np.zeros_like(model.spread),
+        np.zeros_like(data.offset), np.zeros(n_star), np.zeros(n_star), np.zeros(n_star),
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value(
-    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
-    member, log_member, log_field,
+    mag, variance, tracks, directions, weights, tilts, scale, starts, spread, offset, member,
+    log_member, log_field,
 ):  # fmt: skip
-    """Return log L (N,); the arguments are the fields of the named tuples above, in order."""
-    model = TrackModel(tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter)
+    """Return log L (N,); the arguments are the fields of the named tuples above."""
+    data = StarData(mag, variance, offset)
+    model = TrackModel(tracks, directions, weights, tilts, scale, starts, spread)
+    check_shapes(data, model)
     if tracks.shape[1] < MIN_POINT:
-        model = _lengthened(model)
+        model = lengthened(model)
     out = np.empty(mag.shape[0])
-    nothing = TrackModel(
-        tracks[:0], reddening[:0], weights[:0], tilts[:0], scale[:0], starts, scatter[:0],
-        av_scatter,
-    )  # fmt: skip
-    cluster_kernel(
-        StarData(mag, variance), model, Mixture(member, log_member, log_field),
-        np.empty(0), new_gradient(nothing, 0), False, out,
-    )  # fmt: skip
+    no_model = TrackModel(
+        tracks[:0], directions[:0], weights[:0], tilts[:0], scale[:0], starts, spread[:0]
+    )
+    nothing = new_gradient(StarData(mag[:0], variance[:0], offset[:0]), no_model)
+    mixture = Mixture(member, log_member, log_field)
+    cluster_kernel(data, model, mixture, np.empty(0), nothing, False, out)
     return out
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value_and_gradient(
-    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
-    member, log_member, log_field, cotangent,
+    mag, variance, tracks, directions, weights, tilts, scale, starts, spread, offset, member,
+    log_member, log_field, cotangent,
 ):  # fmt: skip
     """Return log L (N,) and the `ClusterGradient` of sum_i cotangent_i log L_i."""
-    model = TrackModel(tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter)
+    data = StarData(mag, variance, offset)
+    model = TrackModel(tracks, directions, weights, tilts, scale, starts, spread)
+    check_shapes(data, model)
     n_point = tracks.shape[1]
     if n_point < MIN_POINT:
-        model = _lengthened(model)
+        model = lengthened(model)
     out = np.empty(mag.shape[0])
-    grad = new_gradient(model, mag.shape[0])
-    cluster_kernel(
-        StarData(mag, variance), model, Mixture(member, log_member, log_field),
-        cotangent, grad, True, out,
-    )  # fmt: skip
+    grad = new_gradient(data, model)
+    mixture = Mixture(member, log_member, log_field)
+    cluster_kernel(data, model, mixture, cotangent, grad, True, out)
     if n_point < MIN_POINT:
-        reddened = reddening.shape == tracks.shape
+        directed = grad.directions[:, :, :n_point].copy()
         grad = ClusterGradient(
-            grad.tracks[:, :n_point].copy(),
-            grad.reddening[:, :n_point].copy() if reddened else np.zeros_like(reddening),
-            grad.weights[: n_point - 1], grad.tilts[: n_point - 1], grad.scatter,
-            grad.av_scatter, grad.member, grad.log_member, grad.log_field,
+            grad.variance, grad.tracks[:, :n_point].copy(),
+            directed if directed.shape == directions.shape else np.zeros_like(directions),
+            grad.weights[: n_point - 1], grad.tilts[: n_point - 1], grad.spread, grad.offset,
+            grad.member, grad.log_member, grad.log_field,
         )  # fmt: skip
     return out, grad
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value_0d(
-    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
-    member, log_member, log_field,
+    mag, variance, tracks, directions, weights, tilts, scale, starts, spread, offset, member,
+    log_member, log_field,
 ):  # fmt: skip
-    """`cluster_value` for any memory layout and a 0-d array `av_scatter`."""
+    """`cluster_value` for any memory layout."""
     return cluster_value(
         np.ascontiguousarray(mag), np.ascontiguousarray(variance), np.ascontiguousarray(tracks),
-        np.ascontiguousarray(reddening), np.ascontiguousarray(weights),
+        np.ascontiguousarray(directions), np.ascontiguousarray(weights),
         np.ascontiguousarray(tilts), np.ascontiguousarray(scale), np.ascontiguousarray(starts),
-        np.ascontiguousarray(scatter), av_scatter.item(), np.ascontiguousarray(member),
+        np.ascontiguousarray(spread), np.ascontiguousarray(offset), np.ascontiguousarray(member),
         np.ascontiguousarray(log_member), np.ascontiguousarray(log_field),
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_value_and_gradient_0d(
-    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
-    member, log_member, log_field, cotangent,
+    mag, variance, tracks, directions, weights, tilts, scale, starts, spread, offset, member,
+    log_member, log_field, cotangent,
 ):  # fmt: skip
     """Flat tuple of log L and the gradient, for any memory layout."""
     value, g = cluster_value_and_gradient(
         np.ascontiguousarray(mag), np.ascontiguousarray(variance), np.ascontiguousarray(tracks),
-        np.ascontiguousarray(reddening), np.ascontiguousarray(weights),
+        np.ascontiguousarray(directions), np.ascontiguousarray(weights),
         np.ascontiguousarray(tilts), np.ascontiguousarray(scale), np.ascontiguousarray(starts),
-        np.ascontiguousarray(scatter), av_scatter.item(), np.ascontiguousarray(member),
+        np.ascontiguousarray(spread), np.ascontiguousarray(offset), np.ascontiguousarray(member),
         np.ascontiguousarray(log_member), np.ascontiguousarray(log_field),
         np.ascontiguousarray(cotangent),
     )  # fmt: skip
     return (
-        value, g.tracks, g.reddening, g.weights, g.tilts, g.scatter, g.av_scatter, g.member,
-        g.log_member, g.log_field,
+        value, g.variance, g.tracks, g.directions, g.weights, g.tilts, g.spread, g.offset,
+        g.member, g.log_member, g.log_field,
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def cluster_gradient_0d(
-    mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
-    member, log_member, log_field, cotangent,
+    mag, variance, tracks, directions, weights, tilts, scale, starts, spread, offset, member,
+    log_member, log_field, cotangent,
 ):  # fmt: skip
     """Flat tuple of the gradient, for any memory layout."""
     return cluster_value_and_gradient_0d(
-        mag, variance, tracks, reddening, weights, tilts, scale, starts, scatter, av_scatter,
-        member, log_member, log_field, cotangent,
+        mag, variance, tracks, directions, weights, tilts, scale, starts, spread, offset, member,
+        log_member, log_field, cotangent,
     )[1:]  # fmt: skip

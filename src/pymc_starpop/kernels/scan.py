@@ -14,12 +14,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from pymc_starpop.kernels.pair_vectors import forms_0, forms_1, forms_2, forms_3, n_extra
 from pymc_starpop.kernels.segment import (
-    EXTRA,
-    KD,
-    KR,
     N_ROW,
-    SHRINK,
     TILT,
     WEIGHT,
     A,
@@ -41,8 +38,6 @@ from pymc_starpop.kernels.star_vectors import (
     bound_boxes,
     bound_segments,
     estimate_segments,
-    quadratic_forms,
-    reddening_forms,
 )
 
 #: A (star, segment) pair below exp(-18) = 1.5e-8 of the star's likelihood is left out. A hundred
@@ -50,36 +45,43 @@ from pymc_starpop.kernels.star_vectors import (
 LOG_TOLERANCE = -18.0
 _TWO_PI = 2.0 * math.pi
 
-# Rows of the quadratic forms of a block, after A, B, C, k'Dk, k'Dd, k'Dr.
-BOUND = 6
-N_FORM = 7
+# Rows of the quadratic forms of a block, after A, B, C; those of the directions follow.
+BOUND = 3
+N_FORM = 4
 # Lanes of a batch that hold no pair lie this far from the star.
 _FAR = 1e6
 WORD = 8
 ROW_BYTES = WORD * LANES
-FORM_BYTES = N_FORM * ROW_BYTES
-BATCH_BYTES = N_ROW * ROW_BYTES
 # The lowest threshold: finite, so that padding, which is at -inf, never passes.
 _LOWEST = -1e300
 
+_n_extra = numba.njit(n_extra, error_model="numpy")
+
 
 class Arrays(NamedTuple):
-    """Room for one star, used again by the next one.
+    """Room for one star, used again by the next one, in D dimensions with K directions.
 
     Attributes
     ----------
-    mag, inverse, box_inverse : (B,) magnitude, inverse variance, and the one that boxes may use
+    mag, inverse : (D,) magnitude and inverse variance
+    box_low, box_high, box_inverse : (D,) where boxes have to look for the star
+    displacement : (K,) how far the model of the star is displaced along the directions
+    scatter : (K,) variance along the directions, the same for all stars
     bound : (8,) bounds of boxes
-    order : (K,) indices of the blocks that may matter
-    form : (K, 7, 8) A, B, C, k'Dk, k'Dd, k'Dr and the bound of their segments
-    mask : (K,) bits of the segments above the threshold
-    segment : (K, 8) first points of the pairs kept, in batches of eight
-    batch : (K, N_ROW, 8) the rows of `segment` for these pairs
+    order : (M,) indices of the blocks that may matter
+    form : (M, 4 + E, 8) A, B, C and the bound of their segments, E rows of directions
+    mask : (M,) bits of the segments above the threshold
+    segment : (M, 8) first points of the pairs kept, in batches of eight
+    batch : (M, N_ROW + E, 8) the rows of `segment` and of directions for these pairs
     """
 
     mag: np.ndarray
     inverse: np.ndarray
+    box_low: np.ndarray
+    box_high: np.ndarray
     box_inverse: np.ndarray
+    displacement: np.ndarray
+    scatter: np.ndarray
     bound: np.ndarray
     order: np.ndarray
     form: np.ndarray
@@ -89,14 +91,21 @@ class Arrays(NamedTuple):
 
 
 class Addresses(NamedTuple):
-    """Sizes, and addresses of the arrays of the same names in model, `Blocks` and `Arrays`."""
+    """Sizes, and addresses of the arrays of the same names in model, `Blocks` and `Arrays`.
+
+    `form_bytes` and `batch_bytes` are the sizes of one block's forms and of one batch.
+    """
 
     n_band: int
     n_point: int
+    n_direction: int
+    n_extra: int
     n_top: int
     n_block: int
+    form_bytes: int
+    batch_bytes: int
     tracks: int
-    reddening: int
+    directions: int
     weights: int
     tilts: int
     row_low: int
@@ -112,7 +121,11 @@ class Addresses(NamedTuple):
     alive: int
     mag: int
     inverse: int
+    box_low: int
+    box_high: int
     box_inverse: int
+    displacement: int
+    scatter: int
     bound: int
     order: int
     form: int
@@ -122,71 +135,75 @@ class Addresses(NamedTuple):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def new_arrays(blocks, n_band):
+def new_arrays(blocks, n_band, n_direction):
     """Allocate the room for one star: for far more pairs than most stars ever touch."""
-    n_block = blocks.first.shape[0]
+    n_block, n_more = blocks.first.shape[0], _n_extra(n_direction)
     return Arrays(
-        np.empty(n_band), np.empty(n_band), np.empty(n_band), np.empty(LANES),
-        np.empty(n_block, dtype=np.int64), np.empty((n_block, N_FORM, LANES)),
+        np.empty(n_band), np.empty(n_band), np.empty(n_band), np.empty(n_band), np.empty(n_band),
+        np.zeros(n_direction), np.zeros(n_direction), np.empty(LANES),
+        np.empty(n_block, dtype=np.int64), np.empty((n_block, N_FORM + n_more, LANES)),
         np.empty(n_block, dtype=np.int64), np.empty((n_block, LANES), dtype=np.int64),
-        np.empty((n_block, N_ROW, LANES)),
+        np.empty((n_block, N_ROW + n_more, LANES)),
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
-def addresses_of(model, blocks, arrays):
-    """Collect sizes and addresses."""
+def addresses_of(model, blocks, arrays, with_offset):
+    """Collect sizes and addresses.
+
+    Without directions or offsets, boxes look for the star where it is: no copy is made.
+    """
+    n_direction = arrays.scatter.shape[0]
+    mag, inverse = address_of(arrays.mag, 0), address_of(arrays.inverse, 0)
+    box_low, box_high, box_inverse = mag, mag, inverse
+    if with_offset:
+        box_low, box_high = address_of(arrays.box_low, 0), address_of(arrays.box_high, 0)
+    if n_direction > 0:
+        box_inverse = address_of(arrays.box_inverse, 0)
     return Addresses(
-        model.tracks.shape[0], model.tracks.shape[1], blocks.row_weight.shape[0],
-        blocks.first.shape[0], address_of(model.tracks, 0), address_of(model.reddening, 0),
+        model.tracks.shape[0], model.tracks.shape[1], n_direction, _n_extra(n_direction),
+        blocks.row_weight.shape[0], blocks.first.shape[0],
+        ROW_BYTES * arrays.form.shape[1], ROW_BYTES * arrays.batch.shape[1],
+        address_of(model.tracks, 0), address_of(model.directions, 0),
         address_of(model.weights, 0), address_of(model.tilts, 0),
         address_of(blocks.row_low, 0), address_of(blocks.row_high, 0),
         address_of(blocks.row_weight, 0), address_of(blocks.group_low, 0),
         address_of(blocks.group_high, 0), address_of(blocks.group_weight, 0),
         address_of(blocks.block_low, 0), address_of(blocks.block_high, 0),
         address_of(blocks.block_weight, 0), address_of(blocks.first, 0),
-        address_of(blocks.alive, 0), address_of(arrays.mag, 0), address_of(arrays.inverse, 0),
-        address_of(arrays.box_inverse, 0), address_of(arrays.bound, 0),
-        address_of(arrays.order, 0), address_of(arrays.form, 0), address_of(arrays.mask, 0),
-        address_of(arrays.segment, 0), address_of(arrays.batch, 0),
+        address_of(blocks.alive, 0), mag, inverse, box_low, box_high, box_inverse,
+        address_of(arrays.displacement, 0), address_of(arrays.scatter, 0),
+        address_of(arrays.bound, 0), address_of(arrays.order, 0), address_of(arrays.form, 0),
+        address_of(arrays.mask, 0), address_of(arrays.segment, 0), address_of(arrays.batch, 0),
     )  # fmt: skip
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _with_differential_extinction(av_variance, form):
-    """Turn A, B, C of eight segments into those under S = D^-1 + av_variance kk'.
-
-    Sherman-Morrison: P = D - shrink (Dk)(Dk)', shrink = av_variance / (1 + av_variance k'Dk).
-    """
-    for lane in range(LANES):
-        shrink = av_variance / (1.0 + av_variance * get(form, 3 * LANES + lane))
-        kd, kr = get(form, 4 * LANES + lane), get(form, 5 * LANES + lane)
-        put(form, lane, max(get(form, lane) - shrink * kd * kd, 0.0))
-        put(form, LANES + lane, get(form, LANES + lane) - shrink * kd * kr)
-        put(form, 2 * LANES + lane, max(get(form, 2 * LANES + lane) - shrink * kr * kr, 0.0))
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _set_forms(at, first, av_variance, form):
-    """Set the quadratic forms (N_FORM, 8) of the eight segments from point `first` on."""
-    tracks = at.tracks + WORD * first
-    quadratic_forms(at.n_band, at.mag, at.inverse, tracks, at.n_point, form)
-    if av_variance > 0.0:
-        reddening = at.reddening + WORD * first
-        reddening_forms(at.n_band, at.mag, at.inverse, tracks, reddening, at.n_point, form)
-        _with_differential_extinction(av_variance, form)
+def _set_forms(at, first, form):
+    """Set the quadratic forms of the eight segments from point `first` on."""
+    n, tracks, directions = at.n_band, at.tracks + WORD * first, at.directions + WORD * first
+    mag, inverse, stride = at.mag, at.inverse, at.n_point
+    moved, scatter, extra = at.displacement, at.scatter, form + N_FORM * ROW_BYTES
+    if at.n_direction == 0:
+        forms_0(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
+    elif at.n_direction == 1:
+        forms_1(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
+    elif at.n_direction == 2:
+        forms_2(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
+    else:
+        forms_3(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _bound_candidates(at, n_order, av_variance, threshold):
+def _bound_candidates(at, n_order, threshold):
     """Set quadratic forms and bounds of the listed blocks, and the bits above the threshold.
 
     No branch depends on the data here, so that the processor works on several blocks at once.
     """
     for n in range(n_order):
         block = get_integer(at.order, n)
-        form = at.form + n * FORM_BYTES
-        _set_forms(at, get_integer(at.first, block), av_variance, form)
+        form = at.form + n * at.form_bytes
+        _set_forms(at, get_integer(at.first, block), form)
         bits = bound_segments(
             form, get(at.block_weight, block), get_integer(at.alive, block), threshold,
             form + BOUND * ROW_BYTES,
@@ -195,29 +212,23 @@ def _bound_candidates(at, n_order, av_variance, threshold):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _estimate(at, block, av_variance):
+def _estimate(at, block):
     """Log of a lower bound of what a block contributes to the star."""
     first = get_integer(at.first, block)
-    _set_forms(at, first, av_variance, at.form)
-    estimate = estimate_segments(
+    _set_forms(at, first, at.form)
+    return estimate_segments(
         at.form, at.weights + WORD * first, at.tilts + WORD * first, get_integer(at.alive, block)
     )
-    if av_variance > 0.0:
-        most = 0.0
-        for lane in range(LANES):
-            most = max(most, get(at.form, 3 * LANES + lane))
-        estimate -= 0.5 * math.log(1.0 + av_variance * most)
-    return estimate
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _collect(at, n_order, av_variance, threshold):
+def _collect(at, n_order, threshold):
     """Copy the segments whose bits are set and that matter into batches; return their number."""
     n = 0
     for place in range(n_order):
         bits = get_integer(at.mask, place)
         first = get_integer(at.first, get_integer(at.order, place))
-        form = at.form + place * FORM_BYTES
+        form = at.form + place * at.form_bytes
         while bits != 0:
             lane = lowest_bit(bits)
             bits &= bits - 1
@@ -227,19 +238,14 @@ def _collect(at, n_order, av_variance, threshold):
             if near and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
                 continue
             put_integer(at.segment, n, first + lane)
-            pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
+            pair = at.batch + (n // LANES) * at.batch_bytes + WORD * (n % LANES)
             put(pair, A * LANES, a)
             put(pair, B * LANES, get(form, LANES + lane))
             put(pair, C * LANES, get(form, 2 * LANES + lane))
             put(pair, TILT * LANES, get(at.tilts, first + lane))
             put(pair, WEIGHT * LANES, get(at.weights, first + lane))
-            put(pair, EXTRA * LANES, 0.0)
-            if av_variance > 0.0:
-                spread = 1.0 + av_variance * get(form, 3 * LANES + lane)
-                put(pair, EXTRA * LANES, -0.5 * math.log(spread))
-                put(pair, SHRINK * LANES, av_variance / spread)
-                put(pair, KD * LANES, get(form, 4 * LANES + lane))
-                put(pair, KR * LANES, get(form, 5 * LANES + lane))
+            for row in range(at.n_extra):
+                put(pair, (N_ROW + row) * LANES, get(form, (N_FORM + row) * LANES + lane))
             n += 1
     return n
 
@@ -253,19 +259,20 @@ def _integrate(at, n_pair):
     n_batch = (n_pair + LANES - 1) // LANES
     for n in range(n_pair, n_batch * LANES):
         put_integer(at.segment, n, 0)
-        pair = at.batch + (n // LANES) * BATCH_BYTES + WORD * (n % LANES)
+        pair = at.batch + (n // LANES) * at.batch_bytes + WORD * (n % LANES)
         put(pair, A * LANES, 1.0)
         put(pair, B * LANES, 0.0)
         put(pair, C * LANES, _FAR)
         put(pair, TILT * LANES, 0.0)
         put(pair, WEIGHT * LANES, 0.0)
-        put(pair, EXTRA * LANES, 0.0)
+        for row in range(at.n_extra):
+            put(pair, (N_ROW + row) * LANES, 0.0)
     top = -np.inf
     for m in range(n_batch):
-        top = max(top, integrate_pairs(at.batch + m * BATCH_BYTES))
+        top = max(top, integrate_pairs(at.batch + m * at.batch_bytes))
     total = 0.0
     for m in range(n_batch):
-        total += sum_pairs(at.batch + m * BATCH_BYTES, top)
+        total += sum_pairs(at.batch + m * at.batch_bytes, top)
     return top, total
 
 
@@ -274,8 +281,8 @@ def _bound(at, low, high, weight, index, threshold):
     """Bound eight boxes low[index], high[index]; return the bits of those above the threshold."""
     skip = index * at.n_band * ROW_BYTES
     return bound_boxes(
-        at.n_band, at.mag, at.box_inverse, low + skip, high + skip, weight + index * ROW_BYTES,
-        threshold, at.bound,
+        at.n_band, at.box_low, at.box_high, at.box_inverse, low + skip, high + skip,
+        weight + index * ROW_BYTES, threshold, at.bound,
     )  # fmt: skip
 
 
@@ -326,15 +333,13 @@ def _find_seed(at):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def scan_star(at, av_variance, floor, log_prior):
+def scan_star(at, floor, log_prior):
     """Collect and integrate the segments that matter to one star.
 
     Parameters
     ----------
     at : Addresses
         With the star in place.
-    av_variance : float
-        Variance of A_V between stars.
     floor : float
         Log of the field part in units of the member sum.
     log_prior : float
@@ -349,10 +354,10 @@ def scan_star(at, av_variance, floor, log_prior):
     n_order, threshold = 0, _LOWEST
     if at.n_block > 0:
         # A lower bound from the most promising block gives the rest something to beat.
-        best = _estimate(at, _find_seed(at), av_variance)
+        best = _estimate(at, _find_seed(at))
         threshold = max(LOG_TOLERANCE + max(floor, log_prior + best), _LOWEST)
         n_order = _list_candidates(at, threshold)
-    _bound_candidates(at, n_order, av_variance, threshold)
-    n_pair = _collect(at, n_order, av_variance, threshold)
+    _bound_candidates(at, n_order, threshold)
+    n_pair = _collect(at, n_order, threshold)
     top, total = _integrate(at, n_pair)
     return n_pair, top, total

@@ -54,12 +54,11 @@ _SHORTEST, _FARTHEST = 0.1, 30.0
 #: maximum; 24 points of Gauss-Legendre leave 4e-9 of it, or 1e-10 where it does not hold both ends.
 CUT = 25.0
 
-# Rows of a batch of eight pairs: what goes in (EXTRA is added to the log of the peak, SHRINK to
-# KR are for the gradient only) ...
-A, B, C, TILT, EXTRA, WEIGHT, SHRINK, KD, KR = range(9)
+# Rows of a batch of eight pairs: what goes in ...
+A, B, C, TILT, WEIGHT = range(5)
 # ... and what comes out.
-LOG_PEAK, I0, I1, I2, TILT_MOMENT = range(9, 14)
-N_ROW = 14
+LOG_PEAK, I0, I1, I2, TILT_MOMENT = range(5, 10)
+N_ROW = 10
 
 
 # Where the variable of the polynomial for erfcx is 0.
@@ -161,15 +160,14 @@ def _moments(a, b, c, tilt):
 
 @intrinsic
 def integrate_pairs(typingctx, batch):
-    """Fill the rows LOG_PEAK to TILT_MOMENT of a batch (N_ROW, 8) from the rows A to EXTRA.
+    """Fill the rows LOG_PEAK to TILT_MOMENT of a batch (N_ROW, 8) from the rows A to TILT.
 
     Returns the largest LOG_PEAK of those that have weight.
     """
 
     def codegen(context, builder, signature, args):
-        a, b, c, tilt, extra = load_rows(builder, args[0], (A, B, C, TILT, EXTRA))
+        a, b, c, tilt = load_rows(builder, args[0], (A, B, C, TILT))
         peak, i0, i1, i2, dt = _moments(a, b, c, tilt)
-        peak = peak + extra
         store_rows(builder, args[0], {LOG_PEAK: peak, I0: i0, I1: i1, I2: i2, TILT_MOMENT: dt})
         (weight,) = load_rows(builder, args[0], (WEIGHT,))
         return largest_lane(builder, peak.where(weight.compare(">", 0.0), -1e300))

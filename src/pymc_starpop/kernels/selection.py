@@ -75,45 +75,39 @@ def _mean_cdf(ua, ub, tilt):
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def selection_integral(
-    mag, reddening, weights, tilts, scale, bright, faint, sigma_bright, sigma_faint, scatter,
-    av_scatter,
-):  # fmt: skip
+    mag, weights, tilts, variance, scale, bright, faint, sigma_bright, sigma_faint
+):
     """Return Z = sum of weight x mean P and its derivatives.
 
     Parameters
     ----------
-    mag, reddening : (P,) magnitude in the band of the limits and its dm/dA_V (or (0,))
-    weights, tilts, scale : (P - 1,)
-        Of the segments; those of scale 0 are not part of the model.
+    mag : (P,) magnitude in the band of the limits
+    weights, tilts, variance, scale : (P - 1,)
+        Of the segments: integral of the mass function, its tilt, variance of the magnitude between
+        stars (mag^2, for all that differs from star to star), and 0 in `scale` where a segment is
+        not part of the model.
     bright, faint, sigma_bright, sigma_faint : float
         Limits and the photometric errors at them, mag.
-    scatter, av_scatter : float
-        Intrinsic scatter and the standard deviation of A_V, mag.
 
     Returns
     -------
     z : (1,)
-    d_mag, d_reddening, d_weights, d_tilts : as the arguments
-    d_scatter, d_av_scatter : (1,)
+    d_mag, d_weights, d_tilts, d_variance : as the arguments
     """
-    with_reddening = av_scatter > 0.0
     z = np.zeros(1)
     d_mag = np.zeros_like(mag)
-    d_red = np.zeros_like(reddening)
     d_weights = np.zeros_like(weights)
     d_tilts = np.zeros_like(weights)
-    d_scatter = np.zeros(1)
-    d_av = np.zeros(1)
+    d_variance = np.zeros_like(weights)
     limits = (faint, bright)
     sigmas = (sigma_faint, sigma_bright)
     for s in range(weights.shape[0]):
         if not scale[s] > 0.0:
             continue
-        red = 0.5 * (reddening[s] + reddening[s + 1]) if with_reddening else 0.0
         weight = weights[s]
         for side in range(2):
             sign = 1.0 - 2.0 * side
-            tau = math.sqrt(sigmas[side] ** 2 + scatter**2 + (av_scatter * red) ** 2)
+            tau = math.sqrt(sigmas[side] ** 2 + variance[s])
             ua = (limits[side] - mag[s]) / tau
             ub = (limits[side] - mag[s + 1]) / tau
             mean, da, db, dt = _mean_cdf(ua, ub, tilts[s])
@@ -124,22 +118,16 @@ def selection_integral(
                 d_mag[s] -= sign * weight * da / tau
                 d_mag[s + 1] -= sign * weight * db / tau
                 d_tau = -sign * weight * (ua * da + ub * db) / tau
-                d_scatter[0] += d_tau * scatter / tau
-                if with_reddening:
-                    d_av[0] += d_tau * av_scatter * red * red / tau
-                    half = 0.5 * d_tau * av_scatter**2 * red / tau
-                    d_red[s] += half
-                    d_red[s + 1] += half
-    return z, d_mag, d_red, d_weights, d_tilts, d_scatter, d_av
+                d_variance[s] += 0.5 * d_tau / tau
+    return z, d_mag, d_weights, d_tilts, d_variance
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def selection_integral_0d(
-    mag, reddening, weights, tilts, scatter, av_scatter, scale, bright, faint, sigma_bright,
-    sigma_faint,
-):  # fmt: skip
+    mag, weights, tilts, variance, scale, bright, faint, sigma_bright, sigma_faint
+):
     """`selection_integral` with 0-d arrays for the scalars, as PyTensor passes them."""
     return selection_integral(
-        mag, reddening, weights, tilts, scale, bright.item(), faint.item(), sigma_bright.item(),
-        sigma_faint.item(), scatter.item(), av_scatter.item(),
+        mag, weights, tilts, variance, scale, bright.item(), faint.item(), sigma_bright.item(),
+        sigma_faint.item(),
     )  # fmt: skip

@@ -64,13 +64,14 @@ class ModelTracks:
 
     Attributes
     ----------
-    tracks, reddening : (B, P) apparent magnitudes and dm/dA_V; (B, 0) where A_V has no scatter
+    tracks : (B, P) apparent magnitudes
+    directions : (K, B, P) dm/dA_V where A_V has scatter; (0, B, P) where it has not
     weights, tilts, scale : (P - 1,) as `pymc_starpop.kernels.cluster.TrackModel` has them
     starts : (T + 1,) first point of each track, and P
     """
 
     tracks: Any
-    reddening: Any
+    directions: Any
     weights: Any
     tilts: Any
     scale: Any
@@ -170,19 +171,21 @@ def model_tracks(
         mass, mag = (population.subdivide(x, pieces, TENSOR) for x in (mass, mag))
         if not is_zero(p.av_scatter):
             reddening = population.subdivide(reddening, pieces, TENSOR)
+    directions = pt.zeros((0, len(bands), 0)) if is_zero(p.av_scatter) else reddening.T[None]
     weight, density = population.mass_weights(mass, p.imf, options.mass_min, TENSOR)
     if not has_binaries:
         tilt = population.relative_tilt(density, TENSOR)
-        return ModelTracks(mag.T, reddening.T, weight, tilt, weight, np.array([0, eep.size]))
+        return ModelTracks(mag.T, directions, weight, tilt, weight, np.array([0, eep.size]))
     lowest, dark = population.lit_ratios(
         mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
     )
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     parts = population_tracks(
-        mass=mass, mag=mag.T, reddening=reddening.T, weight=weight, density=density,
+        mass=mass, mag=mag.T, directions=directions, weight=weight, density=density,
         lowest=lowest, dark=dark, curve=population.ratio_spacing(mass, TENSOR),
         rule=population.quadrature_weights(options.mass_ratio_nodes),
         fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min, last=last,
+        n_light=len(bands),
     )  # fmt: skip
     return ModelTracks(*parts)
 
@@ -201,9 +204,12 @@ def log_detection(
     if selection is None:
         return pt.log(model.weights.sum())
     b = terms.bands.index(selection.band)
-    red = pt.zeros(0) if is_zero(p.av_scatter) else model.reddening[b]
+    variance = scatter[b] ** 2 * pt.ones_like(model.weights)
+    if not is_zero(p.av_scatter):
+        red = model.directions[0, b]
+        variance += (p.av_scatter * 0.5 * (red[1:] + red[:-1])) ** 2
     z = selection_integral(
-        model.tracks[b], red, model.weights, model.tilts, model.scale, scatter[b], p.av_scatter,
+        model.tracks[b], model.weights, model.tilts, model.scale, variance,
         limits=(selection.bright, selection.faint), errors=terms.limit_errors,
     )  # fmt: skip
     some = z > _LEAST_DETECTION
@@ -232,12 +238,13 @@ def assemble_logp(
     member = (1.0 - p.field_fraction) * ones
     if terms.membership_prior is not None:
         member = member * terms.membership_prior
+    spread = pt.zeros(0) if is_zero(p.av_scatter) else pt.as_tensor(p.av_scatter)[None]
     logp = cluster_likelihood(
         mag=terms.mag,
-        variance=terms.variance,
+        variance=terms.variance + scatter**2,
         **vars(model),
-        scatter=scatter,
-        av_scatter=p.av_scatter,
+        spread=spread,
+        offset=pt.zeros((0, 0)),
         member=member,
         log_member=(log_parallax(p, terms) - log_z) * ones,
         log_field=terms.log_field,

@@ -19,22 +19,21 @@ from pymc_starpop.ops._numba import (
 KERNEL_VERSION = source_version(binaries_pullback, kernels, simd)
 
 _NAMES = (
-    "mass", "mag", "reddening", "weight", "density", "lowest", "dark", "curve", "rule",
-    "fraction",
-    "slope", "mass_min", "last",
+    "mass", "mag", "directions", "weight", "density", "lowest", "dark", "curve", "rule",
+    "fraction", "slope", "mass_min", "last", "n_light",
 )  # fmt: skip
-_NDIMS = (1, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0)
+_NDIMS = (1, 2, 3, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)
 _N_INPUT = len(_NAMES)
 _DIFFERENTIABLE = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10)
 _OUTPUT = (
-    "tracks", "reddening", "weights", "tilts", "scale", "starts", "position", "power", "share",
+    "tracks", "directions", "weights", "tilts", "scale", "starts", "position", "power", "share",
 )  # fmt: skip
 # The others are for the pruning and what the pullback needs again.
 _N_DIFFERENTIABLE_OUTPUT = 4
 
 
 class PopulationTracks(PlainKernelOp):
-    """Tracks, their reddening, weights, tilts, scale, starts, and what the pullback needs again.
+    """Tracks, their directions, weights, tilts, scale, starts, and what the pullback needs again.
 
     For inputs and outputs see `pymc_starpop.kernels.binaries.population_tracks`.
     """
@@ -42,8 +41,8 @@ class PopulationTracks(PlainKernelOp):
     def make_node(self, *inputs) -> Apply:
         """Check the inputs and make the node."""
         arguments = dict(zip(_NAMES, inputs, strict=True))
-        variables = kernel_inputs(arguments, _NDIMS, integers=("last",))
-        ndims = (2, 2, 1, 1, 1, 1, 2, 2, 3)
+        variables = kernel_inputs(arguments, _NDIMS, integers=("last", "n_light"))
+        ndims = (2, 3, 1, 1, 1, 1, 2, 2, 3)
         outputs = [
             pt.tensor(dtype="int64" if name == "starts" else "float64", shape=(None,) * ndim)
             for name, ndim in zip(_OUTPUT, ndims, strict=True)
@@ -51,7 +50,7 @@ class PopulationTracks(PlainKernelOp):
         return Apply(self, variables, outputs)
 
     def connection_pattern(self, node):
-        """Nothing is differentiated by the rule, by mass_min or by last."""
+        """Nothing is differentiated by the rule, by mass_min, last or n_light."""
         return [
             [k in _DIFFERENTIABLE and o < _N_DIFFERENTIABLE_OUTPUT for o in range(len(_OUTPUT))]
             for k in range(_N_INPUT)
@@ -116,15 +115,17 @@ def population_tracks(**inputs) -> tuple[TensorVariable, ...]:
     Parameters
     ----------
     **inputs
-        mass, density, lowest, dark, curve (E,); mag (B, E); reddening (B, E), or (B, 0) where it
-        is not wanted; weight (E - 1,); rule (Q,); fraction, slope, mass_min, last ().
-        See `pymc_starpop.kernels.binaries`.
+        mass, density, lowest, dark, curve (E,); mag (R, E), magnitudes in the first `n_light` rows
+        and what the primary alone decides (a temperature) in the others; directions (K, R, E),
+        derivatives of `mag`, any shape where K is 0; weight (E - 1,); rule (Q,); fraction, slope,
+        mass_min, last, n_light (). See `pymc_starpop.kernels.binaries`.
 
     Returns
     -------
-    tracks, reddening : TensorVariable (B, P)
+    tracks : TensorVariable (R, P)
         P = E + Q E_b points: the single-star track, then one for each mass ratio, of the nodes
         from the lowest mass to `last`.
+    directions : TensorVariable (K, R, P)
     weights, tilts, scale : TensorVariable (P - 1,)
     starts : TensorVariable (Q + 2,)
         First point of each track, and P.

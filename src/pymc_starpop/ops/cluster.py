@@ -16,7 +16,15 @@ from pytensor.graph.traversal import ancestors
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.kernels import blocks, quadrature, scan, segment, simd, star_vectors
+from pymc_starpop.kernels import (
+    blocks,
+    pair_vectors,
+    quadrature,
+    scan,
+    segment,
+    simd,
+    star_vectors,
+)
 from pymc_starpop.kernels import cluster as kernels
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
@@ -26,28 +34,19 @@ from pymc_starpop.ops._numba import (
 )
 
 # PyTensor's cache cannot see into the kernels.
-KERNEL_VERSION = source_version(blocks, kernels, quadrature, scan, segment, simd, star_vectors)
+KERNEL_VERSION = source_version(
+    blocks, kernels, pair_vectors, quadrature, scan, segment, simd, star_vectors
+)
 
 _NAMES = (
-    "mag", "variance", "tracks", "reddening", "weights", "tilts", "scale", "starts", "scatter",
-    "av_scatter", "member", "log_member", "log_field",
+    "mag", "variance", "tracks", "directions", "weights", "tilts", "scale", "starts", "spread",
+    "offset", "member", "log_member", "log_field",
 )  # fmt: skip
-_NDIMS = (2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 1, 1, 1)
-# The data, the scale of the pruning and where tracks start have no derivative.
-_DIFFERENTIABLE = (2, 3, 4, 5, 8, 9, 10, 11, 12)
+_NDIMS = (2, 2, 2, 3, 1, 1, 1, 1, 1, 2, 1, 1, 1)
+# What was measured, the scale of the pruning and where tracks start have no derivative.
+_DIFFERENTIABLE = (1, 2, 3, 4, 5, 8, 9, 10, 11, 12)
 _INTEGERS = ("starts",)
 _N_INPUT = len(_NAMES)
-
-
-def _gradient_outputs(inputs):
-    """Output variables of the gradient; that of av_scatter has shape (1,)."""
-    one = pt.tensor(dtype="float64", shape=(1,)).type
-    return [one() if i == _NAMES.index("av_scatter") else inputs[i].type() for i in _DIFFERENTIABLE]
-
-
-def _gradient_shapes(shapes):
-    """Shapes of the gradient outputs."""
-    return [(1,) if i == _NAMES.index("av_scatter") else shapes[i] for i in _DIFFERENTIABLE]
 
 
 class ClusterLikelihood(PlainKernelOp):
@@ -66,7 +65,7 @@ class ClusterLikelihood(PlainKernelOp):
         return [(shapes[0][0],)]
 
     def connection_pattern(self, node):
-        """The data have no derivative."""
+        """What was measured has no derivative; its variance has."""
         return [[i in _DIFFERENTIABLE] for i in range(_N_INPUT)]
 
     def pullback(self, inputs, outputs, cotangents):
@@ -77,7 +76,7 @@ class ClusterLikelihood(PlainKernelOp):
             for i, gradient in zip(
                 _DIFFERENTIABLE, _cluster_gradient(*inputs, cotangent), strict=True
             ):
-                result[i] = gradient[0] if inputs[i].type.ndim == 0 else gradient
+                result[i] = gradient
         return result
 
     def kernel(self, *arrays):
@@ -91,11 +90,11 @@ class ClusterGradient(NoSecondDerivative, PlainKernelOp):
     def make_node(self, *inputs) -> Apply:
         """Make the node."""
         variables = [pt.as_tensor(i) for i in inputs]
-        return Apply(self, variables, _gradient_outputs(variables))
+        return Apply(self, variables, [variables[i].type() for i in _DIFFERENTIABLE])
 
     def infer_shape(self, node, shapes):
         """Shapes of what the derivatives are taken by."""
-        return _gradient_shapes(shapes)
+        return [shapes[i] for i in _DIFFERENTIABLE]
 
     def kernel(self, *arrays):
         """Call the numba kernel."""
@@ -109,11 +108,12 @@ class ClusterValueAndGradient(NoSecondDerivative, PlainKernelOp):
         """Make the node."""
         variables = [pt.as_tensor(i) for i in inputs]
         value = pt.tensor(dtype="float64", shape=variables[0].type.shape[:1])
-        return Apply(self, variables, [value, *_gradient_outputs(variables)])
+        gradient = [variables[i].type() for i in _DIFFERENTIABLE]
+        return Apply(self, variables, [value, *gradient])
 
     def infer_shape(self, node, shapes):
         """One number a star, and the shapes of what the derivatives are taken by."""
-        return [(shapes[0][0],), *_gradient_shapes(shapes)]
+        return [(shapes[0][0],), *[shapes[i] for i in _DIFFERENTIABLE]]
 
     def kernel(self, *arrays):
         """Call the numba kernel."""
@@ -146,9 +146,10 @@ def cluster_likelihood(**inputs) -> TensorVariable:
     Parameters
     ----------
     **inputs
-        mag, variance (N, B); tracks, reddening (B, P); weights, tilts, scale (P - 1,); starts
-        (T + 1,); scatter (B,); av_scatter (); member, log_member, log_field (N,). See
-        `pymc_starpop.kernels.cluster`.
+        mag, variance (N, B), the variance infinite where not measured; tracks (B, P); directions
+        (K, B, P), K <= 3; weights, tilts, scale (P - 1,); starts (T + 1,); spread (K,); offset
+        (N, K), or (0, K) for none; member, log_member, log_field (N,). All but mag, scale and
+        starts have derivatives. See `pymc_starpop.kernels.cluster`.
     """
     return _cluster_likelihood(*[inputs[name] for name in _NAMES])
 

@@ -13,37 +13,34 @@ from pymc_starpop.ops._numba import KernelOp, kernel_inputs, source_version
 KERNEL_VERSION = source_version(kernels, quadrature)
 
 _NAMES = (
-    "mag", "reddening", "weights", "tilts", "scatter", "av_scatter", "scale", "bright", "faint",
-    "sigma_bright", "sigma_faint",
+    "mag", "weights", "tilts", "variance", "scale", "bright", "faint", "sigma_bright",
+    "sigma_faint",
 )  # fmt: skip
 
 
 class SelectionIntegral(KernelOp):
     """Probability (1,) that a member passes the limits, with its derivatives.
 
-    Inputs are mag (P,), reddening (P,) or (0,), weights and tilts (P - 1,), scatter, av_scatter,
-    and what has no derivative: scale (P - 1,), bright, faint, sigma_bright, sigma_faint; see
-    `pymc_starpop.kernels.selection`.
+    Inputs are mag (P,), weights, tilts and variance (P - 1,), and what has no derivative: scale
+    (P - 1,), bright, faint, sigma_bright, sigma_faint; see `pymc_starpop.kernels.selection`.
     """
 
-    n_differentiable = 6
+    n_differentiable = 4
 
     def make_node(self, *inputs) -> Apply:
         """Check the inputs and make the node."""
         arguments = dict(zip(_NAMES, inputs, strict=True))
-        variables = kernel_inputs(arguments, (1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0))
-        scalar = pt.tensor(dtype="float64", shape=(1,)).type
-        outputs = [scalar(), *[i.type() for i in variables[:4]], scalar(), scalar()]
-        return Apply(self, variables, outputs)
+        variables = kernel_inputs(arguments, (1, 1, 1, 1, 1, 0, 0, 0, 0))
+        value = pt.tensor(dtype="float64", shape=(1,))
+        return Apply(self, variables, [value, *[i.type() for i in variables[:4]]])
 
     def infer_shape(self, node, shapes):
         """One number, and derivatives of the shapes of the inputs."""
-        return [(1,), *shapes[:4], (1,), (1,)]
+        return [(1,), *shapes[:4]]
 
     def contract(self, cotangent, derivative, variable):
         """Scale the derivative."""
-        product = cotangent[0] * derivative
-        return product[0] if variable.type.ndim == 0 else product
+        return cotangent[0] * derivative
 
     def kernel(self, *arrays):
         """Call the numba kernel."""
@@ -58,23 +55,21 @@ def _numba_selection_integral(op, node, **kwargs):
 _selection_integral = SelectionIntegral()
 
 
-def selection_integral(
-    mag, reddening, weights, tilts, scale, scatter, av_scatter, *, limits, errors
-) -> TensorVariable:
+def selection_integral(mag, weights, tilts, scale, variance, *, limits, errors) -> TensorVariable:
     """Probability that a member of the cluster passes magnitude limits, differentiably.
 
     Parameters
     ----------
-    mag, reddening : TensorVariable (P,)
-        Magnitude in the band of the limits and its dm/dA_V; the latter (0,) where A_V is the
-        same for all stars.
+    mag : TensorVariable (P,)
+        Magnitude in the band of the limits.
     weights, tilts, scale : TensorVariable (P - 1,)
         Integral of the mass function over each segment, its tilt, and 0 in `scale` where a
         segment is not part of the model.
-    scatter, av_scatter : TensorVariable ()
-        Standard deviations of the intrinsic scatter and of A_V, mag.
+    variance : TensorVariable (P - 1,)
+        What is added to the squared errors at the limits, mag^2: intrinsic scatter, and whatever
+        else makes the magnitudes of equal stars differ.
     limits, errors : (float, float)
         Bright and faint limit and the photometric errors there, mag.
     """
-    inputs = (mag, reddening, weights, tilts, scatter, av_scatter, scale, *limits, *errors)
+    inputs = (mag, weights, tilts, variance, scale, *limits, *errors)
     return _selection_integral(*inputs)[0]
