@@ -10,6 +10,7 @@ import numpy as np
 from pymc_starpop._completeness import CompletenessIntegral
 from pymc_starpop._fluxes import flux_of_asinh_mag
 from pymc_starpop.field import _ranges as ranges
+from pymc_starpop.field._columns import UniformColumns
 from pymc_starpop.field._coordinates import limits_of_stars, log_slope, magnitudes
 from pymc_starpop.field._ranges import Range
 from pymc_starpop.photometry import StarCatalog
@@ -21,7 +22,7 @@ _OWNER = "UniformField"
 
 
 @dataclass(frozen=True)
-class UniformField:
+class UniformField(UniformColumns):
     """Field stars uniform in one magnitude and in the colors against it.
 
     Over the bands that a star has, with the reference band r and the others b, the density is
@@ -125,7 +126,6 @@ class UniformField:
         >>> np.exp(field.log_density(cat, MagnitudeLimits("TESS", 5, 18))).round(3).tolist()
         [0.125, 0.125]
         """
-        columns = {name: getattr(self, f"{name}_range") for name in ranges.MEASURED}
         log_density = log_slope(catalog)
         patterns, which = np.unique(catalog.measured, axis=0, return_inverse=True)
         for index, pattern in enumerate(patterns):
@@ -138,7 +138,7 @@ class UniformField:
                     limits = self._color_range(band, reference, catalog)
                     assert limits is not None  # required
                     log_density[rows] -= math.log(limits[1] - limits[0])
-        return log_density + ranges.log_column_density(catalog, columns, _OWNER)
+        return log_density + self._log_column_density(catalog)
 
     def frozen(self, catalog: StarCatalog, selection: MagnitudeLimits | None = None) -> Self:
         """Return a field that stores the ranges of a catalog, for use with another one.
@@ -180,17 +180,12 @@ class UniformField:
             for i, r in enumerate(bands)
             for b in bands[i + 1 :]
         }
-        columns = {
-            f"{name}_range": getattr(self, f"{name}_range")
-            or ranges.data_range(name, getattr(catalog, name), _OWNER, required=False)
-            for name in ranges.MEASURED
-        }
         return replace(
             self,
             mag_range=mags,
             color_ranges={key: value for key, value in colors.items() if value is not None},
             reference=self.reference if selection is None else selection.band,
-            **columns,
+            **self._column_ranges(catalog),
         )
 
     def draw(
@@ -252,21 +247,6 @@ class UniformField:
         flux_err = np.asarray(flux_err, dtype=float)
         mags = self._draw(len(flux_err), bands, rng, selection, flux_err)
         return flux_of_asinh_mag(mags, flux_err)
-
-    def draw_parallax(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the parallaxes (n,) of n field stars, mas."""
-        return self._draw_column("parallax_range", n, rng)
-
-    def draw_teff(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the effective temperatures (n,) of n field stars, K."""
-        return self._draw_column("teff_range", n, rng)
-
-    def draw_feh(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the [Fe/H] (n,) of n field stars, dex."""
-        return self._draw_column("feh_range", n, rng)
-
-    def _draw_column(self, name: str, n: int, rng: np.random.Generator) -> np.ndarray:
-        return rng.uniform(*ranges.given_range(name, getattr(self, name), _OWNER), size=n)
 
     def _draw(
         self,
