@@ -11,18 +11,22 @@ from pymc_starpop.field._mixture import Mixture
 
 __all__ = ["fitted_estimator", "log_density_of", "mixture_of"]
 
+# Ratio of the variances along the axes of the stars' distribution; more leaves a Gaussian density
+# no digits.
+_LARGEST_CONDITION = 1e12
+
 
 def fitted_estimator(estimator: Any, features: np.ndarray) -> Any:
     """Return the estimator, a fitted copy of one that is not fitted, or SciPy's KDE for None."""
     if estimator is None:
-        try:
-            return gaussian_kde(features.T)
-        except np.linalg.LinAlgError as error:
+        covariance = np.cov(features.T)
+        if np.linalg.cond(np.atleast_2d(covariance)) > _LARGEST_CONDITION:
             raise ValueError(
                 "catalog: the stars of the control field lie on a line or plane in magnitude and "
                 "colors, so that no kernel density can be made of them; leave out bands that "
                 "repeat others, or give an estimator."
-            ) from error
+            )
+        return gaussian_kde(features.T)
     if not hasattr(estimator, "fit") or _is_fitted(estimator):
         return estimator
     return copy.deepcopy(estimator).fit(features)
