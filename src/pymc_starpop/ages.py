@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import optimize
 
-__all__ = ["AgeDistribution", "AgeNodes", "spread_nodes"]
+__all__ = ["ONE_AGE", "AgeDistribution", "AgeNodes", "spread_nodes"]
 
 # Smearing in units of the distance between nodes: the sum of such Gaussians is flat to
 # 2 exp(-2 pi^2 0.75^2) = 3e-5.
@@ -44,6 +44,22 @@ class AgeNodes:
     weight: tuple[float, ...]
     half_step: float
     smear: float
+
+    @property
+    def reach(self) -> float:
+        """Largest distance from 0 of a place where an isochrone is needed."""
+        return max(abs(x) for x in self.places()[0])
+
+    def places(self) -> tuple[tuple[float, ...], np.ndarray]:
+        """Return where isochrones are needed, and which: before, at and after each node (J, 3)."""
+        position = np.asarray(self.position)[:, None]
+        wanted = position + self.half_step * np.array([-1.0, 0.0, 1.0])
+        places, index = np.unique(np.round(wanted, 9), return_inverse=True)
+        return tuple(places.tolist()), index.reshape(wanted.shape)
+
+
+#: One age for all stars.
+ONE_AGE = AgeNodes((0.0,), (1.0,), 0.0, 0.0)
 
 
 def spread_nodes(n: int) -> AgeNodes:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
+
 from pymc_starpop._namespace import NUMPY, Namespace
-from pymc_starpop.ages import AgeDistribution
+from pymc_starpop.ages import ONE_AGE, AgeDistribution, AgeNodes, spread_nodes
 from pymc_starpop.corrections import EmpiricalCorrections
-from pymc_starpop.field import UniformField
+from pymc_starpop.field import FieldDensity, UniformField
 from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.selection import MagnitudeLimits
 
@@ -110,6 +112,28 @@ class ClusterParameters:
             return self.distance_modulus
         return 5.0 * xp.log(self.distance_pc) / math.log(10.0) - 5.0
 
+    def populations(self) -> list[tuple[Any, "ClusterParameters"]]:
+        """Return the share of the systems born in each population, and its parameters."""
+        if self.second_population is None:
+            return [(1.0, self)]
+        fraction = self.second_population.fraction
+        other = replace(self, **self.second_population.own())
+        return [(1.0 - fraction, self), (fraction, other)]
+
+    def ages(self, options: "ClusterOptions") -> tuple[AgeNodes, list[Any]]:
+        """Return the isochrones that stand for the ages of a population, and their log ages.
+
+        The log ages are those of `AgeNodes.places`.
+        """
+        if self.log_age is None:
+            assert options.age_distribution is not None  # checked in split_arguments
+            nodes = options.age_distribution.nodes()
+            return nodes, list(nodes.places()[0])
+        if is_zero(self.log_age_scatter):
+            return ONE_AGE, [self.log_age]
+        nodes = spread_nodes(options.age_nodes)
+        return nodes, [self.log_age + x * self.log_age_scatter for x in nodes.places()[0]]
+
     def map_values(self, function: Callable[[str, Any], Any]) -> "ClusterParameters":
         """Return a copy with `function(name, value)` in place of every parameter that is given.
 
@@ -133,8 +157,8 @@ class ClusterOptions:
 
     Attributes
     ----------
-    field : density of field stars
-    selection : magnitude limits of the catalog, or None
+    field : density of field stars; an array or tensor (N,) stands for `FieldDensity`
+    selection : magnitude limits and completeness of the catalog, or None
     mass_min : lowest mass of the mass function, Msun
     eep_max : last EEP of the track
     binary_eep_max : last EEP at which a primary has a companion
@@ -157,6 +181,11 @@ class ClusterOptions:
     age_nodes: int = 9
 
 
+def is_zero(value: Any) -> bool:
+    """Whether a parameter is the number 0, so that its part of the model can be left out."""
+    return isinstance(value, int | float | np.number) and value == 0
+
+
 def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, ClusterOptions]:
     """Sort keyword arguments into parameters and options.
 
@@ -177,7 +206,14 @@ def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, Clust
         )
     if "log_age" not in parameters and options.get("age_distribution") is None:
         raise TypeError("missing argument log_age, log10(age / yr), or age_distribution")
+    if "field" in options and _is_vector(options["field"]):
+        options["field"] = FieldDensity(options["field"])
     return ClusterParameters(**parameters), ClusterOptions(**options)
+
+
+def _is_vector(field: Any) -> bool:
+    """Whether a field was given as log densities of the stars."""
+    return isinstance(field, np.ndarray | list | tuple) or hasattr(field, "owner")
 
 
 def _map_fields(prefix: str, holder: Any, function: Callable[[str, Any], Any]) -> Any:

@@ -26,6 +26,7 @@ __all__ = [
     "quadrature_weights",
     "ratio_spacing",
     "reddened",
+    "relative_slope",
     "relative_tilt",
     "shifted",
     "subdivide",
@@ -64,26 +65,27 @@ def cut_at_mass(mass: Any, mass_min: float, xp: Namespace = NUMPY) -> tuple[Any,
 
     Returns
     -------
-    shift : array (E - 1,)
+    shift : array (..., E - 1)
         0 where the node stays, 1 where it falls onto the next one, between them for the node
         that comes to lie exactly at `mass_min`.
-    cut_mass : array (E,)
+    cut_mass : array (..., E)
         Initial masses after the shift, Msun.
     """
-    step = mass[1:] - mass[:-1]
-    below = mass[:-1] < mass_min
+    start = mass[..., :-1]
+    step = mass[..., 1:] - start
+    below = start < mass_min
     # The division sees a harmless 1 where nodes share a mass or stay.
     safe = xp.where(below & (step > 0.0), step, 1.0)
-    partial = xp.minimum((mass_min - mass[:-1]) / safe, 1.0)
+    partial = xp.minimum((mass_min - start) / safe, 1.0)
     shift = xp.where(below & (step > 0.0), partial, 0.0)
     return shift, shifted(mass, shift, xp)
 
 
 def shifted(column: Any, shift: Any, xp: Namespace = NUMPY) -> Any:
-    """Apply the shift of `cut_at_mass` to values (E,) or (E, B) at the nodes."""
-    weight = shift[:, None] if column.ndim == 2 else shift
-    moved = column[:-1] + weight * (column[1:] - column[:-1])
-    return xp.concatenate([moved, column[-1:]])
+    """Apply the shift of `cut_at_mass` to values (..., E) at the nodes."""
+    start = column[..., :-1]
+    moved = start + shift * (column[..., 1:] - start)
+    return xp.concatenate([moved, column[..., -1:]], axis=-1)
 
 
 def mass_weights(
@@ -93,21 +95,21 @@ def mass_weights(
 
     Parameters
     ----------
-    mass : array (E,)
+    mass : array (..., E)
         Initial mass (Msun), cut at `mass_min`.
 
     Returns
     -------
-    weight : array (E - 1,)
+    weight : array (..., E - 1)
         Share of the stars, normalized from `mass_min` to the last mass; 0 where the mass does not
         increase. Where masses fall and rise again some are there twice, and the sum is above 1.
-    density : array (E,)
+    density : array (..., E)
         Mass function at the nodes, 1/Msun, in the same normalization.
     """
-    low = xp.maximum(mass[:-1], mass_min)
+    low = xp.maximum(mass[..., :-1], mass_min)
     # A segment whose mass falls gets its own lower end twice: weight and gradient are 0.
-    high = xp.maximum(mass[1:], low)
-    total = imf.integral(mass_min, mass[-1], xp)
+    high = xp.maximum(mass[..., 1:], low)
+    total = imf.integral(mass_min, mass[..., -1], xp)[..., None]
     return imf.integral(low, high, xp) / total, imf.density(mass, xp) / total
 
 
@@ -125,15 +127,14 @@ def quadrature_weights(n: int) -> np.ndarray:
 
 
 def subdivide(column: Any, n_piece: int, xp: Namespace = NUMPY) -> Any:
-    """Cut every segment of values (E,) or (E, B) at the nodes into `n_piece` equal pieces."""
+    """Cut every segment of values (..., E) at the nodes into `n_piece` equal pieces."""
     if n_piece == 1:
         return column
-    at = np.arange(n_piece) / n_piece
-    share = at[None, :, None] if column.ndim == 2 else at[None, :]
-    inner = column[:-1, None] + share * (column[1:, None] - column[:-1, None])
-    n_inner = inner.shape[0] * n_piece
-    shape = (n_inner, column.shape[1]) if column.ndim == 2 else (n_inner,)
-    return xp.concatenate([inner.reshape(shape), column[-1:]])
+    start = column[..., :-1, None]
+    inner = start + np.arange(n_piece) / n_piece * (column[..., 1:, None] - start)
+    shape = [column.shape[k] for k in range(column.ndim - 1)]
+    inner = inner.reshape((*shape, (column.shape[-1] - 1) * n_piece))
+    return xp.concatenate([inner, column[..., -1:]], axis=-1)
 
 
 def lit_ratios(
@@ -146,16 +147,16 @@ def lit_ratios(
 
     Parameters
     ----------
-    mass : array (E,)
+    mass : array (..., E)
         Primary mass (Msun), at least `mass_min` where it matters.
     slope : scalar
         Exponent of the mass-ratio distribution.
 
     Returns
     -------
-    lowest : array (E,)
+    lowest : array (..., E)
         Smallest lit mass ratio.
-    dark : array (E,)
+    dark : array (..., E)
         Probability that the secondary of a binary is dark.
     """
     lowest = xp.minimum(xp.maximum(mass_min / mass, mass_ratio_min), 1.0)
@@ -166,11 +167,13 @@ def lit_ratios(
         log_lowest * expm1_ratio(exponent * log_lowest, xp)
         / (span * expm1_ratio(exponent * span, xp))
     )  # fmt: skip
+    # Rounding may leave it above 1 where every secondary is dark.
+    dark = xp.minimum(dark, 1.0)
     return lowest, dark
 
 
 def ratio_spacing(mass: Any, xp: Namespace = NUMPY) -> Any:
-    """How closely the mass ratios of a primary (E,) lie towards 1: x = u + curve u (1 - u).
+    """How closely the mass ratios of a primary (..., E) lie towards 1: x = u + curve u (1 - u).
 
     The light of a faint secondary hardly matters to a bright primary, but that of one near its
     own mass does, most of all next to the turn-off; for the lowest masses it is the other way
@@ -231,7 +234,7 @@ def mix_tracks(
     has_binaries = np.arange(weight.shape[0]) < last
     single, single_tilt = _segment_means(1.0 + binary_fraction * (dark - 1.0), density)
     lit, lit_tilt = _segment_means(probability, density)
-    plain_tilt = _relative_slope(density[:-1], density[1:], NUMPY)
+    plain_tilt = relative_slope(density[:-1], density[1:], NUMPY)
     singles = weight * np.where(has_binaries, single, 1.0)
     binaries = weight * np.where(has_binaries, lit, 0.0)
     weights = np.concatenate([singles[None, :], binary_fraction * binaries])
@@ -240,11 +243,11 @@ def mix_tracks(
 
 
 def relative_tilt(density: Any, xp: Namespace = NUMPY) -> Any:
-    """Slope (E - 1,) of a density (E,) along each segment, relative to its mean there."""
-    return _relative_slope(density[:-1], density[1:], xp)
+    """Slope (..., E - 1) of a density (..., E) along segments, relative to its mean there."""
+    return relative_slope(density[..., :-1], density[..., 1:], xp)
 
 
-def _relative_slope(start: Any, end: Any, xp: Namespace) -> Any:
+def relative_slope(start: Any, end: Any, xp: Namespace) -> Any:
     """Slope of a density from one end of a segment to the other, relative to its mean."""
     total = start + end
     return 2.0 * (end - start) / xp.where(total > 0.0, total, 1.0)
@@ -254,4 +257,4 @@ def _segment_means(share: np.ndarray, density: np.ndarray) -> tuple[np.ndarray, 
     """Mean of a share (..., E) over each segment, and the slope of share times density."""
     at_nodes = share * density
     mean = 0.5 * (share[..., :-1] + share[..., 1:])
-    return mean, _relative_slope(at_nodes[..., :-1], at_nodes[..., 1:], NUMPY)
+    return mean, relative_slope(at_nodes[..., :-1], at_nodes[..., 1:], NUMPY)

@@ -1,29 +1,51 @@
-"""The likelihoods once more, slow and obvious, in NumPy and SciPy: the truth in tests.
+"""The cluster likelihood once more, slow and obvious, in NumPy and SciPy: the truth in tests.
 
 Nothing here is pruned, compiled or differentiated. The integral along a segment uses normal
-distribution functions in place of the quadrature of the kernels.
+distribution functions in place of the quadrature of the kernels, and every segment has the full
+covariance matrix of every star.
 """
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import special
 
 from pymc_starpop import population
+from pymc_starpop.field import ChiSquareField, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.bolometric import TABLE_RV
 from pymc_starpop.kernels.reference_interpolation import (
     interpolate_bolometric,
     interpolate_theory,
 )
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero, split_arguments
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["cluster_logp"]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
 _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS
+_MAG_TO_LN = 0.4 * math.log(10.0)
+_LN10_FIFTH = 0.2 * math.log(10.0)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Single stars, then one track for each mass ratio, of one age of one population.
+
+    Attributes
+    ----------
+    rows : (T, E, D) what the data are compared with: bands, T_eff, [Fe/H], parallax
+    changes : dict of (T, E, D), their change with A_V, distance modulus, and age
+    weights, tilts : (T, E - 1)
+    """
+
+    rows: np.ndarray
+    changes: dict[str, np.ndarray]
+    weights: np.ndarray
+    tilts: np.ndarray
 
 
 def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) -> np.ndarray:
@@ -45,66 +67,95 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
     (2,)
     """
     p, options = split_arguments(parameters)
-    tracks, reddening, weights, tilts = model_tracks(iso, catalog.bands, p, options)
-    scatter = np.broadcast_to(np.asarray(p.intrinsic_scatter, float), len(catalog.bands))
-    log_cluster = np.array(
-        [
-            _star_integral(mag, err, tracks, reddening, weights, tilts, scatter, p.av_scatter)
-            for mag, err in zip(catalog.mag, catalog.mag_err, strict=True)
-        ]
-    )
-    z = float(weights.sum())
-    if options.selection is not None:
-        b = catalog.bands.index(options.selection.band)
-        z = _selection(
-            tracks[..., b], reddening[..., b], weights, tilts, scatter[b], p, options, catalog
-        )
+    tracks = model_tracks(iso, catalog, p, options)
+    log_cluster = log_member_density(catalog, tracks, p)
+    z = detected_share(catalog, tracks, p, options)
     # Where the limits let nobody pass, no star of the catalog can be a member.
     log_cluster = log_cluster - (math.log(z) if z > 0.0 else math.inf)
-    if catalog.parallax is not None and catalog.parallax_err is not None:
-        expected = 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0) + p.parallax_zero_point
-        deviation = (catalog.parallax - expected) / catalog.parallax_err
-        log_density = -0.5 * deviation**2 - np.log(catalog.parallax_err * math.sqrt(2 * math.pi))
-        log_cluster = log_cluster + np.where(np.isfinite(catalog.parallax), log_density, 0.0)
     prior = 1.0 if catalog.membership_prior is None else catalog.membership_prior
     member = (1.0 - p.field_fraction) * prior * np.ones(catalog.n_star)
     if np.all(member == 1.0):
         return log_cluster
-    log_field = options.field.log_density(catalog, options.selection)
+    log_field = _log_field(catalog, tracks, p, options)
     with np.errstate(divide="ignore"):
         return np.logaddexp(np.log(member) + log_cluster, np.log1p(-member) + log_field)
 
 
 def model_tracks(
-    iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Tracks and reddening (T, E, B), weights and tilts (T, E - 1)."""
-    eep, mass, mag, reddening = single_star_track(iso, bands, p, options)
+    iso: IsochroneGrid, catalog: StarCatalog, p: ClusterParameters, options: ClusterOptions
+) -> list[Tracks]:
+    """Tracks of every age of every population, in magnitudes or fluxes as the catalog."""
+    found = []
+    for share, member in p.populations():
+        nodes, ages = member.ages(options)
+        for weight, around in zip(nodes.weight, nodes.places()[1], strict=True):
+            three = [ages[i] for i in around]
+            tracks = _tracks_of_age(iso, catalog, member, options, three, nodes.smear)
+            found.append(replace(tracks, weights=tracks.weights * share * weight))
+    return found
+
+
+def _tracks_of_age(iso, catalog, p, options, ages, smear):
+    """Tracks at the second of three ages; the others give the change with age."""
+    p = replace(p, av=np.mean(p.av))
+    nodes = [_nodes_of_age(iso, catalog, replace(p, log_age=age), options) for age in ages]
+    eep, mass, rows, changes = nodes[1]
+    changes = changes | {"age": 0.5 * smear * (nodes[2][2] - nodes[0][2])}
+    shift, mass = population.cut_at_mass(mass, options.mass_min)
+    rows = population.shifted(rows, shift)
+    changes = {name: population.shifted(c, shift) for name, c in changes.items()}
     has_binaries = np.ndim(p.binary_fraction) > 0 or p.binary_fraction != 0
     if has_binaries:
-        columns = (eep.astype(float), mass, mag, reddening)
-        eep, mass, mag, reddening = (
-            population.subdivide(column, options.node_pieces) for column in columns
-        )
+        pieces = options.node_pieces
+        eep, mass, rows = (population.subdivide(x, pieces) for x in (eep, mass, rows))
+        changes = {name: population.subdivide(c, pieces) for name, c in changes.items()}
     weight, density = population.mass_weights(mass, p.imf, options.mass_min)
     if not has_binaries:
-        return mag[None], reddening[None], weight[None], population.relative_tilt(density)[None]
-    ratio, probability, dark = population.mass_ratios(
-        mass, p.mass_ratio_slope, options.mass_ratio_nodes, options.mass_ratio_min,
-        options.mass_min,
-    )  # fmt: skip
-    last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
-    weights, tilts, _ = population.mix_tracks(
-        weight, density, p.binary_fraction, probability, dark, last
-    )
-    tracks, red = _binaries(mass, mag, reddening, ratio, options.mass_min, last)
-    return tracks, red, weights, tilts
+        tracks = Tracks(
+            rows.T[None], {name: c.T[None] for name, c in changes.items()}, weight[None],
+            population.relative_tilt(density)[None],
+        )  # fmt: skip
+    else:
+        ratio, probability, dark = population.mass_ratios(
+            mass, p.mass_ratio_slope, options.mass_ratio_nodes, options.mass_ratio_min,
+            options.mass_min,
+        )  # fmt: skip
+        last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
+        weights, tilts, _ = population.mix_tracks(
+            weight, density, p.binary_fraction, probability, dark, last
+        )
+        both, moved = _binaries(
+            mass, rows.T, {name: c.T for name, c in changes.items()}, ratio,
+            (options.mass_min, last, len(catalog.bands)),
+        )  # fmt: skip
+        tracks = Tracks(both, moved, weights, tilts)
+    tracks = _thinned(tracks, catalog, p, options)
+    return _in_data_space(tracks, catalog, p)
+
+
+def _nodes_of_age(iso, catalog, p, options):
+    """EEP and mass (E,), magnitudes and T_eff (R, E), and their changes, not yet cut."""
+    eep, mass, mag, reddening, teff = _uncut_track(iso, catalog.bands, p, options)
+    rows, av, distance = mag.T, reddening.T, np.ones_like(mag.T)
+    if catalog.teff is not None:
+        nothing = np.zeros((1, len(eep)))
+        rows = np.concatenate([rows, teff[None]])
+        av, distance = np.concatenate([av, nothing]), np.concatenate([distance, nothing])
+    return eep.astype(float), mass, rows, {"av": av, "distance": distance}
 
 
 def single_star_track(
     iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """EEP and initial mass (E,), apparent magnitude and dm/dA_V (E, B), cut at both ends."""
+    eep, mass, mag, reddening, _ = _uncut_track(iso, bands, p, options)
+    shift, mass = population.cut_at_mass(mass, options.mass_min)
+    shifted = [population.shifted(column.T, shift).T for column in (mag, reddening)]
+    return eep, mass, *shifted
+
+
+def _uncut_track(iso, bands, p, options):
+    """EEP and mass (E,), magnitude and dm/dA_V (E, B), T_eff (E,) at the nodes."""
     keep = iso.eep <= options.eep_max
     eep = iso.eep[keep]
     theory = interpolate_theory(p.feh, p.log_age, *iso.theory_arrays())[0][:, keep]
@@ -118,18 +169,20 @@ def single_star_track(
     )[0]
     rv_term = iso.rv_slope(bands) * (1.0 / p.rv - 1.0 / TABLE_RV)
     mag, reddening = population.reddened(coefficients, log_l, p.av, rv_term)
-    mag = mag + p.true_distance_modulus()
-    shift, mass = population.cut_at_mass(mass, options.mass_min)
-    shifted = [population.shifted(column, shift) for column in (mag, reddening)]
-    return eep, mass, *shifted
+    return eep, mass, mag + p.true_distance_modulus() + p.zero_points, reddening, 10.0**log_teff
 
 
-def _binaries(mass, mag, reddening, ratio, mass_min, last):
-    """Add fluxes of primary and secondary, node by node."""
+def _binaries(mass, rows, changes, ratio, limits):
+    """Add fluxes of primary and secondary to rows (E, R) and changes (E, R), node by node.
+
+    The rows after the bands stay those of the primary.
+    """
+    mass_min, last, n_band = limits
     above = np.flatnonzero(mass > mass_min * (1.0 + 1e-12))
     first = above[0] - 1
-    tracks = np.repeat(mag[None], len(ratio) + 1, axis=0)
-    red = np.repeat(reddening[None], len(ratio) + 1, axis=0)
+    tracks = np.repeat(rows[None], len(ratio) + 1, axis=0)
+    moved = {name: np.repeat(c[None], len(ratio) + 1, axis=0) for name, c in changes.items()}
+    mag = rows[:, :n_band]
     for j, ratios in enumerate(ratio):
         for e in range(first, last + 1):
             secondary = ratios[e] * mass[e]
@@ -138,32 +191,126 @@ def _binaries(mass, mag, reddening, ratio, mass_min, last):
             t = np.clip((secondary - mass[i]) / (mass[i + 1] - mass[i]), 0.0, 1.0)
             flux1 = 10.0 ** (-0.4 * mag[e])
             flux2 = 10.0 ** (-0.4 * (mag[i] + t * (mag[i + 1] - mag[i])))
-            red2 = reddening[i] + t * (reddening[i + 1] - reddening[i])
-            tracks[j + 1, e] = -2.5 * np.log10(flux1 + flux2)
-            red[j + 1, e] = (flux1 * reddening[e] + flux2 * red2) / (flux1 + flux2)
-    return tracks, red
+            tracks[j + 1, e, :n_band] = -2.5 * np.log10(flux1 + flux2)
+            for name, change in changes.items():
+                own, low, high = (change[k, :n_band] for k in (e, i, i + 1))
+                other = low + t * (high - low)
+                moved[name][j + 1, e, :n_band] = (flux1 * own + flux2 * other) / (flux1 + flux2)
+    return tracks, moved
 
 
-def _star_integral(mag, mag_err, tracks, reddening, weights, tilts, scatter, av_scatter):
+def _thinned(tracks, catalog, p, options):
+    """Multiply the weights with the completeness, a straight line along each segment."""
+    if options.selection is None or options.selection.completeness is None:
+        return tracks
+    band = catalog.bands.index(options.selection.band)
+    found = options.selection.completeness_at(tracks.rows[..., band])
+    start, end, tilt = found[:, :-1], found[:, 1:], tracks.tilts
+    t = (np.arange(1000) + 0.5)[:, None, None] / 1000
+    mean = ((1.0 + tilt * (t - 0.5)) * (start + t * (end - start))).mean(axis=0)
+    start, end = start * (1.0 - 0.5 * tilt), end * (1.0 + 0.5 * tilt)
+    tilts = 2.0 * (end - start) / np.where(start + end > 0.0, start + end, 1.0)
+    return replace(tracks, weights=tracks.weights * mean, tilts=tilts)
+
+
+def _in_data_space(tracks, catalog, p):
+    """Turn magnitudes into fluxes if the data are, and add the rows of [Fe/H] and parallax."""
+    n_band = len(catalog.bands)
+    rows, changes = tracks.rows, dict(tracks.changes)
+    if catalog.is_flux:
+        flux = 10.0 ** (-0.4 * (rows[..., :n_band] - 22.5))
+        rows = np.concatenate([flux, rows[..., n_band:]], axis=-1)
+        for name, change in changes.items():
+            moved = -_MAG_TO_LN * flux * change[..., :n_band]
+            changes[name] = np.concatenate([moved, change[..., n_band:]], axis=-1)
+    more, slopes = [], []
+    if catalog.feh is not None:
+        more.append(p.feh)
+        slopes.append(0.0)
+    if catalog.parallax is not None and not is_zero(p.distance_modulus_scatter):
+        parallax = _parallax(p)
+        more.append(parallax)
+        slopes.append(-_LN10_FIFTH * (parallax - p.parallax_zero_point))
+    if more:
+        shape = (*rows.shape[:-1], len(more))
+        rows = np.concatenate([rows, np.broadcast_to(more, shape)], axis=-1)
+        for name, change in changes.items():
+            added = np.broadcast_to(slopes if name == "distance" else np.zeros(len(more)), shape)
+            changes[name] = np.concatenate([change, added], axis=-1)
+    return replace(tracks, rows=rows, changes=changes)
+
+
+def _parallax(p):
+    return 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0) + p.parallax_zero_point
+
+
+def data_of(catalog: StarCatalog, p: ClusterParameters) -> tuple[np.ndarray, np.ndarray]:
+    """Values and variances (N, D) in the rows of the model, NaN where not measured."""
+    scatter = np.broadcast_to(np.asarray(p.intrinsic_scatter, float), len(catalog.bands))
+    if catalog.is_flux:
+        scatter = scatter * _MAG_TO_LN * np.maximum(catalog.values, 0.0)
+    values, variance = [catalog.values], [catalog.errors**2 + scatter**2]
+    names = [name for name in ("teff", "feh") if getattr(catalog, name) is not None]
+    if catalog.parallax is not None and not is_zero(p.distance_modulus_scatter):
+        names.append("parallax")
+    for name in names:
+        values.append(getattr(catalog, name)[:, None])
+        variance.append(getattr(catalog, f"{name}_err")[:, None] ** 2)
+    return np.concatenate(values, axis=1), np.concatenate(variance, axis=1)
+
+
+def _spreads(p):
+    return {"av": p.av_scatter, "distance": p.distance_modulus_scatter, "age": 1.0}
+
+
+def log_member_density(
+    catalog: StarCatalog, tracks: list[Tracks], p: ClusterParameters, inflation: float = 1.0
+) -> np.ndarray:
+    """Log of the integral (N,) of the mass function times the Gaussian, parallax included.
+
+    With an `inflation`, a factor on all variances, the magnitudes or fluxes alone.
+    """
+    values, variance = data_of(catalog, p)
+    if inflation != 1.0:
+        values, variance = values[:, : len(catalog.bands)], variance[:, : len(catalog.bands)]
+    offsets = (np.asarray(p.av) - np.mean(p.av)) * np.ones(catalog.n_star)
+    log_density = np.array(
+        [
+            special.logsumexp(
+                [_star_integral(x, v, t, _spreads(p), offset, inflation) for t in tracks]
+            )
+            for x, v, offset in zip(values, variance, offsets, strict=True)
+        ]
+    )
+    by_itself = is_zero(p.distance_modulus_scatter) and inflation == 1.0
+    if by_itself and catalog.parallax is not None and catalog.parallax_err is not None:
+        sigma = catalog.parallax_err
+        deviation = (catalog.parallax - _parallax(p)) / sigma
+        by_parallax = -0.5 * deviation**2 - np.log(sigma * math.sqrt(2 * math.pi))
+        log_density = log_density + np.where(np.isfinite(catalog.parallax), by_parallax, 0.0)
+    return log_density
+
+
+def _star_integral(values, variance, tracks, spreads, av_offset, inflation):
     """Log of the integral of mass function times Gaussian over all segments, for one star."""
-    b = np.isfinite(mag)
-    start, end = tracks[:, :-1, b], tracks[:, 1:, b]
-    covariance = np.diag(mag_err[b] ** 2 + scatter[b] ** 2)
-    if av_scatter > 0.0:
-        k = 0.5 * (reddening[:, :-1, b] + reddening[:, 1:, b])
-        covariance = covariance + av_scatter**2 * k[..., :, None] * k[..., None, :]
+    d = np.flatnonzero(np.isfinite(values))
+    start, end = tracks.rows[:, :-1, d], tracks.rows[:, 1:, d]
+    covariance = np.zeros((*start.shape, d.size)) + np.diag(variance[d])
+    for name, change in tracks.changes.items():
+        k = 0.5 * (change[:, :-1, d] + change[:, 1:, d])
+        covariance = covariance + spreads[name] ** 2 * k[..., :, None] * k[..., None, :]
+        if name == "av":
+            start, end = start + av_offset * k, end + av_offset * k
+    covariance = covariance * inflation
     precision = np.linalg.inv(covariance)
-    r, d = mag[b] - start, end - start
+    r, step = values[d] - start, end - start
     quad = [
-        np.einsum("tsi,...ij,tsj->ts", x, precision, y)
-        if av_scatter == 0.0
-        else np.einsum("tsi,tsij,tsj->ts", x, precision, y)
-        for x, y in ((d, d), (d, r), (r, r))
+        np.einsum("tsi,tsij,tsj->ts", x, precision, y) for x, y in ((step, step), (step, r), (r, r))
     ]
     log_norm = -0.5 * np.linalg.slogdet(2.0 * np.pi * covariance)[1]
-    log_integral = log_norm + log_segment_integral(*quad, tilts)
+    log_integral = log_norm + log_segment_integral(*quad, tracks.tilts)
     with np.errstate(divide="ignore"):
-        return special.logsumexp(np.log(weights) + log_integral)
+        return special.logsumexp(np.log(tracks.weights) + log_integral)
 
 
 def log_segment_integral(a, b, c, tilt):
@@ -189,15 +336,58 @@ def log_segment_integral(a, b, c, tilt):
     return np.where(short, by_quadrature, by_formula)
 
 
-def _selection(mag, reddening, weights, tilts, scatter, p, options, catalog):
-    """Probability that a member passes the magnitude limits, by fine midpoints."""
+def detected_share(
+    catalog: StarCatalog, tracks: list[Tracks], p: ClusterParameters, options: ClusterOptions,
+    inflation: float = 1.0,
+) -> float:  # fmt: skip
+    """Probability Z that a member passes the selection, by fine midpoints."""
     selection = options.selection
-    sigma_bright, sigma_faint = selection.errors(catalog)
-    red = 0.5 * (reddening[:, :-1] + reddening[:, 1:])
-    extra = scatter**2 + (p.av_scatter * red) ** 2
-    t = (np.arange(2000) + 0.5) / 2000
-    m = mag[:, :-1, None] + t * (mag[:, 1:] - mag[:, :-1])[..., None]
-    passed = special.ndtr((selection.faint - m) / np.sqrt(sigma_faint**2 + extra)[..., None])
-    passed -= special.ndtr((selection.bright - m) / np.sqrt(sigma_bright**2 + extra)[..., None])
-    density = 1.0 + tilts[..., None] * (t - 0.5)
-    return float((weights * (density * passed).mean(axis=-1)).sum())
+    total = float(sum(t.weights.sum() for t in tracks))
+    if selection is None or not np.isfinite([selection.bright, selection.faint]).any():
+        return total
+    b = catalog.bands.index(selection.band)
+    scatter = np.broadcast_to(np.asarray(p.intrinsic_scatter, float), len(catalog.bands))[b]
+    if catalog.is_flux:
+        low, high, low_error, high_error = selection.flux_limits(catalog)
+        sides = [(-high, high_error, -1.0), (-low, low_error, 1.0)]
+        sign, factor = -1.0, _MAG_TO_LN * scatter
+        added = [(factor * limit) ** 2 if np.isfinite(limit) else 0.0 for limit, _, _ in sides]
+    else:
+        errors = selection.errors(catalog)
+        sides = [(selection.bright, errors[0], -1.0), (selection.faint, errors[1], 1.0)]
+        sign, added = 1.0, [scatter**2] * 2
+    offset_variance = np.mean((np.asarray(p.av) - np.mean(p.av)) ** 2)
+    z = 0.0 if np.isfinite(sides[1][0]) else total
+    for track in tracks:
+        extra = np.zeros_like(track.weights)
+        for name, change in track.changes.items():
+            k = 0.5 * (change[:, :-1, b] + change[:, 1:, b])
+            spread = _spreads(p)[name] ** 2 + (offset_variance if name == "av" else 0.0)
+            extra = extra + spread * k**2
+        rows = sign * track.rows[..., b]
+        t = (np.arange(2000) + 0.5) / 2000
+        m = rows[:, :-1, None] + t * (rows[:, 1:] - rows[:, :-1])[..., None]
+        density = 1.0 + track.tilts[..., None] * (t - 0.5)
+        for (limit, error, side), more in zip(sides, added, strict=True):
+            if np.isfinite(limit):
+                tau = np.sqrt((error**2 + more + extra) * inflation)
+                passed = special.ndtr((limit - m) / tau[..., None])
+                z += side * float((track.weights * (density * passed).mean(axis=-1)).sum())
+    return z
+
+
+def _log_field(catalog, tracks, p, options):
+    """Log density (N,) of field stars."""
+    field = options.field
+    if isinstance(field, InflatedScatterField):
+        inflation = 1.0 + field.scale**2
+        z = detected_share(catalog, tracks, p, options, inflation)
+        log_density = log_member_density(catalog, tracks, p, inflation) - math.log(z)
+        return log_density + field.log_density(catalog, options.selection)
+    if isinstance(field, ChiSquareField):
+        _, variance = data_of(catalog, p)
+        if catalog.parallax is not None and is_zero(p.distance_modulus_scatter):
+            variance = np.column_stack([variance, catalog.parallax_err**2])
+        log_norm = 0.5 * np.nansum(np.log(variance), axis=1)
+        return field.log_constant(np.isfinite(variance).sum(axis=1)) - log_norm
+    return field.log_density(catalog, options.selection)

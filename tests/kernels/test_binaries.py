@@ -46,13 +46,9 @@ def slow_twin(mass, mag, directions, law, n_light):
     n_ratio = law.rule.shape[0]
     ratio, probability, dark = population.mass_ratios(mass, law.slope, n_ratio, 0.1, MASS_MIN)
     parts = population.mix_tracks(law.weight, law.density, law.fraction, probability, dark, LAST)
-    tracks = np.repeat(mag.T[None], n_ratio + 1, axis=0)
-    directed = np.repeat(directions.swapaxes(1, 2)[:, None], n_ratio + 1, axis=1)
-    for along, out in zip(directions, directed, strict=True):
-        light = (mag[:n_light].T, along[:n_light].T)
-        tracks[..., :n_light], out[..., :n_light] = reference._binaries(
-            mass, *light, ratio, MASS_MIN, LAST
-        )
+    changes = {k: along.T for k, along in enumerate(directions)}
+    tracks, moved = reference._binaries(mass, mag.T, changes, ratio, (MASS_MIN, LAST, n_light))
+    directed = np.array([moved[k] for k in changes]).reshape((-1, *tracks.shape))
     return tracks, directed, *parts
 
 

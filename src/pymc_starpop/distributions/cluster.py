@@ -1,5 +1,6 @@
 """The photometry of a star cluster as a PyMC distribution."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,27 +13,40 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 from pytensor.tensor.random.op import RandomVariable
 
+from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, parameter_ranges
-from pymc_starpop.likelihoods.cluster import (
+from pymc_starpop.likelihoods.checks import (
+    check_catalog,
+    check_cluster,
+    named_values,
+    parameter_ranges,
+)
+from pymc_starpop.likelihoods.cluster import ClusterParts, as_float64, cluster_parts
+from pymc_starpop.likelihoods.stars import (
+    Limits,
     StarTerms,
-    as_float64,
-    assemble_logp,
+    layout_of,
+    limits_of,
     star_arrays,
 )
+from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.simulate import ClusterSampler, draw_observed
 
 __all__ = ["ClusterPhotometry"]
 
+# Parameters that may have one value for each band; of the others, vectors go with the stars.
+_BY_BAND = ("intrinsic_scatter", "zero_points")
+
 
 @dataclass(frozen=True)
 class Slot:
-    """Stands for a symbolic parameter in a template; passes as a scalar."""
+    """Stands for a symbolic parameter in a template, of as many dimensions."""
 
     name: str
     ndim: int = 0
+    owner: None = None  # what the variable has that it stands for
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +59,9 @@ class ClusterModel:
     template : ClusterParameters
         Numbers, and a `Slot` for each symbolic parameter.
     options : ClusterOptions
-    bands : tuple of str
-    limit_errors : photometric errors at the limits of the selection, or None
+    layout : the rows that the model predicts
+    limits : the selection in the space of the data, or None
+    is_flux : whether the data are fluxes
     star_names : names of the arrays with one entry a star that follow the variances
     slot_names : names of the symbolic parameters, in the order of the inputs
     """
@@ -54,8 +69,9 @@ class ClusterModel:
     iso: IsochroneGrid
     template: ClusterParameters
     options: ClusterOptions
-    bands: tuple[str, ...]
-    limit_errors: tuple[float, float] | None
+    layout: Layout
+    limits: Limits | None
+    is_flux: bool
     star_names: tuple[str, ...]
     slot_names: tuple[str, ...]
 
@@ -63,10 +79,15 @@ class ClusterModel:
     def key(self) -> tuple[str, ...]:
         """What tells two models apart."""
         parts = (
-            self.iso.fingerprint, self.template, self.options, self.bands, self.limit_errors,
-            self.star_names, self.slot_names,
+            self.iso.fingerprint, self.template, self.options, self.layout, self.limits,
+            self.is_flux, self.star_names, self.slot_names,
         )  # fmt: skip
         return tuple(repr(part) for part in parts)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return self.layout.bands
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ClusterModel) and self.key == other.key
@@ -74,28 +95,48 @@ class ClusterModel:
     def __hash__(self) -> int:
         return hash(self.key)
 
-    def fill(self, values: tuple[Any, ...]) -> ClusterParameters:
-        """Return the parameters with values in place of the slots."""
+    def fill(self, values: tuple[Any, ...]) -> tuple[ClusterParameters, ClusterOptions]:
+        """Return parameters and options with values in place of the slots.
+
+        Beside the stars, a parameter that is the same for all has a leading axis of length 1.
+        """
         given = dict(zip(self.slot_names, values, strict=True))
-        return self.template.map_values(
-            lambda name, value: given[name] if isinstance(value, Slot) else value
-        )
+
+        def take(name: str, value: Any) -> Any:
+            if not isinstance(value, Slot):
+                return value
+            found = given[name]
+            return found[0] if found.ndim > value.ndim else found
+
+        return self.template.map_values(take), _map_field_scale(self.options, take)
 
     def split(self, inputs: tuple[Any, ...]) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
         """Sort the inputs of the random variable into variances, star arrays and slots."""
         n = 1 + len(self.star_names)
         return inputs[0], dict(zip(self.star_names, inputs[1:n], strict=True)), inputs[n:]
 
-    def terms(self, mag: Any, variance: Any, stars: dict[str, Any]) -> StarTerms:
+    def terms(self, values: Any, variance: Any, stars: dict[str, Any]) -> StarTerms:
         """What the likelihood takes from the stars."""
-        names = ("parallax", "parallax_err", "membership_prior", "log_field")
         return StarTerms(
-            mag=mag,
-            variance=variance,
-            limit_errors=self.limit_errors,
-            bands=self.bands,
-            **{name: stars.get(name) for name in names},
-        )
+            values=values, variance=variance, limits=self.limits, is_flux=self.is_flux,
+            layout=self.layout, **stars,
+        )  # fmt: skip
+
+    def parts(self, values: Any, inputs: tuple[Any, ...]) -> ClusterParts:
+        """Build the likelihood from the data (N, B) and the inputs of the random variable."""
+        variance, stars, slots = self.split(inputs)
+        p, options = self.fill(slots)
+        return cluster_parts(self.iso, p, options, self.terms(values, variance, stars))
+
+
+def _map_field_scale(
+    options: ClusterOptions, function: Callable[[str, Any], Any]
+) -> ClusterOptions:
+    """Return options with the one parameter that a field model has replaced."""
+    if not isinstance(options.field, InflatedScatterField):
+        return options
+    scale = function("field.scale", options.field.scale)
+    return replace(options, field=replace(options.field, scale=scale))
 
 
 class ClusterPhotometryRV(RandomVariable):
@@ -118,7 +159,7 @@ class ClusterPhotometryRV(RandomVariable):
         *inputs, _ = args
         model = self.model
         variance, stars, slots = model.split(tuple(inputs))
-        p = model.fill(tuple(_without_batch(np.asarray(s)) for s in slots))
+        p, options = model.fill(tuple(np.asarray(s) for s in slots))
         sigma = np.sqrt(variance)
         drawn = np.full(variance.shape, np.nan)
         if not _within_ranges(model.iso, p):
@@ -126,37 +167,28 @@ class ClusterPhotometryRV(RandomVariable):
         prior = stars.get("membership_prior", 1.0)
         is_member = rng.random(len(variance)) < prior * (1.0 - p.field_fraction)
         member = np.flatnonzero(is_member)
-        sampler = ClusterSampler(model.iso, model.bands, p, model.options)
+        sampler = ClusterSampler(model.iso, model.bands, p, options)
         finite = np.where(np.isfinite(sigma), sigma, 1.0)
         drawn[is_member] = draw_observed(sampler, member, lambda _, i: finite[i], rng)["mag"]
         n_field = len(variance) - member.size
         if n_field:
-            drawn[~is_member] = model.options.field.draw(
-                n_field, model.bands, rng, model.options.selection
-            )
+            drawn[~is_member] = options.field.draw(n_field, model.bands, rng, options.selection)
         return np.where(np.isfinite(sigma), drawn, np.nan)
-
-
-def _without_batch(value: Any) -> Any:
-    """Drop the leading axis of length 1 that the stars add to a parameter."""
-    return value[0] if value.ndim else value
 
 
 def _within_ranges(iso: IsochroneGrid, p: ClusterParameters) -> bool:
     """Whether all numbers lie where the model is defined."""
-    for name, ((low, high), _) in parameter_ranges(iso).items():
-        value = getattr(p, name)
-        if value is not None and not np.all((value >= low) & (value <= high)):
+    ranges = parameter_ranges(iso)
+    for _, name, value in named_values(p):
+        (low, high), _ = ranges[name]
+        if not np.all((value >= low) & (value <= high)):
             return False
     return True
 
 
 @_logprob.register(ClusterPhotometryRV)
 def _cluster_logprob(op, values, rng, size, *inputs, **kwargs):
-    (mag,) = values
-    variance, stars, slots = op.model.split(inputs)
-    p = op.model.fill(tuple(_without_batch(slot) for slot in slots))
-    return assemble_logp(op.model.iso, p, op.model.options, op.model.terms(mag, variance, stars))
+    return op.model.parts(values[0], inputs).logp
 
 
 @_support_point.register(ClusterPhotometryRV)
@@ -217,9 +249,9 @@ class ClusterPhotometry(Distribution):
                     f"labels that are not those of the catalog ({len(labels)}); build the model "
                     "with coords=catalog.coords()"
                 )
-        mag = np.where(observed.measured, observed.mag, 0.0)
+        values = np.where(observed.measured, observed.values, 0.0)
         return super().__new__(
-            cls, name, iso, observed, observed=mag, dims=("star", "band"), **kwargs
+            cls, name, iso, observed, observed=values, dims=("star", "band"), **kwargs
         )
 
     @classmethod
@@ -241,7 +273,7 @@ class ClusterPhotometry(Distribution):
         p, options = split_arguments(kwargs)
         _check_observed(catalog)
         check_catalog(iso, catalog, options)
-        check_cluster(iso, p, options, bands=catalog.bands)
+        check_cluster(iso, p, options, catalog)
         p = p.map_values(as_float64)
         stars = star_arrays(catalog, p, options)
         if hasattr(options.field, "frozen"):
@@ -252,24 +284,28 @@ class ClusterPhotometry(Distribution):
             if not isinstance(value, Variable):
                 return value
             slots[name] = value
-            return Slot(name)
+            return Slot(name, value.ndim)
 
         template = p.map_values(take)
-        del stars["mag"]
+        options = _map_field_scale(options, take)
+        if isinstance(options.field, FieldDensity) and options.field.is_symbolic:
+            # The densities are an input of the variable; the model keeps what draws them.
+            options = replace(options, field=FieldDensity(np.zeros(0), options.field.sampler))
+        del stars["values"]
         variance = stars.pop("variance")
-        selection = options.selection
         model = ClusterModel(
             iso=iso,
             template=template,
             options=options,
-            bands=catalog.bands,
-            limit_errors=None if selection is None else selection.errors(catalog),
+            layout=layout_of(catalog),
+            limits=limits_of(catalog, options),
+            is_flux=catalog.is_flux,
             star_names=tuple(stars),
             slot_names=tuple(slots),
         )
         params = [variance, *stars.values(), *slots.values()]
         core = ["(b)"] + ["()"] * len(stars)
-        core += ["(b)" if value.type.ndim else "()" for value in slots.values()]
+        core += ["(b)" if name in _BY_BAND and v.type.ndim else "()" for name, v in slots.items()]
         op = ClusterPhotometryRV(model, ",".join(core) + "->(b)")
         next_rng, rv = op(*params, rng=rng, return_next_rng=True)
         return (next_rng, rv) if return_next_rng else rv

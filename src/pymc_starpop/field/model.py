@@ -1,29 +1,38 @@
 """Field densities that are made of the cluster model itself, as in brutus."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.stats import chi2
+
+from pymc_starpop.field._columns import UniformColumns
+from pymc_starpop.field._ranges import Range
+from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.selection import MagnitudeLimits
 
 __all__ = ["ChiSquareField", "InflatedScatterField"]
 
 
 @dataclass(frozen=True)
-class InflatedScatterField:
+class InflatedScatterField(UniformColumns):
     """Outliers scatter about the cluster's own sequence, with inflated errors.
 
     Inside the integral over mass and mass ratio the field density is
-    N(x | y(M, q), (1 + scale^2) S), S the covariance of the star and the model: the mixture is
-    taken at every mass. Its norm has the factor (1 + scale^2)^(-n/2) for n measured values. Fit
-    for stars whose errors are underestimated or whose photometry is blended; a field star far
-    from the sequence it does not describe.
+    N(x | y(M, q), (1 + scale^2) S), S the covariance of the star's magnitudes (or fluxes) and the
+    model: the mixture is taken at every mass. Its norm has the factor (1 + scale^2)^(-n/2) for n
+    measured bands, and it is normalized over what the selection lets pass. Parallaxes,
+    temperatures and [Fe/H] are uniform over a range, as for every field. It suits stars whose
+    errors are underestimated or whose photometry is blended; a field star far from the sequence it
+    does not describe.
 
     Parameters
     ----------
     scale : float or PyTensor variable
         How much more than S the outliers scatter, in units of its standard deviations; positive.
+    parallax_range, teff_range, feh_range : (float, float), optional
+        Mas, K and dex; by default from the least to the greatest in the catalog.
 
     Raises
     ------
@@ -38,6 +47,9 @@ class InflatedScatterField:
     """
 
     scale: Any
+    parallax_range: Range | None = None
+    teff_range: Range | None = None
+    feh_range: Range | None = None
     model_dependent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -50,6 +62,23 @@ class InflatedScatterField:
                 f"scale must be a positive finite number or a PyTensor variable, got "
                 f"{self.scale!r}; 5 is a start, or give it a prior such as pm.HalfNormal."
             )
+
+    def log_density(
+        self, catalog: StarCatalog, selection: MagnitudeLimits | None = None
+    ) -> np.ndarray:
+        """Return the part (N,) of the log density that no parameter changes: of the columns.
+
+        Examples
+        --------
+        >>> cat = StarCatalog([[12.0]], [[0.1]], bands=["TESS"])
+        >>> InflatedScatterField(5.0).log_density(cat).tolist()
+        [0.0]
+        """
+        return self._log_column_density(catalog)
+
+    def frozen(self, catalog: StarCatalog, selection: MagnitudeLimits | None = None) -> Self:
+        """Return a field that stores the ranges of a catalog, for use with another one."""
+        return replace(self, **self._column_ranges(catalog))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,16 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, explicit_graph_inputs
 from pytensor.tensor.random.op import RNGConsumerOp
 
+from pymc_starpop.ages import AgeDistribution
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.parameters import (
+    ClusterOptions,
+    ClusterParameters,
+    SecondPopulation,
+    is_zero,
+)
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.selection import MagnitudeLimits
 
@@ -30,6 +36,12 @@ _TOLERATED = 0.01
 # Frames that a warning passes over, to point at the line of the user.
 _LIBRARIES = tuple(
     str(path) + os.sep for path in (Path(__file__).parents[1], Path(pm.__file__).parent)
+)
+
+_PARAMETERS = tuple(
+    f.name
+    for f in fields(ClusterParameters)
+    if f.name not in ("imf", "corrections", "second_population")
 )
 
 Range = tuple[float, float]
@@ -51,14 +63,34 @@ def parameter_ranges(grid: IsochroneGrid) -> dict[str, tuple[Range, str]]:
         "intrinsic_scatter": ((0.0, infinity), "mag"),
         "av_scatter": ((0.0, infinity), "mag"),
         "parallax_zero_point": ((-infinity, infinity), "mas"),
+        "zero_points": ((-infinity, infinity), "mag"),
+        "distance_modulus_scatter": ((0.0, infinity), "mag"),
+        "log_age_scatter": ((0.0, infinity), "dex"),
+        "fraction": ((0.0, 1.0), "a fraction"),
     }
 
 
-def inside_support(grid: IsochroneGrid, p: ClusterParameters) -> Any:
+def named_values(p: ClusterParameters) -> list[tuple[str, str, Any]]:
+    """Return label, name in `parameter_ranges` and value of every parameter that was given."""
+    found = [(name, name, getattr(p, name)) for name in _PARAMETERS]
+    if p.second_population is not None:
+        values = {"fraction": p.second_population.fraction, **p.second_population.own()}
+        found += [(f"second_population.{name}", name, value) for name, value in values.items()]
+    optional = ("distance_modulus", "distance_pc", "log_age")
+    return [entry for entry in found if entry[2] is not None or entry[0] not in optional]
+
+
+def inside_support(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions) -> Any:
     """Whether every symbolic parameter lies in its range, as one boolean scalar."""
     inside: Any = pt.constant(np.array(True))
-    for name, ((low, high), _) in parameter_ranges(grid).items():
-        value = getattr(p, name)
+    ranges = parameter_ranges(grid)
+    values = [(name, value) for _, name, value in named_values(p)]
+    for _, member in p.populations():
+        # The youngest and the oldest isochrone of a spread of ages.
+        log_ages = member.ages(options)[1]
+        values += [("log_age", log_ages[0]), ("log_age", log_ages[-1])]
+    for name, value in values:
+        (low, high), _ = ranges[name]
         if not isinstance(value, Variable):
             continue
         if np.isfinite(low):
@@ -88,10 +120,10 @@ def check_catalog(grid: IsochroneGrid, catalog: StarCatalog, options: ClusterOpt
             f"selection must be None or MagnitudeLimits, got {selection!r}; give "
             "psp.MagnitudeLimits(band, bright, faint)"
         )
-    if not hasattr(field, "log_density"):
+    if not (hasattr(field, "log_density") or hasattr(field, "model_dependent")):
         raise ValueError(
             f"field must have a method log_density(catalog, selection), got {field!r}; give "
-            "psp.UniformField()"
+            "psp.UniformField(), another field model, or psp.FieldDensity(log densities)"
         )
     grid.bolometric(catalog.bands)
     if selection is not None:
@@ -99,22 +131,52 @@ def check_catalog(grid: IsochroneGrid, catalog: StarCatalog, options: ClusterOpt
 
 
 def check_cluster(
-    grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions, bands: tuple[str, ...]
+    grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog
 ) -> None:
     """Check the parameters that are numbers, the priors of the others, and the options."""
     _check_distance(p)
     _check_types(p)
     _check_options(grid, options)
-    for name, (limits, meaning) in parameter_ranges(grid).items():
-        value = getattr(p, name)
-        if value is None and name in ("distance_modulus", "distance_pc"):
-            continue
-        _check_shape(name, value, len(bands))
-        number = constant_value(name, value)
+    _check_ages(grid, p, options)
+    ranges = parameter_ranges(grid)
+    lengths = {"intrinsic_scatter": "band", "zero_points": "band", "av": "star"}
+    sizes = {"band": len(catalog.bands), "star": catalog.n_star}
+    for label, name, value in named_values(p):
+        limits, meaning = ranges[name]
+        per = lengths.get(label)
+        _check_shape(label, value, per, sizes.get(per or ""))
+        number = constant_value(label, value)
         if number is not None:
-            _check_number(name, number, limits, meaning)
+            _check_number(label, number, limits, meaning)
         else:
-            _check_prior(name, value, limits, meaning)
+            _check_prior(label, value, limits, meaning)
+
+
+def _check_ages(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions) -> None:
+    """Check what can be known of the ages before any parameter has a value."""
+    distribution = options.age_distribution
+    if distribution is not None and not isinstance(distribution, AgeDistribution):
+        raise ValueError(
+            f"age_distribution must be None or an AgeDistribution, got {distribution!r}; give "
+            "psp.AgeDistribution(log_age, weight)"
+        )
+    if distribution is not None and (p.log_age is not None or not is_zero(p.log_age_scatter)):
+        raise ValueError(
+            "give either log_age (with log_age_scatter for a spread of ages) or "
+            "age_distribution, got both; they are alternatives"
+        )
+    if distribution is None and p.log_age is None:
+        constant_value("log_age", p.log_age)
+    low, high = grid.log_age_range
+    for _, member in p.populations():
+        ages = [a for a in member.ages(options)[1] if not isinstance(a, Variable)]
+        outside = [a for a in ages if not low <= a <= high]
+        if outside and len(ages) > 1:
+            raise ValueError(
+                f"a spread of ages needs isochrones at log_age {min(ages):.3f} to "
+                f"{max(ages):.3f}, beyond those of the grid, {low:g} to {high:g}; lower the width "
+                "or move the ages inward"
+            )
 
 
 def constant_value(name: str, value: Any) -> np.ndarray | None:
@@ -147,6 +209,12 @@ def _check_types(p: ClusterParameters) -> None:
         raise ValueError(
             f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa()"
         )
+    second = p.second_population
+    if second is not None and not isinstance(second, SecondPopulation):
+        raise ValueError(
+            f"second_population must be None or a SecondPopulation, got {second!r}; give "
+            "psp.SecondPopulation(fraction, feh=...)"
+        )
     if p.corrections is not None and not isinstance(p.corrections, EmpiricalCorrections):
         raise ValueError(
             f"corrections must be None or EmpiricalCorrections, got {p.corrections!r}; give "
@@ -157,21 +225,20 @@ def _check_types(p: ClusterParameters) -> None:
             constant_value(f"corrections.{field.name}", getattr(p.corrections, field.name))
 
 
-def _check_shape(name: str, value: Any, n_band: int) -> None:
+def _check_shape(label: str, value: Any, per: str | None, size: int | None) -> None:
     ndim = value.ndim if isinstance(value, Variable) else np.ndim(value)
-    if ndim == 0 or (name == "intrinsic_scatter" and ndim == 1):
-        if ndim == 1:
-            length = value.type.shape[0] if isinstance(value, Variable) else np.shape(value)[0]
-            if length not in (None, n_band):
-                raise ValueError(
-                    f"{name} has {length} values for {n_band} bands; give one number or one for "
-                    "each band"
-                )
+    if ndim == 0:
         return
-    raise ValueError(
-        f"{name} must be a scalar, got {ndim} dimension(s); index it, or build one likelihood for "
-        "each cluster"
-    )
+    if per is None or ndim > 1:
+        raise ValueError(
+            f"{label} must be a scalar, got {ndim} dimension(s); index it, or build one likelihood "
+            "for each cluster"
+        )
+    length = value.type.shape[0] if isinstance(value, Variable) else np.shape(value)[0]
+    if length not in (None, size):
+        raise ValueError(
+            f"{label} has {length} values for {size} {per}s; give one number or one for each {per}"
+        )
 
 
 def _check_number(name: str, number: np.ndarray, limits: Range, meaning: str) -> None:
@@ -242,6 +309,10 @@ def _check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
             "a whole number of at least 2",
         ),
         "node_pieces": (_is_whole(options.node_pieces, 1), "a whole number of at least 1"),
+        "age_nodes": (
+            _is_whole(options.age_nodes, 1) and options.age_nodes % 2 == 1,
+            "an odd whole number",
+        ),
     }
     for name, (valid, expected) in rules.items():
         if not valid:

@@ -10,7 +10,8 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.distributions.cluster import ClusterPhotometryRV
-from pymc_starpop.likelihoods.cluster import assemble_logp, star_arrays
+from pymc_starpop.likelihoods.cluster import ClusterParts, cluster_parts
+from pymc_starpop.likelihoods.stars import star_arrays
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["membership"]
@@ -82,23 +83,34 @@ def membership_probability(
     model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None
 ) -> TensorVariable:
     """Probability of membership (N,) in terms of the variables of the model."""
-    cluster = rv.owner.op.model
-    variance, stars, slots = cluster.split(tuple(rv.owner.op.dist_params(rv.owner)))
-    p = cluster.fill(tuple(slot[0] if slot.ndim else slot for slot in slots))
-    mag: Any = model.rvs_to_values[rv]
-    if catalog is not None:
-        stars = star_arrays(catalog, p, cluster.options)
-        mag, variance = stars.pop("mag"), stars.pop("variance")
-    stars = {key: pt.as_tensor(value) for key, value in stars.items()}
-    terms = cluster.terms(pt.as_tensor(mag), pt.as_tensor(variance), stars)
-    logp = assemble_logp(cluster.iso, p, cluster.options, terms)
-    prior = 1.0 if terms.membership_prior is None else terms.membership_prior
-    field = 1.0 - prior * (1.0 - p.field_fraction)
+    parts = parts_of(model, rv, catalog)
     # In logs: without a field, and for a star beyond hope, 0 times infinity would be no number.
-    can_be_field = field > 0.0
-    log_field = pt.log(pt.switch(can_be_field, field, 1.0)) + terms.log_field
-    share = pt.switch(can_be_field, pt.exp(pt.minimum(log_field - logp, 0.0)), 0.0)
-    return 1.0 - share
+    can_be_field = parts.member < 1.0
+    rest = pt.log(pt.switch(can_be_field, 1.0 - parts.member, 1.0))
+    share = pt.exp(pt.minimum(rest + parts.log_field - parts.logp, 0.0))
+    return 1.0 - pt.switch(can_be_field, share, 0.0)
+
+
+def parts_of(
+    model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None = None
+) -> ClusterParts:
+    """Build the likelihood of a cluster variable, in terms of the variables of the model.
+
+    Parameters
+    ----------
+    model : pm.Model
+    rv : TensorVariable
+        The `ClusterPhotometry` variable.
+    catalog : StarCatalog, optional
+        Other stars than those that were fitted.
+    """
+    cluster, inputs = rv.owner.op.model, tuple(rv.owner.op.dist_params(rv.owner))
+    if catalog is None:
+        return cluster.parts(pt.as_tensor(model.rvs_to_values[rv]), inputs)
+    p, options = cluster.fill(cluster.split(inputs)[2])
+    stars = {name: pt.as_tensor(a) for name, a in star_arrays(catalog, p, options).items()}
+    terms = cluster.terms(stars.pop("values"), stars.pop("variance"), stars)
+    return cluster_parts(cluster.iso, p, options, terms)
 
 
 def _cluster_variable(model: pm.Model, name: str | None) -> TensorVariable:

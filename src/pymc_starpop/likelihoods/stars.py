@@ -1,0 +1,168 @@
+"""What the cluster likelihood takes from a star catalog."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pytensor import tensor as pt
+
+from pymc_starpop.isochrones.bolometric import content_hash
+from pymc_starpop.likelihoods.track import Layout, ModelTracks
+from pymc_starpop.ops._tables import shared_tables
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.selection import CompletenessTable
+
+__all__ = ["Limits", "StarTerms", "data_rows", "limits_of", "star_arrays", "star_terms"]
+
+#: d flux = - flux x this x d mag
+MAG_TO_LN = 0.4 * np.log(10.0)
+# How far the completeness is tabulated beyond the stars on the bright and on the faint side, mag.
+_BRIGHTER, _FAINTER = 2.0, 8.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The selection of a catalog in the space of its values.
+
+    Attributes
+    ----------
+    band : str
+    ends : limits on the bright and the faint side: magnitudes, or fluxes times -1
+    errors : errors of the values at these limits
+    completeness : table of the completeness against true magnitude, or None
+    """
+
+    band: str
+    ends: tuple[float, float]
+    errors: tuple[float, float]
+    completeness: CompletenessTable | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there is a limit on either side."""
+        return bool(np.isfinite(self.ends).any())
+
+
+@dataclass(frozen=True)
+class StarTerms:
+    """What the likelihood takes from the catalog, each with one row a star.
+
+    Attributes
+    ----------
+    values, variance : (N, B) magnitude or flux (0 if not measured), variance (infinite there)
+    parallax, parallax_err : (N,) mas, an infinite error where there is none; or None
+    teff, teff_err, feh, feh_err : (N,) K and dex, likewise; or None
+    membership_prior : (N,) or None
+    log_field : (N,) log of the part of the field density that no parameter changes
+    limits : the selection in the space of the values, or None
+    is_flux : whether the values are fluxes
+    layout : the rows that the model predicts
+    """
+
+    values: Any
+    variance: Any
+    limits: Limits | None
+    is_flux: bool
+    layout: Layout
+    log_field: Any
+    parallax: Any = None
+    parallax_err: Any = None
+    teff: Any = None
+    teff_err: Any = None
+    feh: Any = None
+    feh_err: Any = None
+    membership_prior: Any = None
+
+
+def needs_field(catalog: StarCatalog, p: ClusterParameters) -> bool:
+    """Whether any star may be a field star."""
+    return not is_zero(p.field_fraction) or catalog.membership_prior is not None
+
+
+def star_arrays(
+    catalog: StarCatalog, parameters: ClusterParameters, options: ClusterOptions
+) -> dict[str, Any]:
+    """Arrays of the catalog by the names of `StarTerms`, without NaN."""
+    log_field: Any = np.zeros(catalog.n_star)
+    if needs_field(catalog, parameters) and hasattr(options.field, "log_density"):
+        log_field = options.field.log_density(catalog, options.selection)
+    arrays = {
+        "values": np.where(catalog.measured, catalog.values, 0.0),
+        "variance": np.where(catalog.measured, catalog.errors**2, np.inf),
+        "log_field": log_field,
+    }
+    for name in ("parallax", "teff", "feh"):
+        value, error = getattr(catalog, name), getattr(catalog, f"{name}_err")
+        if value is not None and error is not None:
+            measured = np.isfinite(value) & np.isfinite(error)
+            arrays[name] = np.where(measured, value, 0.0)
+            arrays[f"{name}_err"] = np.where(measured, error, np.inf)
+    if catalog.membership_prior is not None:
+        arrays["membership_prior"] = np.asarray(catalog.membership_prior, dtype=np.float64)
+    return arrays
+
+
+def layout_of(catalog: StarCatalog) -> Layout:
+    """Return the rows that the model has to predict for a catalog."""
+    return Layout(catalog.bands, catalog.teff is not None, catalog.feh is not None)
+
+
+def limits_of(catalog: StarCatalog, options: ClusterOptions) -> Limits | None:
+    """Return the selection in the space of the catalog's values."""
+    selection = options.selection
+    if selection is None:
+        return None
+    table = None
+    if selection.completeness is not None:
+        mag = catalog.mag[:, catalog.band_index(selection.band)]
+        mag = mag[np.isfinite(mag)]
+        table = selection.completeness_table(mag.min() - _BRIGHTER, mag.max() + _FAINTER)
+    if catalog.is_flux:
+        flux = selection.flux_limits(catalog)
+        ends, errors = (-flux.high, -flux.low), (flux.high_error, flux.low_error)
+    else:
+        ends, errors = (selection.bright, selection.faint), selection.errors(catalog)
+    return Limits(selection.band, ends, errors, table)
+
+
+def star_terms(
+    catalog: StarCatalog, parameters: ClusterParameters, options: ClusterOptions
+) -> StarTerms:
+    """Put what the catalog holds into shared variables."""
+    arrays = star_arrays(catalog, parameters, options)
+    fixed = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    key = ("catalog", content_hash(*fixed.values(), tuple(fixed)))
+    shared = shared_tables(key, list(fixed), lambda: list(fixed.values()))
+    return StarTerms(
+        limits=limits_of(catalog, options),
+        is_flux=catalog.is_flux,
+        layout=layout_of(catalog),
+        **(arrays | dict(zip(fixed, shared, strict=True))),
+    )
+
+
+def data_rows(terms: StarTerms, scatter: Any, model: ModelTracks) -> tuple[Any, Any]:
+    """Values and variances (N, D) in the rows of the model, the scatter of the bands added.
+
+    In flux a scatter of s mag has the standard deviation 0.4 ln(10) s times the observed flux of
+    the star, or 0 where that is negative.
+    """
+    added = scatter**2
+    if terms.is_flux:
+        added = added * (MAG_TO_LN * pt.maximum(terms.values, 0.0)) ** 2
+    values, variance = [terms.values], [terms.variance + added]
+    names = [name for name in ("teff", "feh") if getattr(terms, name) is not None]
+    if has_parallax_row(terms, model):
+        names.append("parallax")
+    for name in names:
+        values.append(getattr(terms, name)[:, None])
+        variance.append(getattr(terms, f"{name}_err")[:, None] ** 2)
+    if not names:
+        return values[0], variance[0]
+    return pt.concatenate(values, axis=1), pt.concatenate(variance, axis=1)
+
+
+def has_parallax_row(terms: StarTerms, model: ModelTracks) -> bool:
+    """Whether the parallax is a row of the data: where stars have distances of their own."""
+    return terms.parallax is not None and "distance" in model.names

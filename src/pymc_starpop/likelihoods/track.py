@@ -1,0 +1,304 @@
+"""Symbolic model tracks of a cluster: what the isochrones predict for the rows of the data.
+
+The steps, each a function of its own: theory at the EEP nodes, empirical corrections, magnitudes
+with extinction, the cut at the lowest mass, weights of the mass function and of binaries, tracks of
+binaries; then the tracks of all ages and populations one after the other.
+
+The data of a star are *rows*: its bands, and further measurements that a model predicts (T_eff,
+[Fe/H], the parallax where distances differ from star to star). Along a *direction* the stars of a
+cluster differ from each other: extinction, distance, age.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pytensor import tensor as pt
+
+from pymc_starpop import population
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.bolometric import TABLE_RV
+from pymc_starpop.ops.binaries import population_tracks
+from pymc_starpop.ops.bolometric import bolometric_coefficients
+from pymc_starpop.ops.isochrone import isochrone_theory
+from pymc_starpop.ops.namespace import TENSOR
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
+
+__all__ = ["Layout", "ModelTracks", "model_tracks"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The rows of the data.
+
+    Attributes
+    ----------
+    bands : tuple of str
+        The B bands, first.
+    has_teff, has_feh : bool
+        Whether spectroscopic T_eff (K) and [Fe/H] (dex) follow.
+    """
+
+    bands: tuple[str, ...]
+    has_teff: bool = False
+    has_feh: bool = False
+
+
+@dataclass(frozen=True)
+class ModelTracks:
+    """Tracks of single stars and of binaries, P points one after the other.
+
+    Attributes
+    ----------
+    tracks : (D, P) apparent magnitudes, then the other rows
+    directions : (K, D, P) their change along each direction
+    weights, tilts, scale : (P - 1,) as `pymc_starpop.kernels.cluster.TrackModel` has them
+    starts : (T + 1,) first point of each track, and P
+    spread : (K,) standard deviation between the stars along each direction
+    offset : (N, K) displacement of each star along each direction, or None
+    names : what each direction is: "av", "distance" or "age"
+    """
+
+    tracks: Any
+    directions: Any
+    weights: Any
+    tilts: Any
+    scale: Any
+    starts: Any
+    spread: Any
+    offset: Any
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A direction in which stars differ: standard deviation, and displacements (N,) or None."""
+
+    name: str
+    spread: Any
+    offset: Any = None
+
+
+def differs_between_stars(value: Any) -> bool:
+    """Whether a parameter is a vector with one entry a star."""
+    return np.ndim(value) == 1 if not hasattr(value, "ndim") else value.ndim == 1
+
+
+def directions_of(p: ClusterParameters, options: ClusterOptions) -> list[Direction]:
+    """Name the directions in which the stars of the cluster differ."""
+    found = []
+    by_star = differs_between_stars(p.av)
+    if by_star or not is_zero(p.av_scatter):
+        offset = p.av - mean_extinction(p) if by_star else None
+        found.append(Direction("av", p.av_scatter, offset))
+    if not is_zero(p.distance_modulus_scatter):
+        found.append(Direction("distance", p.distance_modulus_scatter))
+    if any(member.ages(options)[0].smear > 0.0 for _, member in p.populations()):
+        # The change along it is scaled by the smearing, which populations need not share.
+        found.append(Direction("age", np.float64(1.0)))
+    return found
+
+
+def mean_extinction(p: ClusterParameters) -> Any:
+    """Return the A_V (mag) of the isochrone: with one for each star, their mean."""
+    return pt.mean(p.av) if differs_between_stars(p.av) else p.av
+
+
+@dataclass(frozen=True)
+class IsochroneNodes:
+    """J isochrones of one population: E nodes, R rows, K directions.
+
+    Attributes
+    ----------
+    mass : (J, E) initial mass, Msun
+    rows : (J, R, E) apparent magnitudes and T_eff
+    directions : (J, K, R, E)
+    """
+
+    mass: Any
+    rows: Any
+    directions: Any
+
+
+def isochrone_nodes(
+    grid: IsochroneGrid, layout: Layout, p: ClusterParameters, options: ClusterOptions,
+    directions: list[Direction],
+) -> IsochroneNodes:  # fmt: skip
+    """Predict magnitudes at the nodes of every isochrone of a population, cut at both ends."""
+    nodes, log_ages = p.ages(options)
+    mass, mag, reddening, teff = photometry_at(grid, layout, p, options, log_ages)
+    mag = mag + p.true_distance_modulus(TENSOR)
+    rows = pt.concatenate([mag, teff[:, None, :]], axis=1) if layout.has_teff else mag
+    before, at, after = nodes.places()[1].T
+    changes = []
+    for direction in directions:
+        if direction.name == "av":
+            change = reddening[at]
+        elif direction.name == "distance":
+            change = pt.ones_like(mag[at])
+        else:
+            changes.append(0.5 * nodes.smear * (rows[after] - rows[before]))
+            continue
+        nothing = pt.zeros_like(teff[at][:, None, :])
+        changes.append(pt.concatenate([change, nothing], axis=1) if layout.has_teff else change)
+    mass, rows = mass[at], rows[at]
+    shift, mass = population.cut_at_mass(mass, options.mass_min, TENSOR)
+    rows = population.shifted(rows, shift[:, None, :], TENSOR)
+    if not changes:
+        return IsochroneNodes(mass, rows, pt.zeros_like(rows)[:, None][:, :0])
+    along = population.shifted(pt.stack(changes, axis=1), shift[:, None, None, :], TENSOR)
+    return IsochroneNodes(mass, rows, along)
+
+
+def photometry_at(
+    grid: IsochroneGrid, layout: Layout, p: ClusterParameters, options: ClusterOptions,
+    log_ages: list[Any],
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """Mass (M, E), absolute magnitude and dM/dA_V (M, B, E), T_eff (M, E) of M ages."""
+    n, n_age = int(np.searchsorted(grid.eep, options.eep_max, side="right")), len(log_ages)
+    theories = [[column[:n] for column in isochrone_theory(grid, p.feh, a)] for a in log_ages]
+    # One age after the other: every step below works on nodes.
+    columns = [
+        pt.concatenate(list(parts)) if n_age > 1 else parts[0]
+        for parts in zip(*theories, strict=True)
+    ]
+    log10_mass, log_teff, log_g, log_l = columns
+    mass = 10.0**log10_mass
+    if p.corrections is not None:
+        eep = np.tile(grid.eep[:n].astype(np.float64), n_age)
+        log_teff, log_g, log_l = p.corrections.apply(
+            mass, eep, p.feh, log_teff, log_g, log_l, TENSOR
+        )
+    coefficients = bolometric_coefficients(grid, layout.bands, log_teff, log_g, p.feh)
+    rv_term = grid.rv_slope(layout.bands) * (1.0 / p.rv - 1.0 / TABLE_RV)
+    mag, reddening = population.reddened(coefficients, log_l, mean_extinction(p), rv_term)
+
+    def by_age(column: Any) -> Any:
+        return column.reshape((n_age, n, len(layout.bands))).transpose(0, 2, 1)
+
+    teff = (10.0**log_teff).reshape((n_age, n))
+    return mass.reshape((n_age, n)), by_age(mag), by_age(reddening), teff
+
+
+def population_parts(
+    grid: IsochroneGrid, layout: Layout, p: ClusterParameters, options: ClusterOptions,
+    directions: list[Direction],
+) -> list[tuple[Any, ...]]:  # fmt: skip
+    """Tracks, directions, weights, tilts, scale and starts of each age of a population."""
+    nodes = isochrone_nodes(grid, layout, p, options, directions)
+    eep = grid.eep[grid.eep <= options.eep_max].astype(np.float64)
+    has_binaries = not is_zero(p.binary_fraction)
+    mass, rows, along = nodes.mass, nodes.rows, nodes.directions
+    if has_binaries:
+        pieces = options.node_pieces
+        eep = population.subdivide(eep, pieces)
+        mass, rows, along = (population.subdivide(x, pieces, TENSOR) for x in (mass, rows, along))
+    weight, density = population.mass_weights(mass, p.imf, options.mass_min, TENSOR)
+    n_age = len(p.ages(options)[0].position)
+    if not has_binaries:
+        tilt = population.relative_tilt(density, TENSOR)
+        starts = np.array([0, eep.size])
+        return [(rows[j], along[j], weight[j], tilt[j], weight[j], starts) for j in range(n_age)]
+    lowest, dark = population.lit_ratios(
+        mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
+    )
+    curve = population.ratio_spacing(mass, TENSOR)
+    last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
+    return [
+        population_tracks(
+            mass=mass[j], mag=rows[j], directions=along[j], weight=weight[j], density=density[j],
+            lowest=lowest[j], dark=dark[j], curve=curve[j],
+            rule=population.quadrature_weights(options.mass_ratio_nodes),
+            fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min,
+            last=last, n_light=len(layout.bands),
+        )
+        for j in range(n_age)
+    ]  # fmt: skip
+
+
+def model_tracks(
+    grid: IsochroneGrid, layout: Layout, p: ClusterParameters, options: ClusterOptions
+) -> ModelTracks:
+    """Put all populations, ages and mass ratios on tracks, with the share of the stars along them.
+
+    Parameters
+    ----------
+    grid : IsochroneGrid
+    layout : Layout
+        The rows that the data have.
+    p : ClusterParameters
+        Checked; numbers as float64.
+    options : ClusterOptions
+
+    Returns
+    -------
+    ModelTracks
+        Rows in the order of `Layout`, magnitudes with the zero points added.
+    """
+    directions = directions_of(p, options)
+    pieces, shares = [], []
+    for share, member in p.populations():
+        parts = population_parts(grid, layout, member, options, directions)
+        if layout.has_feh:
+            parts = [_with_feh(part, member.feh) for part in parts]
+        pieces += parts
+        shares += [share * w for w in member.ages(options)[0].weight]
+    tracks, along, weights, tilts, scale, starts = _join(pieces, shares)
+    n_band = len(layout.bands)
+    if not is_zero(p.zero_points):
+        zero_points = pt.as_tensor(p.zero_points) * pt.ones(n_band)
+        moved = tracks[:n_band] + zero_points[:, None]
+        tracks = pt.concatenate([moved, tracks[n_band:]])
+    names = tuple(direction.name for direction in directions)
+    return ModelTracks(
+        tracks, along, weights, tilts, scale, starts, *_between_stars(directions), names
+    )
+
+
+def _with_feh(part: tuple[Any, ...], feh: Any) -> tuple[Any, ...]:
+    """Append a row of [Fe/H], the same all along the tracks."""
+    tracks, along, *rest = part
+    constant = pt.ones_like(tracks[:1]) * feh
+    nothing = pt.zeros_like(along[:, :1])
+    tracks = pt.concatenate([tracks, constant])
+    return (tracks, pt.concatenate([along, nothing], axis=1), *rest)
+
+
+def _join(pieces: list[tuple[Any, ...]], shares: list[Any]) -> tuple[Any, ...]:
+    """Put tracks one after the other, with a segment without weight between them."""
+    if len(pieces) == 1:
+        return pieces[0]
+    tracks, along, weights, tilts, scales, starts = zip(*pieces, strict=True)
+
+    def chain(columns: Any) -> Any:
+        parts: list[Any] = [columns[0]]
+        for column in columns[1:]:
+            parts += [np.zeros(1), column]
+        return pt.concatenate(parts)
+
+    first, places = 0, []
+    for piece, start in zip(tracks, starts, strict=True):
+        places.append(first + start[:-1])
+        first = first + piece.shape[1]
+    places.append(pt.atleast_1d(first))
+    return (
+        pt.concatenate(list(tracks), axis=1),
+        pt.concatenate(list(along), axis=2),
+        chain([share * w for share, w in zip(shares, weights, strict=True)]),
+        chain(tilts),
+        # Positive also where a share is 0: pruning must not leave out what has a derivative.
+        chain(scales),
+        pt.concatenate(places),
+    )
+
+
+def _between_stars(directions: list[Direction]) -> tuple[Any, Any]:
+    """Spread (K,) and offset (N, K), or None where no star is displaced."""
+    if not directions:
+        return pt.zeros(0), None
+    spread = pt.stack([pt.as_tensor(d.spread, dtype="float64") for d in directions])
+    given = [d.offset for d in directions if d.offset is not None]
+    if not given:
+        return spread, None
+    columns = [pt.zeros_like(given[0]) if d.offset is None else d.offset for d in directions]
+    return spread, pt.stack(columns, axis=1)

@@ -1,0 +1,188 @@
+"""Spread between stars, spectra, fluxes, fields, completeness: against the slow likelihood."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from numpy.testing import assert_allclose
+
+import pymc_starpop as psp
+from cluster_fixtures import BANDS, LIMITS, OPTIONS, TRUTH
+from tolerances import assert_close, assert_gradient_close
+
+# Finite-difference weights of fourth order; offsets in steps.
+CENTRAL = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
+CURVE = psp.LogisticCompleteness(0.95, 16.0, 0.4)
+AGES = psp.AgeDistribution([9.28, 9.33, 9.38], [1.0, 3.0, 2.0])
+
+# On top of TRUTH. Every number is a free parameter, and the gradient by it is checked.
+CASES = {
+    "depth along the line of sight": {"distance_modulus_scatter": 0.04},
+    "depth and differential extinction": {
+        "distance_modulus_scatter": 0.04, "av_scatter": 0.05, "selection": LIMITS,
+        "field_fraction": 0.2,
+    },
+    "age spread": {"log_age_scatter": 0.03, "age_nodes": 3},
+    "everything differs": {
+        "log_age_scatter": 0.02, "age_nodes": 3, "av_scatter": 0.05, "field_fraction": 0.2,
+        "distance_modulus_scatter": 0.03, "binary_fraction": 0.3, "selection": LIMITS,
+    },
+    "two populations": {
+        "second_population.fraction": 0.3, "second_population.feh": -0.05,
+        "second_population.log_age": 9.25, "binary_fraction": 0.3,
+        "second_population.binary_fraction": 0.5,
+    },
+    "an age spread in one of two populations": {
+        "second_population.fraction": 0.4, "second_population.feh": 0.0, "log_age_scatter": 0.03,
+        "age_nodes": 3, "selection": LIMITS,
+    },
+    "zero points": {"zero_points": np.array([0.01, -0.02, 0.0, 0.03])},
+    "inflated scatter": {
+        "field_fraction": 0.2, "field.scale": 5.0, "selection": LIMITS, "av_scatter": 0.05,
+        "binary_fraction": 0.3,
+    },
+    "chi-square": {
+        "field_fraction": 0.2, "field": psp.ChiSquareField(), "intrinsic_scatter": 0.01,
+    },
+    "log densities of the user": {"field_fraction": 0.2, "field": np.linspace(-6.0, -4.0, 12)},
+    "completeness": {
+        "selection": psp.MagnitudeLimits(BANDS[0], completeness=CURVE), "binary_fraction": 0.3,
+        "field_fraction": 0.2,
+    },
+    "completeness within limits": {
+        "selection": psp.MagnitudeLimits(BANDS[0], 9.0, 19.0, completeness=CURVE),
+        "zero_points": 0.02,
+    },
+}  # fmt: skip
+
+
+def arguments(values):
+    """Put values with a prefix into what they belong to."""
+    plain = {k: v for k, v in values.items() if "." not in k}
+    second = {k.split(".")[1]: v for k, v in values.items() if k.startswith("second_population.")}
+    if second:
+        plain["second_population"] = psp.SecondPopulation(**second)
+    if "field.scale" in values:
+        plain["field"] = psp.InflatedScatterField(values["field.scale"])
+    return plain
+
+
+def check(iso, catalog, case, also=("log_age",)):
+    """Value against the slow likelihood; gradients by what a case adds against differences."""
+    values = {**TRUTH, **OPTIONS, **case}
+    fixed = ("age_nodes", "selection", "field")
+    names = [name for name in (*case, *also) if name not in fixed]
+    symbols = {name: _symbol(name, values[name]) for name in names}
+    logp = psp.cluster_logp(iso, catalog, **arguments({**values, **symbols}))
+    cotangent = np.linspace(0.5, 1.5, catalog.n_star)
+    gradient = pt.grad((cotangent * logp).sum(), list(symbols.values()))
+    function = pytensor.function([*symbols.values()], [logp, *gradient], mode="FAST_COMPILE")
+    got, *exact = function(*[values[name] for name in names])
+
+    def slow(name, value):
+        return psp.reference.cluster_logp(iso, catalog, **arguments({**values, name: value}))
+
+    assert_close(got, slow("log_age", values["log_age"]), "pruned")
+    assert np.isfinite(got).all()
+    for name, slope in zip(names, exact, strict=True):
+        for entry in list(np.ndindex(np.shape(values[name])))[-2:]:
+            change = np.zeros(np.shape(values[name]))
+            # Ages move the atmospheres across the kinks of their tables' second derivatives.
+            step = 1e-6 if "log_age" in name else 1e-5
+            change[entry] = step
+            terms = [w * slow(name, values[name] + k * change) for k, w in CENTRAL.items()]
+            numeric = cotangent * sum(terms) / step
+            # Of a sum over stars: what counts is the size of its terms.
+            scale = max(1.0, np.abs(numeric).sum())
+            assert_gradient_close(slope[entry] / scale, numeric.sum() / scale)
+
+
+def _symbol(name, value):
+    return pt.dscalar(name) if np.ndim(value) == 0 else pt.dvector(name, shape=np.shape(value))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_value_and_gradient_are_those_of_the_slow_likelihood(coarse, stars, case):
+    check(coarse, stars, case)
+
+
+@pytest.fixture(scope="module")
+def spectra(stars):
+    """Half of the stars have temperatures, and another half [Fe/H]."""
+    rng = np.random.default_rng(8)
+    teff = np.where(np.arange(stars.n_star) % 2, rng.uniform(5000.0, 6500.0, stars.n_star), np.nan)
+    feh = np.where(np.arange(stars.n_star) < 6, rng.normal(0.07, 0.05, stars.n_star), np.nan)
+    errors = {"teff_err": np.full(stars.n_star, 120.0), "feh_err": np.full(stars.n_star, 0.05)}
+    return replace(stars, teff=teff, feh=feh, **errors)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"binary_fraction": 0.4},
+        {"distance_modulus_scatter": 0.03, "av_scatter": 0.04, "field_fraction": 0.2},
+        CASES["age spread"],
+        CASES["two populations"],
+        CASES["inflated scatter"] | {"distance_modulus_scatter": 0.03},
+        CASES["chi-square"],
+    ],
+    ids=["binaries", "depth", "age spread", "two populations", "inflated scatter", "chi-square"],
+)
+def test_spectroscopy(coarse, spectra, case):
+    check(coarse, spectra, case)
+
+
+@pytest.fixture(scope="module")
+def fluxes(stars):
+    """The same stars in flux, two with a flux below zero."""
+    flux = 10.0 ** (-0.4 * (stars.mag - 22.5))
+    error = stars.mag_err * flux * 0.4 * np.log(10.0)
+    flux[4, 3], error[4, 3] = -0.3 * error[4, 3], error[4, 3]
+    flux[5, 1], error[5, 1] = -2.0, 5.0
+    return psp.StarCatalog.from_flux(
+        flux, error, bands=BANDS, parallax=stars.parallax, parallax_err=stars.parallax_err
+    )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"binary_fraction": 0.4, "intrinsic_scatter": 0.01},
+        {"av_scatter": 0.05, "selection": psp.MagnitudeLimits(BANDS[0], faint=19.0)},
+        CASES["depth and differential extinction"] | {"selection": None},
+        CASES["inflated scatter"],
+        CASES["completeness"],
+    ],
+    ids=["binaries", "differential extinction", "depth", "inflated scatter", "completeness"],
+)
+def test_fluxes(coarse, fluxes, case):
+    check(coarse, fluxes, case)
+
+
+def test_a_given_distribution_of_ages(coarse, stars):
+    parameters = {k: v for k, v in TRUTH.items() if k != "log_age"} | OPTIONS
+    parameters |= {"age_distribution": AGES, "binary_fraction": 0.2}
+    got = psp.cluster_logp(coarse, stars, **parameters).eval(mode="FAST_COMPILE")
+    assert_close(got, psp.reference.cluster_logp(coarse, stars, **parameters), "pruned")
+
+
+def test_extinction_of_single_stars(coarse, stars):
+    av = TRUTH["av"] + np.linspace(-0.2, 0.3, stars.n_star)
+    check(coarse, stars, {"av": av, "av_scatter": 0.02, "selection": LIMITS})
+
+
+def test_extinction_of_single_stars_is_that_of_the_tables(iso, stars):
+    """To first order around the mean; the second one is 1 mmag at 0.3 mag."""
+    own = np.full(stars.n_star, TRUTH["av"])
+    own[5:] += 0.2
+    catalog = replace(stars, mag_err=np.full(stars.mag.shape, 0.05))
+    exact = np.concatenate(
+        [
+            psp.cluster_logp(iso, catalog.select(slice_), **(TRUTH | {"av": av})).eval()
+            for slice_, av in ((np.arange(5), TRUTH["av"]), (np.arange(5, 12), TRUTH["av"] + 0.2))
+        ]
+    )
+    together = psp.cluster_logp(iso, catalog, **(TRUTH | {"av": own})).eval()
+    assert_allclose(together[1:], exact[1:], atol=0.05)
