@@ -1,6 +1,6 @@
 """Likelihoods of stellar populations for PyMC."""
 
-from pymc_starpop import reference
+from pymc_starpop import reference, staged
 from pymc_starpop.ages import AgeDistribution
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.distributions import ClusterPhotometry, HessDiagram
@@ -165,6 +165,7 @@ __all__ = [
     "sfh_draws",
     "simulate_cluster",
     "simulate_cmd",
+    "staged",
     "summarize_sfh",
     "surviving_fraction",
 ]
