@@ -57,6 +57,8 @@ NATS_SINGLE_MEDIAN = 0.005
 NATS_BINARY_DEFAULT = 0.25
 NATS_BINARY_FINE = 0.05
 NATS_CONVERGED = 0.005
+# Segments against a sum over points, with errors of 0.05 mag or more.
+NATS_STAGED_WORST = 0.05
 
 # Two searches for the same maximum of the likelihood of a Hess diagram, in nats.
 NATS_AT_OPTIMUM = 1e-3

@@ -137,6 +137,12 @@ def population_grid(
     smf_jacobians = smf_spacing(smf)
     with np.errstate(invalid="ignore"):
         exists = mass_jacobians > 0.0
+    if not exists.any():
+        raise ValueError(
+            f"eep_grid ({eep[0]:g} to {eep[-1]:g}) has no point whose mass increases; the nodes "
+            f"of iso lie between EEP {iso.eep[0]} and {iso.eep[-1]}, with {track.mass.min():.3g} "
+            f"to {track.mass.max():.3g} Msun, and mini_bound is {mini_bound:g} Msun."
+        )
     before, after = exists & (eep <= eep_binary_max), exists & (eep > eep_binary_max)
     blocks = []
     for i, ratio in enumerate(smf):
@@ -144,12 +150,6 @@ def population_grid(
         blocks.append((before, system, i, smf_jacobians[i]))
         if i == 0:
             blocks.append((after, mag, i, smf_jacobians.sum()))
-    if not exists.any():
-        raise ValueError(
-            f"eep_grid ({eep[0]:g} to {eep[-1]:g}) has no point whose mass increases; the nodes "
-            f"of iso lie between EEP {iso.eep[0]} and {iso.eep[-1]}, with {track.mass.min():.3g} "
-            f"to {track.mass.max():.3g} Msun, and mini_bound is {mini_bound:g} Msun."
-        )
     n_points = [int(keep.sum()) for keep, *_ in blocks]
     return {
         "photometry": np.concatenate([10.0 ** (-0.4 * m[keep]) for keep, m, _, _ in blocks]),

@@ -8,6 +8,7 @@ from scipy import special
 
 from pymc_starpop._imf_base import InitialMassFunction
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.grid import RV_RANGE
 from pymc_starpop.staged._arguments import (
     accept_own_names,
     check_columns,
@@ -240,9 +241,9 @@ def _inside(iso: Any, theta: np.ndarray) -> bool:
         return False
     if isinstance(iso, Mapping):
         return True
-    ranges = (iso.feh_range, iso.log_age_range, iso.av_range)
-    inside = [low <= x <= high for x, (low, high) in zip((feh, loga, av), ranges, strict=True)]
-    return all(inside) and bool(rv > 0.0)
+    ranges = (iso.feh_range, iso.log_age_range, iso.av_range, RV_RANGE)
+    numbers = (feh, loga, av, rv)
+    return all(low <= x <= high for x, (low, high) in zip(numbers, ranges, strict=True))
 
 
 def _result(

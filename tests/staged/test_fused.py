@@ -1,0 +1,125 @@
+"""The likelihood that is sampled against the staged form on grids finer than the errors."""
+
+import numpy as np
+import pytensor
+import pytest
+from pytensor import tensor as pt
+
+import pymc_starpop as psp
+from staged_fixtures import (
+    fine_population,
+    magnitude_detection,
+    mixed,
+    staged_logp,
+    uniform_field,
+)
+from tolerances import NATS_STAGED_WORST, assert_close
+
+BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "2MASS_Ks")
+CLUSTERS = {
+    "young": {"feh": 0.05, "log_age": 8.21, "distance_modulus": 8.3, "av": 0.6},
+    "middle": {"feh": -0.12, "log_age": 9.27, "distance_modulus": 10.1, "av": 0.2},
+    "old": {"feh": -1.4, "log_age": 10.04, "distance_modulus": 13.2, "av": 0.05},
+}
+FREE = (*CLUSTERS["middle"], "field_fraction", "binary_fraction", "mass_ratio_slope")
+
+
+def make_catalog(iso, cluster, n_star=25):
+    """Members with companions, a star off the sequence, missing bands, and membership priors."""
+    rng = np.random.default_rng(9)
+    errors = rng.uniform(0.05, 0.15, (n_star, len(BANDS)))
+    cat = psp.simulate_cluster(
+        iso, n_star=n_star, bands=BANDS, mag_err=errors, parallax_err=0.2, rng=7,
+        binary_fraction=0.5, **cluster,
+    )  # fmt: skip
+    mag = cat.mag.copy()
+    mag[0] += [0.7, -0.4, 1.1]
+    mag[1, 2], mag[2, 0], mag[3, 1:] = np.nan, np.nan, np.nan
+    return psp.StarCatalog(
+        mag, cat.mag_err, bands=BANDS, parallax=cat.parallax, parallax_err=cat.parallax_err,
+        membership_prior=rng.uniform(0.2, 1.0, n_star),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def catalogs(iso):
+    return {name: make_catalog(iso, cluster) for name, cluster in CLUSTERS.items()}
+
+
+def compile_logp(iso, catalog, **options):
+    variables = {name: pt.dscalar(name) for name in FREE}
+    logp = psp.cluster_logp(iso, catalog, **variables, **options)
+    function = pytensor.function(list(variables.values()), logp, mode="FAST_COMPILE")
+    return lambda point: function(*(point[name] for name in FREE))
+
+
+def log_parallax(catalog, cluster):
+    expected = 100.0 * 10.0 ** (-0.2 * cluster["distance_modulus"])
+    variance = catalog.parallax_err**2
+    return -0.5 * ((catalog.parallax - expected) ** 2 / variance + np.log(2 * np.pi * variance))
+
+
+@pytest.mark.parametrize("binary_fraction", [0.0, 0.4], ids=["single", "binaries"])
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_likelihood_is_the_staged_form(iso, catalogs, name, binary_fraction):
+    cluster, catalog = CLUSTERS[name], catalogs[name]
+    binaries = {"binary_fraction": binary_fraction, "mass_ratio_slope": 0.4}
+    point = cluster | binaries | {"field_fraction": 0.25}
+    fused = compile_logp(iso, catalog)(point)
+    population = fine_population(iso, BANDS, **cluster, **binaries)
+    expected = staged_logp(
+        catalog.mag, catalog.mag_err, population, field=uniform_field(catalog),
+        field_fraction=0.25, membership_prior=catalog.membership_prior,
+        log_member=log_parallax(catalog, cluster),
+    )  # fmt: skip
+    assert np.abs(fused - expected).max() < NATS_STAGED_WORST
+
+
+@pytest.mark.parametrize("name", ["middle", "old"])
+def test_selection_and_differential_extinction(iso, catalogs, name):
+    """The share of members that pass the limits, and a covariance that follows the grid."""
+    cluster, catalog = CLUSTERS[name], catalogs[name]
+    faint = float(np.nanmedian(catalog.mag[:, 0]))
+    limits = psp.MagnitudeLimits(BANDS[0], cluster["distance_modulus"] - 1.0, faint, error=0.1)
+    catalog = catalog.select(limits.mask(catalog))
+    assert 5 < catalog.n_star < 20
+    binaries = {"binary_fraction": 0.3, "mass_ratio_slope": -0.5}
+    point = cluster | binaries | {"field_fraction": 0.25}
+    options = {"av_scatter": 0.15, "intrinsic_scatter": 0.03, "selection": limits}
+    fused = compile_logp(iso, catalog, **options)(point)
+    population = fine_population(iso, BANDS, **cluster, **binaries, directions=["av"])
+    error_at_limit = np.hypot(0.1, 0.03)
+    expected = staged_logp(
+        catalog.mag, np.hypot(catalog.mag_err, 0.03), population, field_fraction=0.25,
+        field=uniform_field(catalog, limits), membership_prior=catalog.membership_prior,
+        log_member=log_parallax(catalog, cluster), spread=[0.15],
+        detection=magnitude_detection(0, limits.bright, faint, error_at_limit, [0.15]),
+    )  # fmt: skip
+    assert np.abs(fused - expected).max() < NATS_STAGED_WORST
+
+
+def test_two_populations_on_one_grid_are_the_mixture_of_both(iso, catalogs):
+    """The helper's own: the integral over both is the sum of the integrals."""
+    catalog = catalogs["middle"]
+    shares = [(0.3, CLUSTERS["middle"]), (0.7, CLUSTERS["middle"] | {"feh": 0.2})]
+    both = [(share, fine_population(iso, BANDS, **cluster)) for share, cluster in shares]
+    stars = catalog.mag, catalog.mag_err
+    each = [np.log(share) + staged_logp(*stars, population) for share, population in both]
+    assert_close(staged_logp(*stars, mixed(*both)), np.logaddexp(*each), "kernel")
+
+
+def test_no_scatter_is_no_covariance(iso, catalogs):
+    """A grid with directions and a spread of zero gives what the grid alone does."""
+    catalog = catalogs["old"]
+    population = fine_population(
+        iso, BANDS, **CLUSTERS["old"], directions=["av", "distance_modulus"], step=0.1
+    )
+    stars = catalog.mag, catalog.mag_err, population
+    with_zeros = staged_logp(*stars, spread=[0.0, 0.0])
+    assert_close(with_zeros, staged_logp(*stars), "kernel")
+    one = iso.at(CLUSTERS["old"]["feh"], CLUSTERS["old"]["log_age"], BANDS, av=0.05)
+    more = iso.at(one.feh, one.log_age, BANDS, av=0.06)
+    slopes = (more.abs_mag - one.abs_mag) / 0.01
+    points = np.searchsorted(population.grid["eep"], [300, 450, 700])
+    nodes = np.searchsorted(one.eep, population.grid["eep"][points])
+    np.testing.assert_allclose(population.directions[0][points], slopes[nodes], rtol=0.02)
