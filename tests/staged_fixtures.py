@@ -103,6 +103,16 @@ def mixed(*shares):
     )
 
 
+def in_flux(population, zero_point=22.5):
+    """The same population in fluxes that are 1 at a magnitude `zero_point`."""
+    flux = 10.0 ** (-0.4 * (population.grid["photometry"] - zero_point))
+    return FinePopulation(
+        population.grid | {"photometry": flux},
+        population.weight,
+        -0.4 * np.log(10.0) * flux * population.directions,
+    )
+
+
 def magnitude_detection(index, bright, faint, error, spread=()):
     """Probability that a point passes limits on the observed magnitude of one band."""
 
@@ -120,9 +130,16 @@ def uniform_field(catalog, selection=None):
     return lambda population: psp.UniformField().log_density(catalog, selection)
 
 
+def inflated_field(values, errors, scale, spread=(), variance=0.0):
+    """Field model that is the member's density with a covariance 1 + scale^2 times as large."""
+    return lambda population: correlated_loglike(
+        values, errors, population, spread, variance, 1.0 + scale**2
+    )
+
+
 def staged_logp(
     values, errors, population, *, field=None, field_fraction=0.0, membership_prior=1.0,
-    detection=None, inside=None, spread=(), log_member=0.0,
+    detection=None, inside=None, spread=(), variance=0.0, log_member=0.0,
 ):  # fmt: skip
     """Log-likelihood (N,) of each star, mixed at every point and then summed over the points.
 
@@ -142,14 +159,15 @@ def staged_logp(
         As `detection`, for the part that stays within the integral.
     spread : sequence of float (K,)
         Standard deviations along the directions of the population.
+    variance : array (G, B)
+        Further variance at each point, as that of a scatter in magnitudes has it in fluxes.
     log_member : float or array (N,)
         Added to the log density of members, as that of a parallax.
     """
-    cluster = (
-        correlated_loglike(values, errors, population, spread)
-        if len(spread)
-        else psp.staged.cluster_loglike(values, errors, population.grid, dim_prior=False)
-    )
+    if len(spread) or np.ndim(variance):
+        cluster = correlated_loglike(values, errors, population, spread, variance)
+    else:
+        cluster = psp.staged.cluster_loglike(values, errors, population.grid, dim_prior=False)
     cluster = cluster + log_member
     if detection is not None:
         cluster -= np.log(population.weight @ detection(population))
@@ -164,15 +182,21 @@ def staged_logp(
     return psp.staged.marginalize(together, population.weight, np.ones(len(together)))
 
 
-def correlated_loglike(values, errors, population, spread):
-    """Gaussian (G, N) with covariance diag(errors^2) + sum_k spread_k^2 u_k u_k' at each point."""
+def correlated_loglike(values, errors, population, spread=(), variance=0.0, factor=1.0):
+    """Gaussian (G, N) whose covariance differs between the points.
+
+    factor [diag(errors^2 + variance) + sum_k spread_k^2 u_k u_k'], u_k the directions.
+    """
     model = population.grid["photometry"]
+    variance = np.broadcast_to(variance, model.shape)
     columns = []
     for value, error in zip(values, errors, strict=True):
         b = np.isfinite(value)
-        covariance = np.zeros((len(model), b.sum(), b.sum())) + np.diag(error[b] ** 2)
-        for s, u in zip(spread, population.directions[:, :, b], strict=True):
+        covariance = np.eye(b.sum()) * (error[b] ** 2 + variance[:, b])[:, None, :]
+        directions = population.directions[:, :, b] if len(spread) else ()
+        for s, u in zip(spread, directions, strict=True):
             covariance += s**2 * u[:, :, None] * u[:, None, :]
+        covariance *= factor
         residual = value[b] - model[:, b]
         chi2 = (residual * np.linalg.solve(covariance, residual[..., None])[..., 0]).sum(axis=1)
         log_det = np.linalg.slogdet(2.0 * np.pi * covariance)[1]

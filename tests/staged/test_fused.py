@@ -8,12 +8,14 @@ from pytensor import tensor as pt
 import pymc_starpop as psp
 from staged_fixtures import (
     fine_population,
+    in_flux,
+    inflated_field,
     magnitude_detection,
     mixed,
     staged_logp,
     uniform_field,
 )
-from tolerances import NATS_STAGED_WORST, assert_close
+from tolerances import NATS_STAGED_WORST, assert_close, assert_gradient_close
 
 BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "2MASS_Ks")
 CLUSTERS = {
@@ -115,11 +117,30 @@ def test_no_scatter_is_no_covariance(iso, catalogs):
         iso, BANDS, **CLUSTERS["old"], directions=["av", "distance_modulus"], step=0.1
     )
     stars = catalog.mag, catalog.mag_err, population
-    with_zeros = staged_logp(*stars, spread=[0.0, 0.0])
-    assert_close(with_zeros, staged_logp(*stars), "kernel")
+    plain = staged_logp(*stars)
+    nothing = np.zeros_like(population.grid["photometry"])
+    with_zeros = staged_logp(*stars, spread=[0.0, 0.0], variance=nothing)
+    assert_close(with_zeros, plain, "kernel")
+    wide = inflated_field(catalog.mag, catalog.mag_err, 0.0)
+    assert_close(staged_logp(*stars, field=wide, field_fraction=0.4), plain, "kernel")
+    more = staged_logp(catalog.mag, catalog.mag_err, population, variance=nothing + 0.1**2)
+    errors = np.hypot(catalog.mag_err, 0.1)
+    assert_close(more, staged_logp(catalog.mag, errors, population), "kernel")
     one = iso.at(CLUSTERS["old"]["feh"], CLUSTERS["old"]["log_age"], BANDS, av=0.05)
     more = iso.at(one.feh, one.log_age, BANDS, av=0.06)
     slopes = (more.abs_mag - one.abs_mag) / 0.01
     points = np.searchsorted(population.grid["eep"], [300, 450, 700])
     nodes = np.searchsorted(one.eep, population.grid["eep"][points])
     np.testing.assert_allclose(population.directions[0][points], slopes[nodes], rtol=0.02)
+
+
+def test_fluxes_of_a_population(iso):
+    """Fluxes are 1 at the zero point, and so are their derivatives those of fluxes."""
+    population = fine_population(iso, BANDS, **CLUSTERS["old"], directions=["av"], step=0.1)
+    in_fluxes = in_flux(population, zero_point=21.0)
+    flux, mag = in_fluxes.grid["photometry"], population.grid["photometry"]
+    assert_close(-2.5 * np.log10(flux) + 21.0, mag, "same_formula")
+    above, below = (
+        10.0 ** (-0.4 * (mag + h * population.directions - 21.0)) for h in (1e-5, -1e-5)
+    )
+    assert_gradient_close(in_fluxes.directions, (above - below) / 2e-5)

@@ -42,7 +42,7 @@ def outlier_loglike(
     ``"uniform"``: uniform in every band, and in parallax, over the range of all stars, widened by
     ``sigma_clip`` (3) errors at either end; the same at every point.
     ``"inflated scatter"``: as a member, with variances (1 + scale^2) times as large (``scale``
-    10); depends on the point. Parallaxes are uniform over their range.
+    5); depends on the point. Parallaxes are uniform over their range.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _log_range(
 
 def _inflated(
     stars: Stars, parallaxes: Parallaxes | None, grid: Mapping[str, Any] | None, dim_prior: bool,
-    scale: float = 10.0,
+    scale: float = 5.0,
 ) -> np.ndarray:  # fmt: skip
     if grid is None:
         raise ValueError(
