@@ -101,7 +101,7 @@ def test_selection_and_differential_extinction(iso, catalogs, name):
 
 
 def test_two_populations_on_one_grid_are_the_mixture_of_both(iso, catalogs):
-    """The helper's own: the integral over both is the sum of the integrals."""
+    """The integral over both is the sum of the integrals."""
     catalog = catalogs["middle"]
     shares = [(0.3, CLUSTERS["middle"]), (0.7, CLUSTERS["middle"] | {"feh": 0.2})]
     both = [(share, fine_population(iso, BANDS, **cluster)) for share, cluster in shares]
