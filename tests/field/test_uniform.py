@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import integrate
 
+from pymc_starpop._fluxes import asinh_mag, flux_of_asinh_mag, flux_of_mag
 from pymc_starpop.field import UniformField
+from pymc_starpop.hess import LogisticCompleteness
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.selection import MagnitudeLimits
 from tolerances import assert_close
@@ -169,3 +172,204 @@ def test_a_range_without_width_asks_for_it():
 def test_bad_ranges(arguments, words):
     with pytest.raises(ValueError, match=words):
         UniformField(**arguments)
+
+
+def test_teff_and_feh_add_their_ranges_where_measured():
+    columns = {
+        "teff": [4000.0, 6000.0, NAN, 5000.0, 5000.0], "teff_err": np.full(5, 80.0),
+        "feh": [0.0, NAN, 0.1, -0.3, 0.0], "feh_err": np.full(5, 0.1),
+    }  # fmt: skip
+    cat = StarCatalog(MAG, np.full(MAG.shape, 0.01), BANDS, **columns)
+    plain = UniformField().log_density(catalog())
+    expected = np.log([2000 * 0.4, 2000, 0.4, 2000 * 0.4, 2000 * 0.4])
+    assert_close(plain - UniformField().log_density(cat), expected, "same_formula")
+    given_range = UniformField(teff_range=(3000, 8000), feh_range=(-1, 1))
+    expected = np.log([5000 * 2, 5000, 2, 5000 * 2, 5000 * 2])
+    assert_close(plain - given_range.log_density(cat), expected, "same_formula")
+    frozen = UniformField().frozen(cat)
+    assert (frozen.teff_range, frozen.feh_range) == ((4000.0, 6000.0), (-0.3, 0.1))
+    rng = np.random.default_rng(1)
+    for drawn, (low, high) in (
+        (frozen.draw_teff(100, rng), frozen.teff_range),
+        (frozen.draw_feh(100, rng), frozen.feh_range),
+    ):
+        assert drawn.shape == (100,)
+        assert np.all((drawn >= low) & (drawn <= high))
+        assert np.ptp(drawn) > 0.8 * (high - low)
+    with pytest.raises(ValueError, match="feh_range of UniformField is needed"):
+        UniformField().draw_feh(3, rng)
+    same = StarCatalog(MAG, np.full(MAG.shape, 0.01), BANDS, teff=[5000.0] * 5, teff_err=[1.0] * 5)
+    with pytest.raises(ValueError, match="teff_range of UniformField cannot be taken"):
+        UniformField().log_density(same)
+
+
+FAINT = LogisticCompleteness(0.9, 13.0, 0.4)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        MagnitudeLimits("G", 8.0, 15.0, completeness=FAINT),
+        MagnitudeLimits("G", faint=15.0, completeness=FAINT),
+        MagnitudeLimits("G", completeness=FAINT),
+    ],
+)
+def test_completeness_integrates_to_one_and_shapes_the_draws(limits):
+    cat = catalog(
+        np.column_stack([np.linspace(10.0, 14.5, 9), np.linspace(8, 14, 9)]), bands=("G", "J")
+    )
+    low = 10.0 if np.isinf(limits.bright) else 8.0
+    high = 14.5 if np.isinf(limits.faint) else 15.0
+    field = UniformField().frozen(cat, limits)
+    width = np.ptp(cat.mag[:, 1] - cat.mag[:, 0])
+
+    def density(g):
+        rows = catalog(np.column_stack([g, np.subtract(g, 1.5)]), bands=("G", "J"))
+        return np.exp(field.log_density(rows, limits)) * width
+
+    grid = np.linspace(low, high, 2001)
+    total = integrate.cumulative_simpson(density(grid), x=grid, initial=0.0)
+    assert_close(total[-1], 1.0, "quadrature")
+    one, two = density([12.0, 13.5])
+    assert_close(one / two, FAINT(12.0) / FAINT(13.5), "same_formula")
+    drawn = field.draw(4000, ("G", "J"), np.random.default_rng(4), limits)[:, 0]
+    # Kolmogorov's distance, at a chance of 1e-6 of being larger.
+    distance = np.interp(np.sort(drawn), grid, total) - np.arange(0.5, 4000) / 4000
+    assert np.abs(distance).max() < 2.7 / np.sqrt(4000)
+
+
+def test_completeness_counts_in_its_band_alone():
+    limits = MagnitudeLimits("G", 8.0, 15.0, completeness=FAINT)
+    without = MagnitudeLimits("G", 8.0, 15.0)
+    ratio = UniformField().log_density(catalog(), limits) - UniformField().log_density(
+        catalog(), without
+    )
+    mean = integrate.quad(FAINT, 8.0, 15.0)[0] / 7.0
+    assert_close(ratio[[0, 1, 2, 4]], np.log(FAINT(MAG[[0, 1, 2, 4], 0]) / mean), "quadrature")
+    assert ratio[3] == 0.0  # no G
+
+
+def test_completeness_of_zero_at_a_star():
+    limits = MagnitudeLimits("G", 8.0, 15.0, completeness=lambda m: np.where(m < 12.5, 1.0, 0.0))
+    with pytest.raises(ValueError, match=r"completeness is 0 at the magnitudes of 1 stars, rows 1"):
+        UniformField().log_density(catalog(MAG[:3]), limits)
+
+
+FLUX_ERR = np.array([3.0, 1.0, 0.5])
+
+
+def flux_catalog(n=60, seed=1):
+    """Return fluxes in three bands, some negative, some missing."""
+    rng = np.random.default_rng(seed)
+    flux = rng.exponential(20.0, size=(n, 1)) * [1.0, 2.0, 0.5] + FLUX_ERR * rng.normal(size=(n, 3))
+    flux[:5, 1] = NAN
+    return StarCatalog.from_flux(flux, np.broadcast_to(FLUX_ERR, flux.shape), bands=BANDS)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        None,
+        MagnitudeLimits("G", faint=21.0),
+        MagnitudeLimits("G", bright=19.0, faint=22.0),
+        MagnitudeLimits("G", bright=19.0),
+        MagnitudeLimits("G", 17.0, 22.0, completeness=LogisticCompleteness(1.0, 20.0, 0.5)),
+    ],
+)
+def test_fluxes_integrate_to_one_over_the_selected_region(limits):
+    """In two bands by quadrature, over the fluxes of the box in asinh magnitude and colors."""
+    cat = flux_catalog()
+    if limits is not None:
+        cat = cat.select(limits.mask(cat))
+    field = UniformField().frozen(cat, limits)
+    two = StarCatalog.from_flux(cat.flux[:, :2], cat.flux_err[:, :2], bands=BANDS[:2])
+    mu = asinh_mag(two.flux, FLUX_ERR[:2])
+    low, high = np.nanmin(mu[:, 0]), np.nanmax(mu[:, 0])
+    if limits is not None and np.isfinite(limits.bright):
+        low = asinh_mag(flux_of_mag(limits.bright), FLUX_ERR[0])
+    if limits is not None and np.isfinite(limits.faint):
+        high = asinh_mag(flux_of_mag(limits.faint), FLUX_ERR[0])
+    color = field.color_ranges[BANDS[1], BANDS[0]]
+
+    def density(log_f, log_g):
+        # Both fluxes through sinh, for the wings; the error is the unit.
+        flux = FLUX_ERR[:2] * np.sinh([log_f, log_g])
+        mu = asinh_mag(flux, FLUX_ERR[:2])
+        row = StarCatalog.from_flux([flux], [FLUX_ERR[:2]], bands=BANDS[:2])
+        jacobian = np.prod(FLUX_ERR[:2] * np.cosh([log_f, log_g]))
+        inside = color[0] <= mu[1] - mu[0] <= color[1]
+        return inside * float(np.exp(field.log_density(row, limits))[0]) * jacobian
+
+    def of_mag(mag, band):
+        return np.arcsinh(flux_of_asinh_mag(mag, FLUX_ERR[band]) / FLUX_ERR[band])
+
+    # The edges of the box are lines in asinh magnitude: the inner integral runs between them.
+    def inner(log_f):
+        mag = asinh_mag(FLUX_ERR[0] * np.sinh(log_f), FLUX_ERR[0])
+        ends = sorted(of_mag(mag + c, 1) for c in color)
+        return integrate.fixed_quad(
+            lambda x: [density(log_f, v) for v in x], ends[0], ends[1], n=12
+        )[0]
+
+    ends = sorted((of_mag(low, 0), of_mag(high, 0)))
+    total = integrate.fixed_quad(lambda x: [inner(v) for v in x], *ends, n=24)[0]
+    assert_close(total, 1.0, "grid_sum")
+
+
+@pytest.mark.parametrize("error", [0.05, 1.0, 20.0])
+def test_one_band_of_flux_integrates_to_one_for_every_error(error):
+    """A faint limit is another asinh magnitude for every error; the density follows."""
+    limits = MagnitudeLimits("G", bright=17.0, faint=21.5)
+    field = UniformField()
+    low, high = flux_of_mag(21.5), flux_of_mag(17.0)
+
+    def density(flux):
+        row = StarCatalog.from_flux([[flux]], [[error]], bands=["G"])
+        return float(np.exp(field.log_density(row, limits))[0])
+
+    total = integrate.quad(density, low, high, limit=200, epsrel=1e-10)[0]
+    assert_close(total, 1.0, "quadrature")
+
+
+def test_bright_fluxes_are_as_magnitudes():
+    """At 10,000 sigma the density in flux is that in magnitude times |dm/df|."""
+    mag = np.array([[15.0, 14.0], [17.0, 16.5], [16.0, 14.5]])
+    flux = flux_of_mag(mag)
+    for limits in (None, MagnitudeLimits("G", 14.0, 18.0)):
+        fluxes = StarCatalog.from_flux(flux, 1e-4 * flux, bands=("G", "J"))
+        expected = UniformField().log_density(catalog(mag, bands=("G", "J")), limits)
+        expected = expected + np.log(2.5 / np.log(10.0) / flux).sum(axis=1)
+        assert_close(UniformField().log_density(fluxes, limits), expected, "asinh")
+
+
+def test_drawn_fluxes_have_the_density():
+    """Draws are uniform in the asinh magnitude of their own error, within the limits in flux."""
+    limits = MagnitudeLimits("G", bright=17.0, faint=22.5)
+    cat = flux_catalog().select([10, 11, 12])
+    field = UniformField(
+        color_ranges={("BP", "G"): (-1, 1), ("J", "G"): (0, 1), ("J", "BP"): (0, 1)}
+    ).frozen(cat, limits)
+    err = np.random.default_rng(1).uniform(0.1, 9.0, size=(4000, 3))
+    flux = field.draw_flux(err, BANDS, np.random.default_rng(2), limits)
+    assert limits.mask(StarCatalog.from_flux(flux, err, bands=BANDS)).all()
+    mu = asinh_mag(flux, err)
+    low, high = (asinh_mag(flux_of_mag(m), err[:, 0]) for m in (17.0, 22.5))
+    for share in (
+        (mu[:, 0] - low) / (high - low),
+        (mu[:, 1] - mu[:, 0] + 1) / 2,
+        mu[:, 2] - mu[:, 0],
+    ):
+        distance = np.abs(np.sort(share) - np.arange(0.5, 4000) / 4000).max()
+        assert distance < 2.7 / np.sqrt(4000)
+
+
+def test_frozen_fluxes_give_the_same_density_alone():
+    cat = flux_catalog()
+    for limits in (None, MagnitudeLimits("G", bright=17.0), MagnitudeLimits("G", faint=23.0)):
+        chosen = cat if limits is None else cat.select(limits.mask(cat))
+        frozen = UniformField().frozen(chosen, limits)
+        expected = UniformField().log_density(chosen, limits)
+        assert_close(frozen.log_density(chosen, limits), expected, "same_formula")
+        for row in (0, 7, 20):
+            alone = frozen.log_density(chosen.select([row]), limits)
+            assert_close(alone, expected[[row]], "same_formula")

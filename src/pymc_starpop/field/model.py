@@ -149,3 +149,16 @@ class ChiSquareField:
         # isf keeps the digits that 1 - p_value_cut would lose.
         quantile = chi2.isf(self.p_value_cut, np.maximum(dof, 1.0))
         return np.where(dof > 0, -0.5 * (quantile + n * math.log(2.0 * math.pi)), -np.inf)
+
+    def draw(self, *_: Any, **__: Any) -> np.ndarray:
+        """Raise: this is a constant for a star as it was measured, from which nothing is drawn.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(
+            "field stars cannot be drawn from ChiSquareField, which is no density; use "
+            "psp.UniformField or psp.ControlField to simulate or to predict them."
+        )
