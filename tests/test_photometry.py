@@ -20,6 +20,9 @@ COLUMNS = {
     "plx": [3.0, 2.0, NAN],
     "e_plx": [0.1, 0.2, NAN],
     "ruwe": [1.0, 1.1, NAN],
+    "teff": [5800.0, NAN, 4200.0],
+    "e_teff": [80.0, NAN, 120.0],
+    "feh": [0.1, -0.05, NAN],
 }
 NAMES = {
     "mag": {"Gaia_G_EDR3": "g", "2MASS_J": "j"},
@@ -28,7 +31,17 @@ NAMES = {
     "parallax_err": "e_plx",
     "star": "id",
     "extra": ["ruwe"],
+    "teff": "teff",
+    "teff_err": "e_teff",
+    "feh": "feh",
+    "feh_err": 0.1,
 }
+
+
+ARRAYS = (
+    "mag", "mag_err", "parallax", "parallax_err", "membership_prior", "teff", "teff_err", "feh",
+    "feh_err", "flux", "flux_err",
+)  # fmt: skip
 
 
 def make(**changes):
@@ -44,7 +57,7 @@ def make(**changes):
 def assert_same(one, other):
     """Raise where two catalogs differ."""
     assert one.bands == other.bands
-    for name in ("mag", "mag_err", "parallax", "parallax_err", "membership_prior"):
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
     assert list(one.star) == list(other.star)
     assert one.extra.keys() == other.extra.keys()
@@ -97,6 +110,10 @@ def test_tables_equal_arrays():
         membership_prior=0.5,
         star=COLUMNS["id"],
         extra={"ruwe": COLUMNS["ruwe"]},
+        teff=COLUMNS["teff"],
+        teff_err=COLUMNS["e_teff"],
+        feh=COLUMNS["feh"],
+        feh_err=[0.1, 0.1, 0.1],
     )
     assert_same(StarCatalog.from_table(COLUMNS, **NAMES, membership_prior=0.5), expected)
 
@@ -196,6 +213,17 @@ MANY = {"mag": np.full((9, 1), 12.0), "bands": ["G"]}
         ({"membership_prior": 1.2}, "membership_prior must lie in 0 to 1, got 1.2"),
         ({"membership_prior": [0.5, NAN]}, "got nan in row 1"),
         ({"membership_prior": [0.5]}, "membership_prior must be one number or have shape"),
+        ({"teff": [5000.0, 6000.0]}, "teff was given without teff_err; give both .K."),
+        ({"feh_err": [0.1, 0.1]}, "feh_err was given without feh; give both .dex."),
+        ({"teff": [5000.0, 0.0], "teff_err": [80.0, 80.0]}, r"teff must be positive .K., got 0.0"),
+        ({"teff": [5000.0, 4e3], "teff_err": [80.0, NAN]}, "teff_err must be positive .* row 1"),
+        ({"feh": [0.0, np.inf], "feh_err": [0.1, 0.1]}, "feh is infinite in row 1"),
+        ({"feh": [[0.0, 0.1]] * 2, "feh_err": [0.1, 0.1]}, "one number a star"),
+        ({"mag": [[10.0, 99.0], [11.0, 1.0]]}, "got 99.0 in row 0 of J; 99 stands for"),
+        ({"mag": [[10.0, 9.0], [-99.9, 1.0]]}, "got -99.9 in row 1 of G; .* should be NaN"),
+        ({"mag": [[90.0, 9.0], [11.0, 1.0]]}, "got 90.0 in row 0 of G"),
+        ({"flux": np.ones((2, 2))}, "flux_err must have the shape of flux"),
+        ({"flux": np.ones((2, 2)), "flux_err": np.ones((2, 2))}, "make the catalog with"),
         ({"star": ["a", "a"]}, "star must hold each label once"),
         ({"star": ["a"]}, "star must have one value for each"),
         ({"extra": {"x": [1.0]}}, "x must have one value for each"),
@@ -249,3 +277,96 @@ def test_bad_selections(which, words):
 def test_unknown_band():
     with pytest.raises(ValueError, match="its bands are G, J"):
         make().band_index("K")
+
+
+FLUX = np.array([[100.0, NAN], [-2.0, 4.0], [NAN, 0.0]])
+FLUX_ERR = np.array([[1.5, NAN], [1.5, 0.5], [NAN, 0.5]])
+
+
+def test_fluxes():
+    cat = StarCatalog.from_flux(FLUX, FLUX_ERR, bands=["G", "J"], star=["a", "b", "c"])
+    assert cat.is_flux
+    assert cat.values is cat.flux
+    assert cat.errors is cat.flux_err
+    np.testing.assert_array_equal(cat.measured, np.isfinite(FLUX))
+    expected = np.array([[17.5, NAN], [NAN, 22.5 - 2.5 * np.log10(4.0)], [NAN, NAN]])
+    assert_close(cat.mag, expected, "same_formula")
+    expected = np.array([[0.015, NAN], [NAN, 0.125], [NAN, NAN]]) * 2.5 / np.log(10.0)
+    assert_close(cat.mag_err, expected, "same_formula")
+    assert "3 stars in flux; G: 2, J: 2" in repr(cat)
+    for array in (cat.flux, cat.flux_err, cat.mag, cat.mag_err):
+        assert not array.flags.writeable
+    magnitudes = make()
+    assert not magnitudes.is_flux
+    assert magnitudes.values is magnitudes.mag
+    assert magnitudes.errors is magnitudes.mag_err
+
+
+def test_flux_catalogs_are_selected_and_pickled():
+    cat = StarCatalog.from_flux(FLUX, FLUX_ERR, bands=["G", "J"], teff=[5e3, NAN, 4e3],
+                                teff_err=[80.0, NAN, 90.0], extra={"x": [1, 2, 3]})  # fmt: skip
+    assert_same(pickle.loads(pickle.dumps(cat)), cat)
+    last = cat.select([2, 1])
+    np.testing.assert_array_equal(last.flux, FLUX[[2, 1]])
+    assert last.teff.tolist()[0] == 4e3
+    assert_same(last.select([1, 0]), cat.select([1, 2]))
+    assert cat.coords()["band"] == ["G", "J"]
+
+
+@given(
+    mag=st.lists(st.floats(-5.0, 30.0), min_size=1, max_size=9),
+    zero_point=st.floats(-50.0, 50.0),
+)
+def test_zero_point_is_the_magnitude_of_unit_flux(mag, zero_point):
+    flux = 10.0 ** (-0.4 * (np.array(mag)[:, None] - zero_point))
+    cat = StarCatalog.from_flux(flux, 0.02 * flux, bands=["G"], zero_point=zero_point)
+    assert_close(cat.mag[:, 0], mag, "same_formula")
+    assert_close(cat.mag_err, np.full(flux.shape, 0.02 * 2.5 / np.log(10.0)), "same_formula")
+    assert_close(cat.flux[:, 0], 10.0 ** (-0.4 * (np.array(mag) - 22.5)), "kernel")
+
+
+def test_zero_points_by_band():
+    cat = StarCatalog.from_flux([[1.0, 1.0]], [[0.1, 0.1]], bands=["G", "J"], zero_point=[20, 25.5])
+    assert_close(cat.mag, [[20.0, 25.5]], "same_formula")
+
+
+@given(mag=st.floats(10.0, 28.0), err=st.floats(1e-3, 0.5), floor=st.floats(0.0, 0.3))
+def test_error_floor_is_the_same_in_flux(mag, err, floor):
+    flux = 10.0 ** (-0.4 * (mag - 22.5))
+    fluxes = StarCatalog.from_flux([[flux]], [[err * flux * np.log(10.0) / 2.5]], bands=["G"])
+    expected = StarCatalog([[mag]], [[err]], ["G"]).with_error_floor(floor).mag_err
+    assert_close(fluxes.with_error_floor({"G": floor}).mag_err, expected, "same_formula")
+
+
+def test_error_floor_of_a_negative_flux():
+    cat = StarCatalog.from_flux([[-3.0], [3.0]], [[1.0], [1.0]], bands=["G"]).with_error_floor(1.0)
+    assert cat.flux_err[0, 0] == 1.0
+    assert_close(cat.flux_err[1, 0], np.hypot(1.0, 3.0 * np.log(10.0) / 2.5), "same_formula")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"flux": [1.0, 2.0]}, r"flux must have shape .stars, 1."),
+        ({"flux": [[np.inf], [1.0]]}, "flux is infinite in row 0"),
+        ({"flux": [[NAN], [1.0]]}, "flux has no measured band in row 0"),
+        ({"flux_err": [[0.1], [0.0]]}, "flux_err must be positive .* got 0.0 in row 1 of G"),
+        ({"flux_err": [[0.1]]}, "flux_err must have the shape of flux"),
+        ({"flux_err": [[NAN], [0.1]]}, "got nan in row 0 of G; give an error there or set flux"),
+        ({"zero_point": [22.5, 22.5]}, "zero_point must be one finite number or 1"),
+        ({"zero_point": NAN}, "zero_point must be one finite number"),
+    ],
+)
+def test_bad_fluxes(changes, words):
+    arguments = {"flux": [[1.0], [2.0]], "flux_err": [[0.1], [0.1]], "bands": ["G"]}
+    with pytest.raises(ValueError, match=words):
+        StarCatalog.from_flux(**(arguments | changes))
+
+
+def test_faint_fluxes_are_no_sentinels():
+    assert StarCatalog.from_flux([[1e-40]], [[1.0]], bands=["G"]).mag[0, 0] > 99.0
+
+
+def test_unknown_column():
+    with pytest.raises(TypeError, match=r"unknown argument.s. logg; known are teff"):
+        StarCatalog.from_table(COLUMNS, **NAMES, logg="feh")

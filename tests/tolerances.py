@@ -30,6 +30,8 @@ TOLERANCE = {
     "quadrature": Tolerance(rtol=1e-8, atol=1e-10),
     # a density summed on a grid of points: the trapezoidal rule, and what lies outside
     "grid_sum": Tolerance(rtol=5e-4, atol=5e-4),
+    # completeness between nodes 0.01 mag apart
+    "completeness_table": Tolerance(rtol=0.0, atol=1e-6),
     # asinh magnitudes of fluxes at 10,000 sigma against magnitudes: (sigma/flux)^2
     "asinh": Tolerance(rtol=0.0, atol=1e-6),
     # a density normalized by 10,000 draws

@@ -71,5 +71,5 @@ def test_bad_chi_square(arguments, words):
 
 
 def test_nothing_is_drawn_from_a_chi_square():
-    with pytest.raises(ValueError, match="no density; use psp.UniformField"):
+    with pytest.raises(ValueError, match=r"no density; use psp\.UniformField"):
         ChiSquareField().draw(3, ["G"], np.random.default_rng(1), None)
