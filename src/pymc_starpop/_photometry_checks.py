@@ -18,6 +18,7 @@ __all__ = [
     "check_sentinels",
     "check_shapes",
     "check_zero_point",
+    "row_indices",
 ]
 
 _MAX_NAMED = 5  # rows named in an error message
@@ -225,3 +226,28 @@ def check_prior(membership_prior: Any, n_star: int) -> np.ndarray | None:
             f"use 1 (or leave it out) where nothing is known."
         )
     return prior
+
+
+def row_indices(which: Any, n_star: int) -> np.ndarray:
+    """Return row indices from a bool mask or from row indices, checked."""
+    which = np.atleast_1d(np.asarray(which))
+    if which.dtype == bool:
+        if which.shape != (n_star,):
+            raise ValueError(
+                f"a mask must have shape ({n_star},), got {which.shape}; "
+                f"compute it from this catalog."
+            )
+        which = np.flatnonzero(which)
+    if which.size == 0:
+        raise ValueError("the selection holds no star; widen it.")
+    if which.ndim != 1 or not np.issubdtype(which.dtype, np.integer):
+        raise ValueError(
+            f"which must be a bool mask or a list of row indices, got dtype {which.dtype} "
+            f"and shape {which.shape}; use numpy.flatnonzero for a list of rows."
+        )
+    if which.min() < -n_star or which.max() >= n_star:
+        raise ValueError(
+            f"row indices must lie in 0 to {n_star - 1}, got up to {which.max()} "
+            f"and down to {which.min()}; select by rows, not by labels."
+        )
+    return which

@@ -340,7 +340,7 @@ class StarCatalog:
         >>> len(cat.select(cat.mag[:, 0] < 14))
         1
         """
-        rows = self._rows(which)
+        rows = checks.row_indices(which, self.n_star)
         columns: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[rows]
             for name in _ROW_FIELDS
@@ -399,26 +399,3 @@ class StarCatalog:
                 f"{argument} names {', '.join(map(repr, unknown))}, which the catalog lacks; "
                 f"its bands are {', '.join(self.bands)}."
             )
-
-    def _rows(self, which: Any) -> np.ndarray:
-        which = np.atleast_1d(np.asarray(which))
-        if which.dtype == bool:
-            if which.shape != (self.n_star,):
-                raise ValueError(
-                    f"a mask must have shape ({self.n_star},), got {which.shape}; "
-                    f"compute it from this catalog."
-                )
-            which = np.flatnonzero(which)
-        if which.size == 0:
-            raise ValueError("the selection holds no star; widen it.")
-        if which.ndim != 1 or not np.issubdtype(which.dtype, np.integer):
-            raise ValueError(
-                f"which must be a bool mask or a list of row indices, got dtype {which.dtype} "
-                f"and shape {which.shape}; use numpy.flatnonzero for a list of rows."
-            )
-        if which.min() < -self.n_star or which.max() >= self.n_star:
-            raise ValueError(
-                f"row indices must lie in 0 to {self.n_star - 1}, got up to {which.max()} "
-                f"and down to {which.min()}; select by rows, not by labels."
-            )
-        return which

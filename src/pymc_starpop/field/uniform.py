@@ -30,7 +30,9 @@ class UniformField(UniformColumns):
     one magnitude and colors has the Jacobian 1. The reference is the band of the selection where
     the star has it, else the first band it has. A parallax, a spectroscopic temperature and [Fe/H]
     each bring a factor 1 / their range. With a completeness function c, the density in the band
-    of the selection is c(m_r) / (integral of c over the range) in place of 1 / (range of m_r).
+    of the selection is c(m_r) / (integral of c over the range) in place of 1 / (range of m_r),
+    with c at the observed magnitude: photometric errors are taken as small beside the scale on
+    which the completeness changes.
 
     In a catalog of fluxes the magnitudes are asinh magnitudes (Lupton, Gunn & Szalay 1999) whose
     softening is the star's flux error, and the density, in flux, has a factor |dmu/df| =
