@@ -218,6 +218,28 @@ def test_the_estimator_that_was_given_stays_unfitted():
     assert ControlField(control(), field.estimator).estimator is field.estimator
 
 
+def test_a_uniform_share_is_mixed_in():
+    cat = catalog([[15.0, 14.0], [16.5, 14.9], [15.5, 21.9]])  # the last one far from the others
+    uniform = UniformField(mag_range=(13.0, 16.9), color_ranges={("J", "G"): (-6.0, 7.0)})
+    field = ControlField(control(), uniform_share=0.2, uniform=uniform)
+    learned = ControlField(control()).log_density(cat, LIMITS)
+    expected = 0.8 * np.exp(learned) + 0.2 / (2.9 * 13.0)
+    assert_close(np.exp(field.log_density(cat, LIMITS)), expected, "same_formula")
+    drawn = field.draw(5000, BANDS, np.random.default_rng(1), LIMITS)
+    far = np.abs(drawn[:, 1] - drawn[:, 0] - MEAN[1]) > 4.0  # of the uniform color 5/13
+    assert abs(far.mean() - 0.2 * 5.0 / 13.0) < 5.0 * np.sqrt(0.08 / 5000)
+    assert np.all((drawn[:, 0] >= 14.0) & (drawn[:, 0] <= 17.0))
+    flux = field.draw_flux(np.ones((50, 2)), BANDS, np.random.default_rng(1), LIMITS)
+    assert np.isfinite(flux).all()
+    # Ranges of the catalog by default, stored by frozen.
+    ranged = ControlField(control(), uniform_share=0.2)
+    frozen = ranged.frozen(cat, LIMITS)
+    expected = ranged.log_density(cat, LIMITS)
+    assert_close(frozen.log_density(cat, LIMITS), expected, "same_formula")
+    assert_close(frozen.log_density(cat.select([1]), LIMITS), expected[[1]], "same_formula")
+    assert frozen.draw(50, BANDS, np.random.default_rng(1), LIMITS).shape == (50, 2)
+
+
 class Unnormalized:
     """A density that integrates to 3."""
 
@@ -243,6 +265,8 @@ class OneNumber:
         ({"estimator": gaussian_kde(np.random.default_rng(1).normal(size=(3, 9)))}, "3 features"),
         ({"reference": "K"}, "'K', which the catalog lacks"),
         ({"teff_range": (1, 0)}, "teff_range must ascend"),
+        ({"uniform_share": 1.0}, "uniform_share must lie in 0 to below 1, got 1.0"),
+        ({"uniform_share": np.nan}, "uniform_share must lie in 0 to below 1"),
         ({"catalog": catalog(np.linspace(10, 20, 9)[:, None] + [0.0, 1.0])}, "line or plane"),
     ],
 )

@@ -15,6 +15,7 @@ from pymc_starpop.field._coordinates import limits_of_stars, log_slope, magnitud
 from pymc_starpop.field._estimators import fitted_estimator, log_density_of, mixture_of
 from pymc_starpop.field._mixture import Mixture, SampledDensity
 from pymc_starpop.field._ranges import Range
+from pymc_starpop.field.uniform import UniformField
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.selection import MagnitudeLimits
 
@@ -39,9 +40,7 @@ class ControlField(UniformColumns):
     as in `UniformField`.
 
     A star far from every star of the control field has a very small density, in which one bad
-    measurement can rule a fit. To allow for such stars mix with a uniform density:
-    ``FieldDensity(np.logaddexp(np.log(0.99) + control.log_density(cat, selection), np.log(0.01)
-    + UniformField().log_density(cat, selection)))``.
+    measurement can rule a fit; ``uniform_share`` allows for such stars.
 
     Parameters
     ----------
@@ -59,6 +58,11 @@ class ControlField(UniformColumns):
     parallax_range, teff_range, feh_range : (float, float), optional
         Mas, K and dex, uniform as in `UniformField`; by default the range of the cluster's
         catalog.
+    uniform_share : float
+        Share of the field stars, 0 to below 1, that are not as in the control field but uniform;
+        0.01 is enough against outliers.
+    uniform : UniformField, optional
+        Its ranges for them; by default those of the cluster's catalog.
 
     Raises
     ------
@@ -84,6 +88,8 @@ class ControlField(UniformColumns):
     parallax_range: Range | None = None
     teff_range: Range | None = None
     feh_range: Range | None = None
+    uniform_share: float = 0.0
+    uniform: UniformField | None = None
     model_dependent: ClassVar[bool] = False
     _density: Mixture | SampledDensity = field(init=False)
 
@@ -97,6 +103,11 @@ class ControlField(UniformColumns):
         for name in (f"{column}_range" for column in ranges.MEASURED):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, ranges.check_range(name, getattr(self, name)))
+        if not 0.0 <= self.uniform_share < 1.0:
+            raise ValueError(
+                f"uniform_share must lie in 0 to below 1, got {self.uniform_share!r}; 0.01 is "
+                f"enough against outliers."
+            )
         reference = self.reference or self.catalog.bands[0]
         features = self.features(self.catalog, reference)
         features = features[self.catalog.measured.all(axis=1)]
@@ -122,7 +133,8 @@ class ControlField(UniformColumns):
         columns = ", ".join(f"{n}_range={getattr(self, f'{n}_range')}" for n in ranges.MEASURED)
         return (
             f"ControlField({self.catalog!r}, {type(self.estimator).__name__}, "
-            f"reference={self.reference!r}, {columns}, {digest.hexdigest()[:12]})"
+            f"reference={self.reference!r}, {columns}, uniform_share={self.uniform_share}, "
+            f"uniform={self.uniform!r}, {digest.hexdigest()[:12]})"
         )
 
     @staticmethod
@@ -168,6 +180,20 @@ class ControlField(UniformColumns):
             For bands that the control field lacks, stars without all bands where the estimator is
             no mixture, and limits that hardly any star of the control field passes.
         """
+        learned = self._log_learned(catalog, selection)
+        if self.uniform_share == 0.0:
+            return learned
+        uniform = self._uniform().log_density(catalog, selection)
+        share = self.uniform_share
+        return np.logaddexp(np.log1p(-share) + learned, np.log(share) + uniform)
+
+    def _uniform(self) -> UniformField:
+        """The uniform part, with the ranges of parallax and spectroscopy of both."""
+        own = {f"{name}_range": getattr(self, f"{name}_range") for name in ranges.MEASURED}
+        return replace(self.uniform or UniformField(), **own)
+
+    def _log_learned(self, catalog: StarCatalog, selection: MagnitudeLimits | None) -> np.ndarray:
+        """Log density (N,) of the stars that are as in the control field."""
         columns = self._columns(catalog.bands)
         mags = magnitudes(catalog)
         log_density = log_slope(catalog) + self._log_column_density(catalog)
@@ -195,7 +221,11 @@ class ControlField(UniformColumns):
 
     def frozen(self, catalog: StarCatalog, selection: MagnitudeLimits | None = None) -> Self:
         """Return a field that stores the ranges of a catalog's parallaxes and spectroscopy."""
-        return replace(self, **self._column_ranges(catalog))
+        columns = self._column_ranges(catalog)
+        uniform = self.uniform
+        if self.uniform_share > 0.0:
+            uniform = (uniform or UniformField()).frozen(catalog, selection)
+        return replace(self, uniform=uniform, **columns)
 
     def draw(
         self,
@@ -211,7 +241,12 @@ class ControlField(UniformColumns):
         ValueError
             For bands that the control field lacks and limits that hardly any of its stars passes.
         """
-        return self._draw(n, bands, rng, selection, None)
+        is_uniform = rng.random(n) < self.uniform_share
+        drawn = np.empty((n, len(bands)))
+        drawn[~is_uniform] = self._draw(int((~is_uniform).sum()), bands, rng, selection, None)
+        if is_uniform.any():
+            drawn[is_uniform] = self._uniform().draw(int(is_uniform.sum()), bands, rng, selection)
+        return drawn
 
     def draw_flux(
         self,
@@ -222,8 +257,15 @@ class ControlField(UniformColumns):
     ) -> np.ndarray:
         """Draw the fluxes (n, B) of field stars whose flux errors (n, B) are given."""
         flux_err = np.asarray(flux_err, dtype=float)
-        mags = self._draw(len(flux_err), bands, rng, selection, flux_err)
-        return flux_of_asinh_mag(mags, flux_err)
+        is_uniform = rng.random(len(flux_err)) < self.uniform_share
+        errors = flux_err[~is_uniform]
+        drawn = np.empty(flux_err.shape)
+        mags = self._draw(len(errors), bands, rng, selection, errors)
+        drawn[~is_uniform] = flux_of_asinh_mag(mags, errors)
+        if is_uniform.any():
+            uniform = self._uniform()
+            drawn[is_uniform] = uniform.draw_flux(flux_err[is_uniform], bands, rng, selection)
+        return drawn
 
     def _draw(
         self,
