@@ -28,7 +28,15 @@ from pymc_starpop.hess import (
     polygon_mask,
 )
 from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
-from pymc_starpop.isochrones import Isochrone, IsochroneGrid, load_isochrones
+from pymc_starpop.isochrones import (
+    Isochrone,
+    IsochroneFileError,
+    IsochroneGrid,
+    load_isochrones,
+    read_basti,
+    read_mist,
+    read_parsec,
+)
 from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.likelihoods.hess import hess_logp, plr
 from pymc_starpop.metallicity import (
@@ -108,6 +116,7 @@ __all__ = [
     "HessDiagram",
     "InflatedScatterField",
     "Isochrone",
+    "IsochroneFileError",
     "IsochroneGrid",
     "Kroupa",
     "LinearAMR",
@@ -160,6 +169,9 @@ __all__ = [
     "plr",
     "polygon_mask",
     "power_law_mzr",
+    "read_basti",
+    "read_mist",
+    "read_parsec",
     "recycled_fraction",
     "reference",
     "sfh_draws",

@@ -13,9 +13,9 @@ from pymc_starpop.isochrones.grid import RV_RANGE
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.reference import single_star_track
 
-# The tip of the red giant branch and the start of core helium burning (Dotter 2016, table 2).
-# Stars lighter than about 2.1 Msun pass between them by the helium flash, too fast to be seen.
-_EEP_TIP, _EEP_HELIUM, _MASS_FLASH = 605, 631, 2.1
+# Lighter stars (Msun) pass from the tip of the red giant branch to core helium burning by the
+# helium flash, too fast to be seen.
+_MASS_FLASH = 2.1
 
 _PARAMETERS = ("feh", "log_age", "distance_modulus", "distance_pc", "av", "rv")
 _DISTANCES = ("distance_modulus", "distance_pc")
@@ -63,18 +63,21 @@ def build_track(
     iso: IsochroneGrid, p: ClusterParameters, bands: tuple[str, str, str]
 ) -> np.ndarray:
     """EEP, color and magnitude of a single-star track (E, 3), with NaN at a helium flash."""
-    options, unique = ClusterOptions(), tuple(dict.fromkeys(bands))
+    options, unique = ClusterOptions(**iso.option_defaults), tuple(dict.fromkeys(bands))
     eep, mass, mag, _ = single_star_track(iso, unique, p, options)
     blue, red, ordinate = (mag[:, unique.index(band)] for band in bands)
     track = np.column_stack([eep, blue - red, ordinate])
     # The node moved to the lowest mass is there up to rounding.
     keep = mass >= options.mass_min * (1.0 - 1e-9)
-    flash = (eep > _EEP_TIP) & (mass < _MASS_FLASH)
-    track = track[keep & ~(flash & (eep < _EEP_HELIUM))]
+    if iso.flash_eeps is None:
+        return track[keep]
+    tip, helium = iso.flash_eeps
+    flash = (eep > tip) & (mass < _MASS_FLASH)
+    track = track[keep & ~(flash & (eep < helium))]
     if not flash.any():
         return track
-    gap = np.searchsorted(track[:, 0], _EEP_TIP, side="right")
-    return np.insert(track, gap, [_EEP_TIP, np.nan, np.nan], axis=0)
+    gap = np.searchsorted(track[:, 0], tip, side="right")
+    return np.insert(track, gap, [tip, np.nan, np.nan], axis=0)
 
 
 def _posterior(samples: Any) -> xr.Dataset:

@@ -12,6 +12,7 @@ from pymc_starpop.ages import ONE_AGE, AgeDistribution, AgeNodes, spread_nodes
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.field import FieldDensity, UniformField
 from pymc_starpop.imf import InitialMassFunction, Kroupa
+from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.selection import MagnitudeLimits
 
 __all__ = ["ClusterOptions", "ClusterParameters", "SecondPopulation", "split_arguments"]
@@ -186,8 +187,10 @@ def is_zero(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and value == 0
 
 
-def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, ClusterOptions]:
-    """Sort keyword arguments into parameters and options.
+def split_arguments(
+    arguments: dict[str, Any], grid: IsochroneGrid | None = None
+) -> tuple[ClusterParameters, ClusterOptions]:
+    """Sort keyword arguments into parameters and options, whose defaults are those of the grid.
 
     Raises
     ------
@@ -208,6 +211,8 @@ def split_arguments(arguments: dict[str, Any]) -> tuple[ClusterParameters, Clust
         raise TypeError("missing argument log_age, log10(age / yr), or age_distribution")
     if "field" in options and _is_vector(options["field"]):
         options["field"] = FieldDensity(options["field"])
+    if isinstance(grid, IsochroneGrid):
+        options = grid.option_defaults | options
     return ClusterParameters(**parameters), ClusterOptions(**options)
 
 

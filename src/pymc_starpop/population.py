@@ -12,7 +12,7 @@ import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace, expm1_ratio
 from pymc_starpop.imf import InitialMassFunction
-from pymc_starpop.isochrones.bolometric import SOLAR_MBOL
+from pymc_starpop.isochrones.bolometric import reddened
 
 # Primary masses (Msun), and how the mass ratios are spaced below the first and above the second.
 _SPACING = ((0.3, -0.3), (0.9, 0.7))
@@ -31,33 +31,6 @@ __all__ = [
     "shifted",
     "subdivide",
 ]
-
-
-def reddened(coefficients: Any, log_l: Any, av: Any, rv_term: Any) -> tuple[Any, Any]:
-    """Turn luminosities into absolute magnitudes with extinction.
-
-        M_b = 4.74 - 2.5 log10(L/Lsun) - sum_p c_bp A_V^p + A_V b_b (1/R_V - 1/3.1)
-
-    (the last term from Cardelli, Clayton & Mathis 1989: A_b/A_V is linear in 1/R_V).
-
-    Parameters
-    ----------
-    coefficients : array (E, B, 4)
-        Bolometric corrections as polynomials in A_V at R_V = 3.1.
-    log_l : array (E,)
-    av : scalar
-        A_V, mag.
-    rv_term : array (B,)
-        b_b (1/R_V - 1/3.1).
-
-    Returns
-    -------
-    mag, reddening : array (E, B)
-        Absolute magnitude and its derivative dM/dA_V.
-    """
-    c0, c1, c2, c3 = (coefficients[..., k] for k in range(4))
-    mag = SOLAR_MBOL - 2.5 * log_l[:, None] - c0 - (((c3 * av + c2) * av + c1) - rv_term) * av
-    return mag, rv_term - ((3.0 * c3 * av + 2.0 * c2) * av + c1)
 
 
 def cut_at_mass(mass: Any, mass_min: float, xp: Namespace = NUMPY) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from scipy import special
 from pymc_starpop import population
 from pymc_starpop.field import ChiSquareField, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.bolometric import TABLE_RV
+from pymc_starpop.isochrones.magnitudes import Interpolation, model_magnitudes
 from pymc_starpop.kernels.reference_interpolation import (
     interpolate_bolometric,
     interpolate_theory,
@@ -66,7 +66,7 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
     >>> psp.reference.cluster_logp(iso, cat, feh=0.1, log_age=9.4, distance_pc=305.0).shape
     (2,)
     """
-    p, options = split_arguments(parameters)
+    p, options = split_arguments(parameters, iso)
     tracks = model_tracks(iso, catalog, p, options)
     log_cluster = log_member_density(catalog, tracks, p)
     z = detected_share(catalog, tracks, p, options)
@@ -144,6 +144,20 @@ def _nodes_of_age(iso, catalog, p, options):
     return eep.astype(float), mass, rows, {"av": av, "distance": distance}
 
 
+def _columns(grid, names, feh, log_age):
+    return interpolate_theory(feh, log_age, *grid.column_arrays(names))[0]
+
+
+def _bolometric(part, bands, log_teff, log_g, feh):
+    table = part.table(bands)
+    return interpolate_bolometric(
+        log_teff, log_g, feh, table.log_teff, table.log_g, table.feh, table.coefficients
+    )[0]
+
+
+_SLOW = Interpolation(_columns, _bolometric)
+
+
 def single_star_track(
     iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -158,18 +172,13 @@ def _uncut_track(iso, bands, p, options):
     """EEP and mass (E,), magnitude and dm/dA_V (E, B), T_eff (E,) at the nodes."""
     keep = iso.eep <= options.eep_max
     eep = iso.eep[keep]
-    theory = interpolate_theory(p.feh, p.log_age, *iso.theory_arrays())[0][:, keep]
-    log10_mass, log_teff, log_g, log_l = theory
-    mass = 10.0**log10_mass
-    if p.corrections is not None:
-        log_teff, log_g, log_l = p.corrections.apply(mass, eep, p.feh, log_teff, log_g, log_l)
-    table = iso.bolometric(bands)
-    coefficients = interpolate_bolometric(
-        log_teff, log_g, p.feh, table.log_teff, table.log_g, table.feh, table.coefficients
-    )[0]
-    rv_term = iso.rv_slope(bands) * (1.0 / p.rv - 1.0 / TABLE_RV)
-    mag, reddening = population.reddened(coefficients, log_l, p.av, rv_term)
-    return eep, mass, mag + p.true_distance_modulus() + p.zero_points, reddening, 10.0**log_teff
+    track = model_magnitudes(
+        iso, bands, (p.feh, p.log_age), (p.av, p.rv), p.corrections, int(keep.sum()), _SLOW
+    )
+    mag = track.mag + p.true_distance_modulus() + p.zero_points
+    mass = 10.0**track.log10_mass
+    teff = None if track.log_teff is None else 10.0**track.log_teff
+    return eep, mass, mag, track.reddening, teff
 
 
 def _binaries(mass, rows, changes, ratio, limits):

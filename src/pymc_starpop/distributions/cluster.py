@@ -270,7 +270,7 @@ class ClusterPhotometry(Distribution):
         return_next_rng = kwargs.pop("return_next_rng", False)
         rng = kwargs.pop("rng", None) or pt.random.shared_rng(seed=None)
         kwargs.pop("shape", None)
-        p, options = split_arguments(kwargs)
+        p, options = split_arguments(kwargs, iso)
         _check_observed(catalog)
         check_catalog(iso, catalog, options)
         check_cluster(iso, p, options, catalog)

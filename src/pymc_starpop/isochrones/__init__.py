@@ -1,5 +1,20 @@
-"""Isochrone grids: bundled data, choice of nodes, interpolation."""
+"""Isochrone grids: bundled data, files of libraries, choice of nodes, interpolation."""
 
-from pymc_starpop.isochrones.grid import Isochrone, IsochroneGrid, load_isochrones
+from pymc_starpop.isochrones.grid import IsochroneGrid, load_isochrones
+from pymc_starpop.isochrones.isochrone import Isochrone
+from pymc_starpop.isochrones.readers import (
+    IsochroneFileError,
+    read_basti,
+    read_mist,
+    read_parsec,
+)
 
-__all__ = ["Isochrone", "IsochroneGrid", "load_isochrones"]
+__all__ = [
+    "Isochrone",
+    "IsochroneFileError",
+    "IsochroneGrid",
+    "load_isochrones",
+    "read_basti",
+    "read_mist",
+    "read_parsec",
+]

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -64,24 +65,27 @@ class BolometricPhotometry:
     everything : BolometricTable
         The table of all bands.
     wavelength : ndarray (B,)
-        Effective wavelengths (micron), for the dependence on R_V.
+        Effective wavelengths (micron), for the dependence on R_V; NaN where they are not known.
     system : tuple of str
         "Vega" or "AB" for each band.
+    av_range : tuple of float
+        Smallest and largest A_V (mag) that the polynomials cover; (0, 0) without extinction.
     """
 
     everything: BolometricTable
     wavelength: np.ndarray
     system: tuple[str, ...]
+    av_range: tuple[float, float] = TABLE_AV_RANGE
+
+    @property
+    def parts(self) -> tuple["BolometricPhotometry", ...]:
+        """The photometries of one kind that this is made of: itself."""
+        return (self,)
 
     @property
     def bands(self) -> tuple[str, ...]:
         """Names of all bands."""
         return self.everything.bands
-
-    @property
-    def av_range(self) -> tuple[float, float]:
-        """Smallest and largest A_V (mag) that the polynomials cover."""
-        return TABLE_AV_RANGE
 
     def check_bands(self, bands: Sequence[str]) -> tuple[str, ...]:
         """Return the bands as a tuple after checking that they exist and differ."""
@@ -97,32 +101,45 @@ class BolometricPhotometry:
         return BolometricTable(full.feh, full.log_teff, full.log_g, chosen, bands)
 
     def rv_slope(self, bands: Sequence[str]) -> np.ndarray:
-        """CCM89 slopes b_b (B,) of A_b/A_V in 1/R_V."""
+        """CCM89 slopes b_b (B,) of A_b/A_V in 1/R_V, 0 where the wavelength is not known."""
         index = [self.bands.index(band) for band in self.check_bands(bands)]
-        return np.asarray(ccm89_rv_slope(self.wavelength[index]), dtype=np.float64)
-
-    def magnitudes(
-        self,
-        table: BolometricTable,
-        log_teff: np.ndarray,
-        log_g: np.ndarray,
-        log_l: np.ndarray,
-        feh: float,
-        av: float,
-        rv: float,
-    ) -> np.ndarray:
-        """Absolute magnitudes (E, B), reddened by av (mag), in the bands of `table`."""
-        coefficients = table.interpolate(log_teff, log_g, feh)
-        correction = coefficients @ av ** np.arange(coefficients.shape[-1], dtype=np.float64)
-        rv_term = av * self.rv_slope(table.bands) * (1.0 / rv - 1.0 / TABLE_RV)
-        return SOLAR_MBOL - 2.5 * log_l[:, None] - correction + rv_term
+        wavelength = self.wavelength[index]
+        known = np.isfinite(wavelength)
+        return np.where(known, ccm89_rv_slope(np.where(known, wavelength, 1.0)), 0.0)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the table, its bands and wavelengths."""
         full = self.everything
         arrays = (full.feh, full.log_teff, full.log_g, full.coefficients, self.wavelength)
-        return content_hash(*arrays, self.bands, self.system)
+        return content_hash(*arrays, self.bands, self.system, self.av_range)
+
+
+def reddened(coefficients: Any, log_l: Any, av: Any, rv_term: Any) -> tuple[Any, Any]:
+    """Turn luminosities into absolute magnitudes with extinction.
+
+        M_b = 4.74 - 2.5 log10(L/Lsun) - sum_p c_bp A_V^p + A_V b_b (1/R_V - 1/3.1)
+
+    (the last term from Cardelli, Clayton & Mathis 1989: A_b/A_V is linear in 1/R_V).
+
+    Parameters
+    ----------
+    coefficients : array (E, B, 4)
+        Bolometric corrections as polynomials in A_V at R_V = 3.1.
+    log_l : array (E,)
+    av : scalar
+        A_V, mag.
+    rv_term : array (B,)
+        b_b (1/R_V - 1/3.1).
+
+    Returns
+    -------
+    mag, reddening : array (E, B)
+        Absolute magnitude and its derivative dM/dA_V.
+    """
+    c0, c1, c2, c3 = (coefficients[..., k] for k in range(4))
+    mag = SOLAR_MBOL - 2.5 * log_l[:, None] - c0 - (((c3 * av + c2) * av + c1) - rv_term) * av
+    return mag, rv_term - ((3.0 * c3 * av + 2.0 * c2) * av + c1)
 
 
 def check_bands(bands: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

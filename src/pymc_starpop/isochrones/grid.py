@@ -1,71 +1,41 @@
 """Grids of isochrones on fixed EEP nodes, and single isochrones."""
 
-import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, SupportsFloat
 
 import numpy as np
 
-from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricTable, content_hash
+from pymc_starpop.isochrones._grid_checks import check_count, check_nodes, check_number, read_only
+from pymc_starpop.isochrones.bolometric import (
+    TABLE_RV,
+    BolometricPhotometry,
+    BolometricTable,
+    content_hash,
+)
+from pymc_starpop.isochrones.isochrone import Isochrone
+from pymc_starpop.isochrones.magnitudes import THEORY, model_magnitudes
 from pymc_starpop.isochrones.nodes import choose_nodes
-from pymc_starpop.isochrones.source import IsochroneSource, bundled_source
+from pymc_starpop.isochrones.source import IsochroneSource, as_table, bundled_source
+from pymc_starpop.isochrones.tabulated import (
+    CombinedPhotometry,
+    Photometry,
+    TabulatedPhotometry,
+    check_extinction,
+    split_bands,
+)
 from pymc_starpop.kernels.interpolation import hermite_weights, interpolate_theory
 
 # Wide around the 2 to 6 of Galactic sight lines (Fitzpatrick & Massa 2007).
 RV_RANGE = (1.0, 10.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Isochrone:
-    """One isochrone: E points of one [Fe/H] and age, by increasing EEP.
-
-    Attributes
-    ----------
-    feh, log_age : float
-        [Fe/H] (dex) and log10(age / yr).
-    bands : tuple of str
-        The B bands of `abs_mag`.
-    eep : ndarray of int (E,)
-        Equivalent evolutionary points.
-    initial_mass : ndarray (E,)
-        Initial mass (Msun).
-    log_teff, log_g, log_l : ndarray (E,)
-        log10 of T_eff (K), surface gravity (cgs) and luminosity (Lsun).
-    abs_mag : ndarray (E, B)
-        Absolute magnitudes, reddened by the A_V that was asked for.
-    filled : ndarray of bool (E,)
-        True where a grid point without a model of its own enters the interpolation.
-    """
-
-    feh: float
-    log_age: float
-    bands: tuple[str, ...]
-    eep: np.ndarray
-    initial_mass: np.ndarray
-    log_teff: np.ndarray
-    log_g: np.ndarray
-    log_l: np.ndarray
-    abs_mag: np.ndarray
-    filled: np.ndarray
-
-    def __len__(self) -> int:
-        return self.eep.size
-
-    def __repr__(self) -> str:
-        return (
-            f"<Isochrone [Fe/H]={self.feh:g}, log_age={self.log_age:g}: {len(self)} points, "
-            f"{self.initial_mass.min():.3g} to {self.initial_mass.max():.3g} Msun, "
-            f"bands {', '.join(self.bands)}>"
-        )
-
-
 class IsochroneGrid:
     """Isochrones over [Fe/H] and age on a fixed set of EEP nodes.
 
-    Made by `load_isochrones`. Interpolation is C1 cubic in [Fe/H] and log age at fixed EEP, and in
-    T_eff, gravity and [Fe/H] of the bolometric corrections.
+    Made by `load_isochrones` and the readers of files. Interpolation is C1 cubic in [Fe/H] and log
+    age at fixed EEP, and in T_eff, gravity and [Fe/H] of bolometric corrections.
 
     Parameters
     ----------
@@ -76,13 +46,15 @@ class IsochroneGrid:
     """
 
     def __init__(self, source: IsochroneSource, eep: Sequence[int] | np.ndarray | None = None):
-        nodes = source.eep if eep is None else _check_nodes(eep, source.eep)
+        nodes = source.eep if eep is None else check_nodes(eep, source.eep)
         index = np.searchsorted(source.eep, nodes)
         self._source = source
         self._eep = nodes
         self._theory = np.take(source.theory, index, axis=2)
         self._filled = np.take(source.filled, index, axis=2)
+        self._index = index
         self._tables: dict[tuple[str, ...], BolometricTable] = {}
+        self._columns: dict[tuple[str, ...], np.ndarray] = {}
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -92,37 +64,89 @@ class IsochroneGrid:
     @property
     def feh(self) -> np.ndarray:
         """[Fe/H] of the grid (F,), dex."""
-        return _read_only(self._source.feh)
+        return read_only(self._source.feh)
 
     @property
     def log_age(self) -> np.ndarray:
         """log10(age / yr) of the grid (A,)."""
-        return _read_only(self._source.log_age)
+        return read_only(self._source.log_age)
 
     @property
     def eep(self) -> np.ndarray:
         """EEPs of the nodes (E,)."""
-        return _read_only(self._eep)
+        return read_only(self._eep)
 
     @property
     def theory(self) -> np.ndarray:
         """log10 of mass (Msun), T_eff (K), gravity (cgs), luminosity (Lsun): (F, A, E, 4)."""
-        return _read_only(self._theory)
+        return read_only(self._theory)
 
     @property
     def filled(self) -> np.ndarray:
         """Whether a model is missing in the source and was filled in (F, A, E)."""
-        return _read_only(self._filled)
+        return read_only(self._filled)
 
     @property
     def feh_range(self) -> tuple[float, float]:
         """Smallest and largest [Fe/H] (dex)."""
-        return float(self._source.feh[0]), float(self._source.feh[-1])
+        return self._range(self._source.feh)
 
     @property
     def log_age_range(self) -> tuple[float, float]:
         """Smallest and largest log10(age / yr)."""
-        return float(self._source.log_age[0]), float(self._source.log_age[-1])
+        return self._range(self._source.log_age)
+
+    def _range(self, axis: np.ndarray) -> tuple[float, float]:
+        return float(axis[0] - self._source.tolerance), float(axis[-1] + self._source.tolerance)
+
+    @property
+    def mass_min(self) -> float:
+        """Lowest initial mass (Msun) that every isochrone reaches with points of its own."""
+        return self._source.mass_min
+
+    @property
+    def eep_max_default(self) -> int:
+        """Last EEP that a likelihood uses unless told otherwise."""
+        return self._node_up_to(self._source.scale.last)
+
+    @property
+    def main_sequence_eep(self) -> int:
+        """Last EEP whose stars have companions in a likelihood unless told otherwise."""
+        return self._node_up_to(self._source.scale.main_sequence)
+
+    @property
+    def flash_eeps(self) -> tuple[int, int] | None:
+        """Tip of the red giant branch and start of quiescent helium burning; None if not known."""
+        return self._source.scale.flash
+
+    @property
+    def has_mist_eeps(self) -> bool:
+        """Whether EEPs are numbered as those of MIST (Dotter 2016)."""
+        return self._source.scale.name == "MIST"
+
+    @property
+    def option_defaults(self) -> dict[str, Any]:
+        """Options of the likelihoods whose defaults depend on the isochrones."""
+        return {
+            "mass_min": max(0.1, self.mass_min),
+            "eep_max": self.eep_max_default,
+            "binary_eep_max": self.main_sequence_eep,
+        }
+
+    def _node_up_to(self, eep: int) -> int:
+        """Last node up to an EEP, or that EEP where it would be the first."""
+        below = self._eep[self._eep <= eep]
+        return int(below[-1]) if below.size else int(self._eep[0])
+
+    @property
+    def system(self) -> dict[str, str]:
+        """Photometric system of each band."""
+        return dict(zip(self.bands, self._source.photometry.system, strict=True))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Where the isochrones come from."""
+        return dict(self._source.metadata)
 
     @property
     def av_range(self) -> tuple[float, float]:
@@ -133,11 +157,6 @@ class IsochroneGrid:
     def fingerprint(self) -> str:
         """Hash of the grid's content: equal for grids that give equal isochrones."""
         return content_hash(self._source.fingerprint, self._eep)
-
-    @property
-    def bolometric_fingerprint(self) -> str:
-        """Hash of the photometry alone, the same on any nodes."""
-        return self._source.photometry.fingerprint
 
     def theory_arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """[Fe/H] axis, log age axis and theory table as kernels take them: do not write into."""
@@ -162,14 +181,84 @@ class IsochroneGrid:
         >>> psp.load_isochrones().bolometric(["2MASS_J"]).coefficients.shape[3:]
         (1, 4)
         """
-        key = self._source.photometry.check_bands(bands)
+        part, key = self._bolometric_part(bands)
         if key not in self._tables:
-            self._tables[key] = self._source.photometry.table(key)
+            self._tables[key] = part.table(key)
         return self._tables[key]
+
+    def bolometric_fingerprint(self, bands: Sequence[str]) -> str:
+        """Hash of the photometry alone that `bands` have, the same on any nodes."""
+        return self._bolometric_part(bands)[0].fingerprint
+
+    def _bolometric_part(
+        self, bands: Sequence[str]
+    ) -> tuple[BolometricPhotometry, tuple[str, ...]]:
+        groups = self.band_groups(bands)
+        part, own = groups[0]
+        if len(groups) > 1 or not isinstance(part, BolometricPhotometry):
+            raise ValueError(
+                f"bands: {', '.join(bands)} are not all from one table of bolometric corrections; "
+                "iso.at gives magnitudes in any bands"
+            )
+        return part, own
+
+    def check_bands(self, bands: Sequence[str]) -> tuple[str, ...]:
+        """Return the bands as a tuple after checking that they exist and differ."""
+        return self._source.photometry.check_bands(bands)
+
+    def check_extinction(self, bands: Sequence[str], av: Any, rv: Any = TABLE_RV) -> None:
+        """Refuse an A_V or an R_V in bands where the isochrones know no extinction.
+
+        Raises
+        ------
+        ValueError
+            Naming the bands, and what to give.
+        """
+        for part, own in self.band_groups(bands):
+            check_extinction(part, own, av, rv)
+
+    def band_groups(
+        self, bands: Sequence[str]
+    ) -> list[tuple[BolometricPhotometry | TabulatedPhotometry, tuple[str, ...]]]:
+        """Return each part of the photometry that gives some of the bands, with these bands."""
+        return split_bands(self._source.photometry, bands)
 
     def rv_slope(self, bands: Sequence[str]) -> np.ndarray:
         """CCM89 slope b (B,) of A_b/A_V in 1/R_V at each band's effective wavelength."""
-        return self._source.photometry.rv_slope(bands)
+        slopes = {
+            band: slope
+            for part, own in self.band_groups(bands)
+            for band, slope in zip(own, part.rv_slope(own), strict=True)
+        }
+        return np.array([slopes[band] for band in bands])
+
+    def has_column(self, name: str) -> bool:
+        """Whether the library gives a column of `theory`: log10_mass, log_teff, log_g or log_l."""
+        return bool(np.isfinite(self._theory[0, 0, 0, THEORY.index(name)]))
+
+    def column_arrays(self, columns: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """[Fe/H] axis, log age axis and the named columns (F, A, E, Q) as kernels take them.
+
+        Parameters
+        ----------
+        columns : tuple of str
+            Of log10_mass, log_teff, log_g and log_l, then tabulated bands. Do not write into them.
+        """
+        if columns == THEORY:
+            return self.theory_arrays()
+        if columns not in self._columns:
+            self._columns[columns] = self._make_columns(columns)
+        return self._source.feh, self._source.log_age, self._columns[columns]
+
+    def _make_columns(self, columns: tuple[str, ...]) -> np.ndarray:
+        theory = [THEORY.index(name) for name in columns if name in THEORY]
+        bands = columns[len(theory) :]
+        tables = [self._theory[..., theory]]
+        for part, own in self.band_groups(bands) if bands else []:
+            assert isinstance(part, TabulatedPhotometry)
+            at_nodes = np.take(part.magnitudes, self._index, axis=2)
+            tables.append(at_nodes[..., part.index(own)])
+        return as_table(np.concatenate(tables, axis=3))
 
     def at(
         self,
@@ -217,31 +306,33 @@ class IsochroneGrid:
         >>> one.abs_mag.shape == (one.eep.size, 2)
         True
         """
-        metallicity = _check_number("feh", feh, self.feh_range, "dex")
-        age = _check_number("log_age", log_age, self.log_age_range, "log10(age / yr)")
-        extinction = _check_number("av", av, self.av_range, "mag")
-        ratio = _check_number("rv", rv, RV_RANGE, "A_V / E(B - V)")
-        table = self.bolometric(bands)
+        metallicity = check_number("feh", feh, self.feh_range, "dex")
+        age = check_number("log_age", log_age, self.log_age_range, "log10(age / yr)")
+        extinction = check_number("av", av, self.av_range, "mag")
+        ratio = check_number("rv", rv, RV_RANGE, "A_V / E(B - V)")
+        bands = self.check_bands(bands)
         value, _, _ = interpolate_theory(metallicity, age, *self.theory_arrays())
         log_mass, log_teff, log_g, log_l = value
+        track = model_magnitudes(self, bands, (metallicity, age), (extinction, ratio))
         return Isochrone(
             feh=metallicity,
             log_age=age,
-            bands=table.bands,
+            bands=bands,
             eep=self._eep.copy(),
             initial_mass=10.0**log_mass,
             log_teff=log_teff,
             log_g=log_g,
             log_l=log_l,
-            abs_mag=self._source.photometry.magnitudes(
-                table, log_teff, log_g, log_l, metallicity, extinction, ratio
-            ),
+            abs_mag=track.mag,
             filled=self._filled_at(metallicity, age),
         )
 
     def _filled_at(self, feh: float, log_age: float) -> np.ndarray:
-        f0, wf, _ = hermite_weights(self._source.feh, feh)
-        a0, wa, _ = hermite_weights(self._source.log_age, log_age)
+        axes = (self._source.feh, feh), (self._source.log_age, log_age)
+        # Just outside, within the tolerance of the axes, is their edge.
+        (f0, wf, _), (a0, wa, _) = (
+            hermite_weights(axis, float(np.clip(x, axis[0], axis[-1]))) for axis, x in axes
+        )
         used_feh, used_age = f0 + np.flatnonzero(wf), a0 + np.flatnonzero(wa)
         return self._filled[np.ix_(used_feh, used_age)].any(axis=(0, 1))
 
@@ -273,15 +364,65 @@ class IsochroneGrid:
             return IsochroneGrid(self._source)
         if isinstance(nodes, Sequence | np.ndarray):
             return IsochroneGrid(self._source, nodes)
-        count = _check_count(nodes)
-        chosen = choose_nodes(self._source.eep, self._source.departures, count)
-        return IsochroneGrid(self._source, chosen)
+        count = check_count(nodes)
+        source = self._source
+        return IsochroneGrid(
+            source, choose_nodes(source.eep, source.departures, count, source.scale.key)
+        )
+
+    def with_extinction(
+        self,
+        coefficients: Mapping[str, float] | None = None,
+        wavelength: Mapping[str, float] | None = None,
+    ) -> "IsochroneGrid":
+        """Return the grid with the extinction of tabulated bands.
+
+        A_b/A_V is that of Cardelli, Clayton & Mathis (1989) at an effective wavelength, or
+        a number. Bands that bear the name of a bundled one have its wavelength already.
+
+        Parameters
+        ----------
+        coefficients : mapping, optional
+            Band to A_b/A_V at R_V = 3.1.
+        wavelength : mapping, optional
+            Band to effective wavelength (micron). With coefficients too it gives only how they
+            change with R_V.
+
+        Raises
+        ------
+        ValueError
+            For unknown bands, bands with bolometric corrections (which have extinction), and
+            values that are no positive numbers.
+        """
+        coefficients, wavelength = dict(coefficients or {}), dict(wavelength or {})
+        groups = self.band_groups(tuple(dict.fromkeys([*coefficients, *wavelength])))
+        for part, own in groups:
+            if isinstance(part, BolometricPhotometry):
+                raise ValueError(
+                    f"{', '.join(own)}: the bolometric corrections hold the extinction; leave "
+                    "these bands out"
+                )
+        for band, value in [*coefficients.items(), *wavelength.items()]:
+            if not (np.isscalar(value) and np.isfinite(value) and value > 0):
+                raise ValueError(f"{band}: expected a positive number, got {value!r}")
+
+        def renewed(part: Any) -> Any:
+            if isinstance(part, BolometricPhotometry):
+                return part
+            return part.with_extinction(coefficients, wavelength)
+
+        return self._with_photometry([renewed(part) for part in self._source.photometry.parts])
+
+    def _with_photometry(self, parts: Sequence[Any]) -> "IsochroneGrid":
+        photometry: Photometry = parts[0] if len(parts) == 1 else CombinedPhotometry(tuple(parts))
+        source = replace(self._source, photometry=photometry, bundled=False)
+        return IsochroneGrid(source, self._eep)
 
     def __repr__(self) -> str:
-        feh, age = self.feh_range, self.log_age_range
+        feh, age = self._source.feh, self._source.log_age
         return (
-            f"<IsochroneGrid {self._source.name}: [Fe/H] {feh[0]:g} to {feh[1]:g} "
-            f"({self._source.feh.size}), log_age {age[0]:g} to {age[1]:g} "
+            f"<IsochroneGrid {self._source.name}: [Fe/H] {feh[0]:g} to {feh[-1]:g} "
+            f"({self._source.feh.size}), log_age {age[0]:g} to {age[-1]:g} "
             f"({self._source.log_age.size}), {self._eep.size} nodes (EEP {self._eep[0]} to "
             f"{self._eep[-1]}), {len(self.bands)} bands>"
         )
@@ -318,7 +459,7 @@ def load_isochrones(n_nodes: int | None = None) -> IsochroneGrid:
     source = bundled_source()
     if n_nodes is None:
         return IsochroneGrid(source)
-    n_nodes = _check_count(n_nodes)
+    n_nodes = check_count(n_nodes)
     return IsochroneGrid(source, choose_nodes(source.eep, source.departures, n_nodes))
 
 
@@ -331,46 +472,3 @@ def _from_bundle(eep: np.ndarray, fingerprint: str) -> IsochroneGrid:
             "build it anew with load_isochrones(), or install the version that wrote it"
         )
     return grid
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def _check_count(n_nodes: Any) -> int:
-    try:
-        return operator.index(n_nodes)
-    except TypeError:
-        raise ValueError(f"n_nodes={n_nodes!r}: expected a whole number of nodes") from None
-
-
-def _check_nodes(eep: Sequence[int] | np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the nodes as int64 after checking that they ascend and exist."""
-    nodes = np.asarray(eep)
-    if nodes.ndim != 1 or nodes.size < 2 or not np.issubdtype(nodes.dtype, np.integer):
-        raise ValueError(
-            f"nodes: expected at least two EEPs in a 1-D integer array, got shape {nodes.shape} "
-            f"of {nodes.dtype}"
-        )
-    if np.any(np.diff(nodes) <= 0):
-        raise ValueError("nodes: EEPs must ascend without repeats; try numpy.unique(nodes)")
-    missing = nodes[~np.isin(nodes, known)]
-    if missing.size:
-        raise ValueError(
-            f"nodes: no EEP {missing[:5].tolist()} in the grid, which has {known[0]} to {known[-1]}"
-        )
-    return nodes.astype(np.int64)
-
-
-def _check_number(name: str, value: SupportsFloat, limits: tuple[float, float], unit: str) -> float:
-    if np.shape(value) != ():  # type: ignore[call-overload]
-        raise ValueError(f"{name}: expected one number, got {value!r}; call once for each")
-    number = float(value)
-    # Written so that NaN fails too.
-    if not limits[0] <= number <= limits[1]:
-        raise ValueError(
-            f"{name}={number:g} is outside the grid: expected {limits[0]:g} to {limits[1]:g} {unit}"
-        )
-    return number

@@ -125,7 +125,11 @@ def check_catalog(grid: IsochroneGrid, catalog: StarCatalog, options: ClusterOpt
             f"field must have a method log_density(catalog, selection), got {field!r}; give "
             "psp.UniformField(), another field model, or psp.FieldDensity(log densities)"
         )
-    grid.bolometric(catalog.bands)
+    grid.check_bands(catalog.bands)
+    if catalog.teff is not None and not grid.has_column("log_teff"):
+        raise ValueError(
+            "catalog has temperatures, but the isochrones have none; leave teff out of the catalog"
+        )
     if selection is not None:
         selection.check(catalog)
 
@@ -137,6 +141,8 @@ def check_cluster(
     _check_distance(p)
     _check_types(p)
     _check_options(grid, options)
+    for amount in (p.av, p.av_scatter):
+        grid.check_extinction(catalog.bands, amount, p.rv)
     _check_ages(grid, p, options)
     ranges = parameter_ranges(grid)
     lengths = {"intrinsic_scatter": "band", "zero_points": "band", "av": "star"}
@@ -296,8 +302,12 @@ def _is_whole(value: Any, least: int) -> bool:
 
 def _check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
     first, last = int(grid.eep[0]), int(grid.eep[-1])
+    lowest = grid.option_defaults["mass_min"]
     rules = {
-        "mass_min": (0.1 <= options.mass_min < 0.5, "0.1 to 0.5 Msun, where the models begin"),
+        "mass_min": (
+            lowest <= options.mass_min < 0.5,
+            f"{lowest:g} to 0.5 Msun, where the models begin",
+        ),
         "eep_max": (options.eep_max in grid.eep, f"a node of the isochrones, {first} to {last}"),
         "binary_eep_max": (
             options.binary_eep_max in grid.eep,

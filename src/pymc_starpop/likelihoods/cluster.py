@@ -13,6 +13,7 @@ from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop._fluxes import FLUX_ZERO_POINT
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, inside_support
 from pymc_starpop.likelihoods.detection import log_detection, thinned
@@ -31,9 +32,6 @@ from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero, 
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["ClusterParts", "cluster_logp", "cluster_parts"]
-
-# Magnitude of a flux of 1.
-_FLUX_ZERO_POINT = 22.5
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def in_data_space(model: ModelTracks, p: ClusterParameters, terms: StarTerms) ->
     tracks, along = model.tracks, model.directions
     if terms.is_flux:
         n_band = len(terms.layout.bands)
-        flux = pt.exp(MAG_TO_LN * (_FLUX_ZERO_POINT - tracks[:n_band]))
+        flux = pt.exp(MAG_TO_LN * (FLUX_ZERO_POINT - tracks[:n_band]))
         change = -MAG_TO_LN * flux * along[:, :n_band]
         tracks = pt.concatenate([flux, tracks[n_band:]])
         along = pt.concatenate([change, along[:, n_band:]], axis=1)
@@ -183,7 +181,7 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
     >>> logp.eval().shape
     (440,)
     """
-    p, options = split_arguments(parameters)
+    p, options = split_arguments(parameters, iso)
     check_catalog(iso, catalog, options)
     check_cluster(iso, p, options, catalog)
     p = p.map_values(as_float64)

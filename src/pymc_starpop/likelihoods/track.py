@@ -17,11 +17,9 @@ from pytensor import tensor as pt
 
 from pymc_starpop import population
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.bolometric import TABLE_RV
 from pymc_starpop.ops.binaries import population_tracks
-from pymc_starpop.ops.bolometric import bolometric_coefficients
-from pymc_starpop.ops.isochrone import isochrone_theory
 from pymc_starpop.ops.namespace import TENSOR
+from pymc_starpop.ops.photometry import model_magnitudes
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
 
 __all__ = ["Layout", "ModelTracks", "model_tracks"]
@@ -139,7 +137,7 @@ def isochrone_nodes(
         else:
             changes.append(0.5 * nodes.smear * (rows[after] - rows[before]))
             continue
-        nothing = pt.zeros_like(teff[at][:, None, :])
+        nothing = pt.zeros_like(mag[at][:, :1])
         changes.append(pt.concatenate([change, nothing], axis=1) if layout.has_teff else change)
     mass, rows = mass[at], rows[at]
     shift, mass = population.cut_at_mass(mass, options.mass_min, TENSOR)
@@ -154,30 +152,18 @@ def photometry_at(
     grid: IsochroneGrid, layout: Layout, p: ClusterParameters, options: ClusterOptions,
     log_ages: list[Any],
 ) -> tuple[Any, Any, Any, Any]:  # fmt: skip
-    """Mass (M, E), absolute magnitude and dM/dA_V (M, B, E), T_eff (M, E) of M ages."""
+    """Mass (M, E), absolute magnitude and dM/dA_V (M, B, E), T_eff (M, E) or None."""
     n, n_age = int(np.searchsorted(grid.eep, options.eep_max, side="right")), len(log_ages)
-    theories = [[column[:n] for column in isochrone_theory(grid, p.feh, a)] for a in log_ages]
-    # One age after the other: every step below works on nodes.
-    columns = [
-        pt.concatenate(list(parts)) if n_age > 1 else parts[0]
-        for parts in zip(*theories, strict=True)
-    ]
-    log10_mass, log_teff, log_g, log_l = columns
-    mass = 10.0**log10_mass
-    if p.corrections is not None:
-        eep = np.tile(grid.eep[:n].astype(np.float64), n_age)
-        log_teff, log_g, log_l = p.corrections.apply(
-            mass, eep, p.feh, log_teff, log_g, log_l, TENSOR
-        )
-    coefficients = bolometric_coefficients(grid, layout.bands, log_teff, log_g, p.feh)
-    rv_term = grid.rv_slope(layout.bands) * (1.0 / p.rv - 1.0 / TABLE_RV)
-    mag, reddening = population.reddened(coefficients, log_l, mean_extinction(p), rv_term)
+    track = model_magnitudes(
+        grid, layout.bands, (p.feh, tuple(log_ages)), (mean_extinction(p), p.rv), p.corrections, n
+    )
 
     def by_age(column: Any) -> Any:
         return column.reshape((n_age, n, len(layout.bands))).transpose(0, 2, 1)
 
-    teff = (10.0**log_teff).reshape((n_age, n))
-    return mass.reshape((n_age, n)), by_age(mag), by_age(reddening), teff
+    teff = None if track.log_teff is None else (10.0**track.log_teff).reshape((n_age, n))
+    mass = (10.0**track.log10_mass).reshape((n_age, n))
+    return mass, by_age(track.mag), by_age(track.reddening), teff
 
 
 def population_parts(

@@ -10,6 +10,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.bolometric import BolometricTable
 from pymc_starpop.kernels import interpolation
 from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
@@ -126,9 +127,17 @@ def bolometric_coefficients(
     >>> bolometric_coefficients(iso, ["2MASS_J"], log_teff, log_g, 0.0).type.shape
     (808, 1, 4)
     """
-    table = grid.bolometric(bands)
+    return table_coefficients(
+        grid.bolometric(bands), grid.bolometric_fingerprint(bands), log_teff, log_g, feh
+    )
+
+
+def table_coefficients(
+    table: BolometricTable, fingerprint: str, log_teff: Any, log_g: Any, feh: Any
+) -> TensorVariable:
+    """Interpolate the polynomials of one table, which the fingerprint and its bands identify."""
     tables = shared_tables(
-        (grid.bolometric_fingerprint, "bolometric", *table.bands),
+        (fingerprint, "bolometric", *table.bands),
         ("bc_log_teff", "bc_log_g", "bc_feh", "bc"),
         lambda: (table.log_teff, table.log_g, table.feh, table.coefficients),
     )

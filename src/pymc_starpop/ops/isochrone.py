@@ -9,6 +9,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.magnitudes import THEORY
 from pymc_starpop.kernels import interpolation
 from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
@@ -98,8 +99,37 @@ def isochrone_theory(
     >>> log10_mass.type.shape
     (808,)
     """
-    tables = shared_tables(
-        (grid.fingerprint, "theory"), ("feh", "log_age", "theory"), grid.theory_arrays
-    )
-    value = _isochrone_interpolation(feh, log_age, *tables)
+    value = isochrone_columns(grid, THEORY, feh, log_age)
     return value[0], value[1], value[2], value[3]
+
+
+def isochrone_columns(
+    grid: IsochroneGrid, columns: tuple[str, ...], feh: Any, log_age: Any
+) -> TensorVariable:
+    """Interpolate columns of the grid at its EEP nodes, differentiably.
+
+    Parameters
+    ----------
+    grid : IsochroneGrid
+        The isochrones.
+    columns : tuple of str
+        Of log10_mass, log_teff, log_g and log_l, then bands that the library tabulates.
+    feh, log_age : float or TensorVariable
+        [Fe/H] (dex) and log10(age / yr), scalar.
+
+    Returns
+    -------
+    TensorVariable (Q, E)
+
+    Examples
+    --------
+    >>> import pymc_starpop as psp
+    >>> isochrone_columns(psp.load_isochrones(), ("log10_mass", "log_teff"), 0.0, 9.6).type.shape
+    (2, 808)
+    """
+    tables = shared_tables(
+        (grid.fingerprint, "columns", *columns),
+        ("feh", "log_age", "theory"),
+        lambda: grid.column_arrays(columns),
+    )
+    return _isochrone_interpolation(feh, log_age, *tables)

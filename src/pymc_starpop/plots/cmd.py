@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from pymc_starpop._tracks import build_track, track_parameters
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.parameters import ClusterParameters
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.plots.labels import band_label, color_label
 
@@ -112,8 +112,8 @@ def plot_cmd(
     _plot_stars(ax, catalog.select(rows), bands, shown, error_bars)
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
-    if tracks:
-        _plot_tracks(ax, tracks, draws, binary_sequence)
+    if tracks and iso is not None:
+        _plot_tracks(ax, tracks, draws, iso.main_sequence_eep if binary_sequence else None)
     ax.set_xlabel(color_label(bands[0], bands[1]))
     ax.set_ylabel(f"{band_label(bands[2])} (mag)")
     return ax
@@ -161,9 +161,12 @@ def _plot_stars(
 
 
 def _plot_tracks(
-    ax: Axes, tracks: list[np.ndarray], draws: list[ClusterParameters], binary_sequence: bool
+    ax: Axes, tracks: list[np.ndarray], draws: list[ClusterParameters], binary_eep: int | None
 ) -> None:
-    """Add tracks, each (E, 3) of EEP, color and magnitude, without moving the limits."""
+    """Add tracks, each (E, 3) of EEP, color and magnitude, without moving the limits.
+
+    Up to `binary_eep` binaries of equal mass are shown too, unless it is None.
+    """
     many = len(tracks) > 1
     lines = LineCollection(
         [track[:, 1:] for track in tracks], colors=_TRACK_COLOR, zorder=3,
@@ -172,11 +175,11 @@ def _plot_tracks(
     )  # fmt: skip
     handles: list[Any] = [lines]
     ax.add_collection(lines, autolim=False)
-    if binary_sequence:
+    if binary_eep is not None:
         # The draw in the middle by distance: one dashed line says what fifty would.
         middle = np.argsort([p.true_distance_modulus() for p in draws])[len(draws) // 2]
         track = tracks[middle]
-        single = track[track[:, 0] <= ClusterOptions().binary_eep_max]
+        single = track[track[:, 0] <= binary_eep]
         binaries = LineCollection(
             [single[:, 1:] - [0.0, EQUAL_MASS_OFFSET]], colors=_TRACK_COLOR, linestyles="--",
             linewidths=1.0, alpha=0.9, zorder=3, label="binaries of equal mass",

@@ -134,10 +134,12 @@ def simulate_cluster(
     >>> cat.mag.shape
     (5, 1)
     """
-    p, options = split_arguments(parameters)
+    p, options = split_arguments(parameters, iso)
     _check_numbers(iso, p, n_star)
     rng = np.random.default_rng(rng)
-    bands = tuple(iso.bolometric(bands).bands)
+    bands = iso.check_bands(bands)
+    for amount in (p.av, p.av_scatter):
+        iso.check_extinction(bands, amount, p.rv)
     is_field = rng.random(n_star) < p.field_fraction
     in_field = np.flatnonzero(is_field)
     sampler = ClusterSampler(iso, bands, p, options)

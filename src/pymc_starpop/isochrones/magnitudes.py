@@ -1,0 +1,183 @@
+"""Absolute magnitudes along an isochrone, whatever its photometry is made of.
+
+The steps are the same for NumPy arrays and PyTensor tensors; who calls brings the interpolation.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pymc_starpop._namespace import NUMPY, Namespace
+from pymc_starpop.corrections import number_of
+from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry, reddened
+from pymc_starpop.isochrones.tabulated import check_extinction
+from pymc_starpop.kernels import interpolation
+
+if TYPE_CHECKING:
+    from pymc_starpop.isochrones.grid import IsochroneGrid
+
+__all__ = ["NUMPY_INTERPOLATION", "AbsoluteTrack", "Interpolation", "model_magnitudes"]
+
+THEORY = ("log10_mass", "log_teff", "log_g", "log_l")
+
+
+@dataclass(frozen=True)
+class AbsoluteTrack:
+    """A single-star track at the distance of 10 pc.
+
+    Attributes
+    ----------
+    log10_mass : array (E,)
+        log10 of the initial mass (Msun).
+    log_teff : array (E,) or None
+        log10(T_eff / K), with corrections; None where the isochrones have none.
+    mag : array (E, B)
+        Absolute magnitudes with extinction.
+    reddening : array (E, B)
+        dM/dA_V; 0 where the extinction is not known.
+    """
+
+    log10_mass: Any
+    log_teff: Any
+    mag: Any
+    reddening: Any
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """How tables are interpolated.
+
+    Attributes
+    ----------
+    columns : callable
+        ``(grid, names, feh, log_age)`` to values (Q, E) of the named columns at the grid's nodes.
+    bolometric : callable
+        ``(part, bands, log_teff, log_g, feh)`` to coefficients (E, B, 4).
+    """
+
+    columns: Callable[..., Any]
+    bolometric: Callable[..., Any]
+
+
+def _columns(grid: "IsochroneGrid", names: tuple[str, ...], feh: Any, log_age: Any) -> Any:
+    arrays = grid.column_arrays(names)
+    return interpolation.interpolate_theory(float(feh), float(log_age), *arrays)[0]
+
+
+def _bolometric(
+    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any
+) -> Any:
+    return part.table(bands).interpolate(
+        np.ascontiguousarray(log_teff), np.ascontiguousarray(log_g), float(feh)
+    )
+
+
+NUMPY_INTERPOLATION = Interpolation(_columns, _bolometric)
+
+
+def model_magnitudes(
+    grid: "IsochroneGrid",
+    bands: Sequence[str],
+    node: tuple[Any, Any],
+    extinction: tuple[Any, Any] = (0.0, TABLE_RV),
+    corrections: Any = None,
+    n_node: int | None = None,
+    how: Interpolation = NUMPY_INTERPOLATION,
+    xp: Namespace = NUMPY,
+) -> AbsoluteTrack:
+    """Absolute magnitudes of single stars, from bolometric corrections or the grid's own table.
+
+    Parameters
+    ----------
+    grid : IsochroneGrid
+    bands : sequence of str
+        B bands, each once.
+    node : tuple
+        [Fe/H] (dex) and log10(age / yr), or a tuple of M ages, whose points then follow one
+        another (M E in place of E).
+    extinction : tuple
+        A_V (mag) and R_V.
+    corrections : EmpiricalCorrections or None
+        Only for bands that come from bolometric corrections.
+    n_node : int, optional
+        Leave out the nodes from this one on.
+    how : Interpolation
+    xp : Namespace
+
+    Returns
+    -------
+    AbsoluteTrack
+
+    Raises
+    ------
+    ValueError
+        For unknown bands, for extinction in bands where it is not known, and for corrections where
+        magnitudes are tabulated.
+    """
+    (feh, log_age), (av, rv) = node, extinction
+    groups = grid.band_groups(bands)
+    for part, own in groups:
+        check_extinction(part, own, av, rv)
+    _check_corrections(grid, groups, corrections)
+    computed = any(isinstance(part, BolometricPhotometry) for part, _ in groups)
+    theory = THEORY if computed else tuple(name for name in THEORY[:2] if grid.has_column(name))
+    tabulated = tuple(
+        band for part, own in groups if not isinstance(part, BolometricPhotometry) for band in own
+    )
+    log_ages = log_age if isinstance(log_age, tuple) else (log_age,)
+    parts = [how.columns(grid, theory + tabulated, feh, age)[:, :n_node] for age in log_ages]
+    # One age after the other: every step below works on nodes.
+    rows = parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=1)
+    column = {name: rows[k] for k, name in enumerate(theory + tabulated)}
+    if corrections is not None:
+        eep = np.tile(grid.eep[:n_node].astype(np.float64), len(log_ages))
+        keys = ("log_teff", "log_g", "log_l")
+        moved = corrections.apply(
+            10.0 ** column["log10_mass"], eep, feh, *(column[key] for key in keys), xp
+        )
+        column |= dict(zip(keys, moved, strict=True))
+    mags, reds, first = [], [], len(theory)
+    for part, own in groups:
+        if isinstance(part, BolometricPhotometry):
+            rv_term = part.rv_slope(own) * (1.0 / rv - 1.0 / TABLE_RV)
+            coefficients = how.bolometric(part, own, column["log_teff"], column["log_g"], feh)
+            mag, red = reddened(coefficients, column["log_l"], av, rv_term)
+        else:
+            mag = rows[first : first + len(own)].T
+            first += len(own)
+            # Who lets A_V vary about 0 checks that it is known: `IsochroneGrid.check_extinction`.
+            known = np.nan_to_num(part.extinction[part.index(own)])
+            factor = known + part.rv_slope(own) * (1.0 / rv - 1.0 / TABLE_RV)
+            red = factor + 0.0 * mag
+            if number_of(av) != 0.0:
+                mag = mag + av * factor
+        mags.append(mag)
+        reds.append(red)
+    given = [band for _, own in groups for band in own]
+    order = [given.index(band) for band in bands]
+    if len(groups) == 1:
+        mag, red = mags[0], reds[0]
+    else:
+        mag, red = (xp.concatenate(parts, axis=1)[:, order] for parts in (mags, reds))
+    return AbsoluteTrack(column["log10_mass"], column.get("log_teff"), mag, red)
+
+
+def _check_corrections(grid: "IsochroneGrid", groups: Any, corrections: Any) -> None:
+    if corrections is None:
+        return
+    fixed = [
+        band for part, own in groups if not isinstance(part, BolometricPhotometry) for band in own
+    ]
+    if fixed:
+        raise ValueError(
+            f"corrections: the magnitudes in {', '.join(fixed)} are tabulated and do not follow "
+            "from T_eff, gravity and luminosity; leave corrections out, or take bolometric "
+            "corrections with iso.with_bolometric(...)"
+        )
+    if not grid.has_mist_eeps:
+        raise ValueError(
+            "corrections: they fade at EEP 454 of MIST, and these isochrones number their points "
+            "in another way; leave corrections out"
+        )

@@ -1,0 +1,198 @@
+"""Text files of isochrones: lines with their numbers, blocks of numbers, one kind of error."""
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["IsochroneFileError", "TextFile", "as_paths", "number_block"]
+
+PathLike = str | os.PathLike[str]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+# A file larger than this (bytes, unpacked) is none of these tables.
+_MOST_BYTES = 4_000_000_000
+
+
+class IsochroneFileError(ValueError):
+    """A file of isochrones that cannot be read as what it should be.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    line : int or None
+        Number of the line at fault, counted from 1; None where no line is.
+
+    Examples
+    --------
+    >>> print(IsochroneFileError("my.iso", 7, "expected 16 columns, got 15"))
+    my.iso, line 7: expected 16 columns, got 15
+    """
+
+    def __init__(self, path: PathLike, line: int | None, message: str):
+        where = f"{path}" if line is None else f"{path}, line {line}"
+        super().__init__(f"{where}: {message}")
+        self.path, self.line, self._message = str(path), line, message
+
+    def __reduce__(self) -> tuple[type, tuple[str, int | None, str]]:
+        return type(self), (self.path, self.line, self._message)
+
+
+@dataclass(frozen=True, eq=False)
+class TextFile:
+    """Lines of a text file, plain or gzip.
+
+    Attributes
+    ----------
+    path : Path
+    lines : list of str
+        Without their ends.
+    whole : bool
+        Whether the last line ends with a line feed.
+    """
+
+    path: Path
+    lines: list[str]
+    whole: bool
+
+    @classmethod
+    def read(cls, path: PathLike) -> "TextFile":
+        """Read a file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        IsochroneFileError
+            If it is empty or its compression is damaged.
+        """
+        source = Path(path)
+        data = source.read_bytes()
+        if data.startswith(_GZIP_MAGIC):
+            data = _unpack(source, data)
+        # Latin-1 decodes any byte: names in comments may have accents, numbers have none.
+        text = data.decode("latin-1").replace("\r\n", "\n")
+        if not text.strip():
+            raise cls._empty(source)
+        lines = text.split("\n")
+        whole = lines[-1] == ""
+        return cls(source, lines[:-1] if whole else lines, whole)
+
+    @staticmethod
+    def _empty(source: Path) -> IsochroneFileError:
+        return IsochroneFileError(source, 1, "the file is empty; download it again")
+
+    def error(self, index: int | None, message: str) -> IsochroneFileError:
+        """Make the error for the line of an index (from 0) into `lines`."""
+        return IsochroneFileError(self.path, None if index is None else index + 1, message)
+
+
+def as_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
+    """Return one path or several as a list.
+
+    Raises
+    ------
+    ValueError
+        For an empty sequence, and for what is no path.
+    FileNotFoundError
+        If one of the files does not exist.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not given:
+        raise ValueError("paths is empty: expected at least one file")
+    for path in given:
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(f"paths: expected file names, got {path!r}")
+    files = [Path(path) for path in given]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"paths: there is no file {file}")
+    return files
+
+
+def number_block(
+    file: TextFile, rows: Sequence[int], n_column: int, names: Sequence[str] = ()
+) -> np.ndarray:
+    """Numbers (n, n_column) of some lines, all finite.
+
+    Parameters
+    ----------
+    file : TextFile
+    rows : sequence of int
+        Indices of the lines.
+    n_column : int
+        How many columns each must have.
+    names : sequence of str
+        Names of the columns, for messages.
+
+    Raises
+    ------
+    IsochroneFileError
+        For lines with another number of columns and values that are no finite numbers.
+    """
+    if not rows:
+        return np.empty((0, n_column))
+    lines = [file.lines[row] for row in rows]
+    _check_last_line(file, rows)
+    try:
+        # Not np.loadtxt, which skips what it takes for a blank line.
+        table = np.array(" ".join(lines).split(), dtype=np.float64)
+    except ValueError:
+        raise _fault(file, rows, n_column, names) from None
+    good = table.size == len(rows) * n_column and np.isfinite(table).all()
+    if not good or any(len(line.split()) != n_column for line in lines):
+        raise _fault(file, rows, n_column, names)
+    return table.reshape(len(rows), n_column)
+
+
+def _check_last_line(file: TextFile, rows: Sequence[int]) -> None:
+    """Refuse a last line that ends early: a number that lost digits would still be a number."""
+    if file.whole or rows[-1] != len(file.lines) - 1 or len(rows) < 2:
+        return
+    last, before = (file.lines[row].rstrip() for row in (rows[-1], rows[-2]))
+    if _decimals(last) < _decimals(before):
+        raise file.error(rows[-1], "the file ends within this line; download it again")
+
+
+def _decimals(line: str) -> int:
+    """Characters after the point of the last number."""
+    match = re.search(r"\.(\S*)$", line)
+    return len(match.group(1)) if match else 0
+
+
+def _fault(
+    file: TextFile, rows: Sequence[int], n_column: int, names: Sequence[str]
+) -> IsochroneFileError:
+    """Find the first line that is not as it should be."""
+    for row in rows:
+        fields = file.lines[row].split()
+        if len(fields) != n_column:
+            return file.error(
+                row,
+                f"expected {n_column} columns, got {len(fields)}; the file is truncated or damaged",
+            )
+        for k, field in enumerate(fields):
+            try:
+                value = float(field)
+            except ValueError:
+                value = np.nan
+            if not np.isfinite(value):
+                name = names[k] if k < len(names) else f"column {k + 1}"
+                return file.error(row, f"{name} is {field[:40]!r}, expected a finite number")
+    return file.error(rows[0], "the numbers from this line on cannot be read")
+
+
+def _unpack(source: Path, data: bytes) -> bytes:
+    try:
+        with gzip.open(source) as file:
+            return file.read(_MOST_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise IsochroneFileError(
+            source, None, f"the gzip compression is damaged ({error}); download the file again"
+        ) from error
