@@ -8,14 +8,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import pymc_starpop as psp
+from isochrone_files import BASTI, MIST, PARSEC
 from pymc_starpop.isochrones.readers import parse_basti, parse_mist, parse_parsec
 from tolerances import assert_close
 
-MIST, BASTI, PARSEC = (
-    "mist_v1_example.iso.cmd.gz",
-    "basti_3000myr_gaia_dr3.isc.gz",
-    "parsec_12p6gyr_mh-2p8_nircam.txt",
-)
 LOG_AGE_PARSEC = math.log10(12.6e9)
 
 

@@ -23,8 +23,8 @@ _PHASE = "phase"
 # Columns of ``.iso.cmd`` that are no magnitudes; all after `[Fe/H]` but the phase are.
 _LAST_THEORY = "[Fe/H]"
 
-_SIZE = re.compile(r"number of EEPs,\s*cols\s*=\s*(\d+)\s+(\d+)\s*$")
-_COUNT = re.compile(r"number of isochrones\s*=\s*(\d+)\s*$")
+_SIZE = re.compile(r"number of EEPs,\s*cols\s*=\s*(\d{1,9})\s+(\d{1,9})\s*$")
+_COUNT = re.compile(r"number of isochrones\s*=\s*(\d{1,9})\s*$")
 _SYSTEM = re.compile(r"photometric system\s*=\s*(.+?)\s*$")
 _VERSION = re.compile(r"MIST version number\s*=\s*(\S+)")
 _EXTINCTION = re.compile(r"extinction:\s*Av\s*=\s*(\S+)")

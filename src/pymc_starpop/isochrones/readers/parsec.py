@@ -113,6 +113,10 @@ def _layout(file: TextFile) -> _Layout:
             "this is no table of PARSEC: no line names the columns (Mini or m_ini, ...)",
         )
     k, names = named
+    if "EEP" in names:
+        raise file.error(
+            k, "this is no table of PARSEC: it has a column EEP; read_mist reads files of MIST"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise file.error(k, f"the column {', '.join(repeated)} is there twice")
