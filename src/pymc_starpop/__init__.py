@@ -35,7 +35,9 @@ from pymc_starpop.isochrones import (
     load_isochrones,
     read_basti,
     read_mist,
+    read_mist_bc,
     read_parsec,
+    read_table,
 )
 from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.likelihoods.hess import hess_logp, plr
@@ -171,7 +173,9 @@ __all__ = [
     "power_law_mzr",
     "read_basti",
     "read_mist",
+    "read_mist_bc",
     "read_parsec",
+    "read_table",
     "recycled_fraction",
     "reference",
     "sfh_draws",

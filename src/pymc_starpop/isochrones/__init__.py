@@ -6,7 +6,9 @@ from pymc_starpop.isochrones.readers import (
     IsochroneFileError,
     read_basti,
     read_mist,
+    read_mist_bc,
     read_parsec,
+    read_table,
 )
 
 __all__ = [
@@ -16,5 +18,7 @@ __all__ = [
     "load_isochrones",
     "read_basti",
     "read_mist",
+    "read_mist_bc",
     "read_parsec",
+    "read_table",
 ]

@@ -17,6 +17,7 @@ from pymc_starpop.isochrones.bolometric import (
 from pymc_starpop.isochrones.isochrone import Isochrone
 from pymc_starpop.isochrones.magnitudes import THEORY, model_magnitudes
 from pymc_starpop.isochrones.nodes import choose_nodes
+from pymc_starpop.isochrones.own_bolometric import bolometric_photometry
 from pymc_starpop.isochrones.source import IsochroneSource, as_table, bundled_source
 from pymc_starpop.isochrones.tabulated import (
     CombinedPhotometry,
@@ -412,6 +413,43 @@ class IsochroneGrid:
             return part.with_extinction(coefficients, wavelength)
 
         return self._with_photometry([renewed(part) for part in self._source.photometry.parts])
+
+    def with_bolometric(
+        self, corrections: Any = None, wavelength: Mapping[str, float] | None = None
+    ) -> "IsochroneGrid":
+        """Return the grid with bands from bolometric corrections added or put in place of its own.
+
+        Parameters
+        ----------
+        corrections : optional
+            What `read_mist_bc` returns, or an `xarray.DataArray` (or a data set of one) of
+            corrections in mag, for M_bol = 4.74 at 1 Lsun, with dimensions ``feh`` (dex),
+            ``log_teff`` (K), ``log_g`` (cgs), ``band`` and, for extinction at R_V = 3.1, ``av``
+            (mag, from 0; used up to 4). Those that come with the package by default.
+        wavelength : mapping, optional
+            Band to effective wavelength (micron), for other R_V.
+
+        Returns
+        -------
+        IsochroneGrid
+            Of two bands of one name the new one counts.
+
+        Raises
+        ------
+        ValueError
+            For isochrones without T_eff, gravity and luminosity, and corrections that are not
+            complete.
+
+        """
+        lacking = [name for name in THEORY[1:] if not self.has_column(name)]
+        if lacking:
+            raise ValueError(
+                f"bolometric corrections need {', '.join(lacking)}, which these isochrones lack"
+            )
+        new = bolometric_photometry(corrections, wavelength)
+        # A part all of whose bands are replaced would count for nothing but its limits.
+        kept = [part for part in self._source.photometry.parts if set(part.bands) - set(new.bands)]
+        return self._with_photometry([*kept, new])
 
     def _with_photometry(self, parts: Sequence[Any]) -> "IsochroneGrid":
         photometry: Photometry = parts[0] if len(parts) == 1 else CombinedPhotometry(tuple(parts))

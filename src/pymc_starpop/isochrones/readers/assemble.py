@@ -8,7 +8,7 @@ import numpy as np
 from pymc_starpop.isochrones.grid import IsochroneGrid
 from pymc_starpop.isochrones.readers.raw import RawIsochrone
 from pymc_starpop.isochrones.source import EepScale, IsochroneSource, as_table, bundled_source
-from pymc_starpop.isochrones.tabulated import TabulatedPhotometry
+from pymc_starpop.isochrones.tabulated import Photometry, TabulatedPhotometry
 
 __all__ = ["GridChoices", "build_grid", "select_range", "with_choices"]
 
@@ -111,6 +111,11 @@ def build_grid(
     filled = np.empty(table.shape[:3], dtype=bool)
     for (i, j), one in order.items():
         table[i, j], filled[i, j] = _on_points(one, eep)
+    photometry: Photometry
+    if raw[0].bands:
+        photometry = _photometry(raw[0], table[..., N_THEORY:], choices)
+    else:
+        photometry = _bundled_corrections(raw[0], choices)
     lowest = max(float(one.initial_mass[0]) for one in raw)
     scale = replace(scale, last=min(scale.last, int(eep[-1])))
     source = IsochroneSource(
@@ -120,7 +125,7 @@ def build_grid(
         eep=eep,
         theory=as_table(table[..., :N_THEORY]),
         filled=filled,
-        photometry=_photometry(raw[0], table[..., N_THEORY:], choices),
+        photometry=photometry,
         scale=scale,
         mass_min=round(float(np.ceil(lowest / _MASS_STEP - 1e-9)) * _MASS_STEP, 9),
         tolerance=_ROUNDING,
@@ -159,6 +164,17 @@ def _photometry(
         for band, micron in zip(known.bands, known.wavelength, strict=True)  # type: ignore[union-attr]
     }
     return photometry.with_extinction({}, wavelength)
+
+
+def _bundled_corrections(one: RawIsochrone, choices: GridChoices) -> Photometry:
+    """Photometry of isochrones without magnitudes."""
+    if any(column is None for column in (one.log_teff, one.log_g, one.log_l)):
+        raise one.error(
+            "there are no magnitudes, and no T_eff, gravity and luminosity to compute them from"
+        )
+    if choices.bands is not None:
+        raise one.error("there are no magnitudes; leave bands out, iso.at chooses among them")
+    return bundled_source().photometry
 
 
 def _rectangle(

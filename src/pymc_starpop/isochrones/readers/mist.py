@@ -118,6 +118,8 @@ def _read_abundances(file: TextFile, header: _Header, k: int) -> None:
         numbers = dict(zip(names, map(float, values), strict=True))
     except ValueError:
         raise file.error(k + 1, f"expected a number for each of {' '.join(names)}") from None
+    if "[Fe/H]" not in numbers:
+        raise file.error(k, "expected a column [Fe/H]")
     header.feh = numbers["[Fe/H]"]
     header.values |= numbers
 

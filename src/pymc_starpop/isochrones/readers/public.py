@@ -56,7 +56,7 @@ def read_mist(paths: Paths, **choices: Any) -> IsochroneGrid:
     >>> import pymc_starpop as psp
     >>> iso = psp.read_mist(["feh_m0.25.iso.cmd", "feh_p0.00.iso.cmd"])  # doctest: +SKIP
     """
-    wanted = _choices(choices)
+    wanted = make_choices(choices)
     raw = select_range([one for path in as_paths(paths) for one in parse_mist(path)], wanted)
     return with_choices(build_grid("MIST", raw, MIST_SCALE, wanted), wanted)
 
@@ -106,7 +106,7 @@ def read_parsec(
         if feh is not None:
             raise ValueError("feh and mh are names of the same: give one of them")
         feh = choices.pop("mh")
-    wanted, files = _choices(choices), as_paths(paths)
+    wanted, files = make_choices(choices), as_paths(paths)
     each = zip(
         files,
         _for_each("feh", feh, len(files)),
@@ -146,7 +146,7 @@ def read_basti(paths: Paths, **choices: Any) -> IsochroneGrid:
     >>> import pymc_starpop as psp
     >>> iso = psp.read_basti(["3000.isc", "4000.isc"])  # doctest: +SKIP
     """
-    wanted = _choices(choices)
+    wanted = make_choices(choices)
     raw = select_range([one for path in as_paths(paths) for one in parse_basti(path)], wanted)
     for one in raw[1:]:
         if len(one) != len(raw[0]):
@@ -175,7 +175,8 @@ def _numbered(raw: Sequence[RawIsochrone]) -> tuple[list[RawIsochrone], Any]:
     return align(raw)
 
 
-def _choices(given: Mapping[str, Any]) -> GridChoices:
+def make_choices(given: Mapping[str, Any]) -> GridChoices:
+    """Return the choices that hold for any library, given as keyword arguments."""
     names = GridChoices.__dataclass_fields__
     unknown = sorted(set(given) - set(names))
     if unknown:
