@@ -33,11 +33,13 @@ from pymc_starpop.isochrones import (
     IsochroneFileError,
     IsochroneGrid,
     load_isochrones,
+    open_isochrones,
     read_basti,
     read_mist,
     read_mist_bc,
     read_parsec,
     read_table,
+    save_isochrones,
 )
 from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.likelihoods.hess import hess_logp, plr
@@ -162,6 +164,7 @@ __all__ = [
     "metallicity_weights",
     "monotone_amr",
     "observe",
+    "open_isochrones",
     "plot_amr",
     "plot_cmd",
     "plot_cumulative_sfh",
@@ -178,6 +181,7 @@ __all__ = [
     "read_table",
     "recycled_fraction",
     "reference",
+    "save_isochrones",
     "sfh_draws",
     "simulate_cluster",
     "simulate_cmd",

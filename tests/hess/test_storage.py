@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import pymc_starpop as psp
+from pymc_starpop import _storage
 from pymc_starpop.hess import storage
 
 # Edges that no sum of steps reproduces.
@@ -140,7 +141,7 @@ def test_paths_that_cannot_be(tmpl, tmp_path):
 
 
 def test_zarr_that_is_not_installed_is_named(tmpl, tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "find_spec", lambda name: None)
+    monkeypatch.setattr(_storage, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pymc-starpop\[zarr\]"):
         tmpl.save(tmp_path / "t.zarr")
 

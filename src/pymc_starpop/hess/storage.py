@@ -6,19 +6,14 @@ the version of the package that wrote it, and the metadata as JSON.
 
 import json
 import os
-import shutil
-import tempfile
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
-from importlib import metadata as distribution
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from pymc_starpop._storage import package_version, plain_metadata, read_dataset, write_dataset
 from pymc_starpop.hess.axes import HessAxes
 
 if TYPE_CHECKING:
@@ -28,7 +23,6 @@ __all__ = ["read_templates", "write_templates"]
 
 FORMAT = "pymc-starpop templates"
 FORMAT_VERSION = 1
-NETCDF_SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5")
 
 _DIMS = ("log_age", "mh", "mag", "color")
 _VARIABLES = ("counts", "log_age", "mh", "color_edges", "mag_edges")
@@ -59,27 +53,8 @@ def write_templates(templates: "TemplateSet", path: str | os.PathLike[str]) -> P
     ImportError
         For Zarr, if it is not installed.
     """
-    target = Path(path)
-    is_zarr = _is_zarr(target)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"path: the folder {target.parent} does not exist; make it first.")
-    _check_replaceable(target, is_zarr)
     dataset = _to_dataset(templates)
-    # In the same folder, so that the last step is a rename within one file system.
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        written = beside / target.name
-        if is_zarr:
-            dataset.to_zarr(written, mode="w", consolidated=False)
-        else:
-            dataset.to_netcdf(written, engine="h5netcdf", encoding=_encoding(dataset))
-        if is_zarr and target.exists():
-            _exchange_folder(written, target, beside / "previous")
-        else:
-            os.replace(written, target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return target
+    return write_dataset(dataset, path, _encoding(dataset))
 
 
 def read_templates(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -95,10 +70,7 @@ def read_templates(path: str | os.PathLike[str]) -> dict[str, Any]:
         For Zarr, if it is not installed.
     """
     source = Path(path)
-    is_zarr = _is_zarr(source)
-    if not source.exists():
-        raise FileNotFoundError(f"path: {source} does not exist.")
-    dataset = _open(source, is_zarr)
+    dataset = read_dataset(source, "templates")
     _check_contents(source, dataset)
     attrs = dataset.attrs
     try:
@@ -123,34 +95,6 @@ def read_templates(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def _exchange_folder(written: Path, target: Path, previous: Path) -> None:
-    """Put one folder where another is: there is no rename that replaces a folder with files."""
-    os.replace(target, previous)
-    try:
-        os.replace(written, target)
-    except BaseException:
-        os.replace(previous, target)
-        raise
-
-
-def plain_metadata(value: Any) -> Any:
-    """Return metadata as JSON has them: arrays and tuples as lists, dataclasses as mappings.
-
-    What has no such form, as a function, becomes the text that describes it.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain_metadata(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain_metadata(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain_metadata(value.tolist())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"class": type(value).__name__, **plain_metadata(asdict(value))}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return repr(value)
-
-
 def _to_dataset(templates: "TemplateSet") -> xr.Dataset:
     axes = templates.axes
     return xr.Dataset(
@@ -167,7 +111,7 @@ def _to_dataset(templates: "TemplateSet") -> xr.Dataset:
         attrs={
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "package_version": _package_version(),
+            "package_version": package_version(),
             "color_bands": json.dumps(list(axes.color)),
             "mag_band": axes.mag,
             "counts_crc32": _checksum(templates.counts),
@@ -185,22 +129,6 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
 def _checksum(counts: np.ndarray) -> int:
     """Tell damaged counts from good ones: Zarr reads a chunk that is missing as zeros."""
     return zlib.crc32(np.ascontiguousarray(counts, dtype="<f8"))
-
-
-def _open(source: Path, is_zarr: bool) -> xr.Dataset:
-    """Read all of a file into memory."""
-    reader: Callable[..., xr.Dataset] = xr.open_zarr if is_zarr else xr.open_dataset
-    options = {"consolidated": False, "chunks": None} if is_zarr else {"engine": "h5netcdf"}
-    try:
-        with reader(source, **options) as dataset:
-            return dataset.load()
-    # What h5py, h5netcdf, zarr and xarray raise for files that are not theirs or are damaged.
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        kind = "Zarr store" if is_zarr else "NetCDF file"
-        raise ValueError(
-            f"{source}: cannot be read as a {kind} ({type(error).__name__}: {error}); save the "
-            f"templates again."
-        ) from error
 
 
 def _check_contents(source: Path, dataset: xr.Dataset) -> None:
@@ -224,37 +152,3 @@ def _check_contents(source: Path, dataset: xr.Dataset) -> None:
         raise ValueError(
             f"{source}: counts has the dimensions {dataset['counts'].dims}, expected {_DIMS}."
         )
-
-
-def _is_zarr(path: Path) -> bool:
-    """Tell the kind of file by its ending."""
-    if path.suffix == ".zarr":
-        if find_spec("zarr") is None:
-            raise ImportError(
-                "Zarr is not installed: pip install 'pymc-starpop[zarr]', or use a path that "
-                "ends in .nc."
-            )
-        return True
-    if path.suffix not in NETCDF_SUFFIXES:
-        raise ValueError(
-            f"path: {path} must end in {', '.join(NETCDF_SUFFIXES)} for NetCDF or in .zarr for "
-            f"Zarr, got {path.suffix!r}."
-        )
-    return False
-
-
-def _check_replaceable(target: Path, is_zarr: bool) -> None:
-    """Refuse to replace a folder that is no Zarr store, and a file where a store shall be."""
-    if not target.exists():
-        return
-    if is_zarr and not (target / "zarr.json").is_file() and not (target / ".zgroup").is_file():
-        raise ValueError(f"path: {target} exists and is no Zarr store; choose another path.")
-    if not is_zarr and target.is_dir():
-        raise ValueError(f"path: {target} is a folder; choose another path.")
-
-
-def _package_version() -> str:
-    try:
-        return distribution.version("pymc-starpop")
-    except distribution.PackageNotFoundError:
-        return "unknown"

@@ -10,15 +10,18 @@ from pymc_starpop.isochrones.readers import (
     read_parsec,
     read_table,
 )
+from pymc_starpop.isochrones.storage import open_isochrones, save_isochrones
 
 __all__ = [
     "Isochrone",
     "IsochroneFileError",
     "IsochroneGrid",
     "load_isochrones",
+    "open_isochrones",
     "read_basti",
     "read_mist",
     "read_mist_bc",
     "read_parsec",
     "read_table",
+    "save_isochrones",
 ]

@@ -121,7 +121,11 @@ def from_table(
     bundled = bolometric_photometry(None)
     known = dict(zip(bundled.bands, bundled.wavelength.tolist(), strict=True)) | dict(wavelength)
     table = BolometricTable(
-        as_table(feh), as_table(log_teff), as_table(log_g), as_table(coefficients), bands
+        as_table(feh),
+        as_table(log_teff),
+        as_table(log_g),
+        as_table(coefficients),
+        tuple(map(str, bands)),
     )
     microns = np.array([known.get(band, np.nan) for band in bands], dtype=np.float64)
     return BolometricPhotometry(table, microns, system, (0.0, largest))

@@ -152,7 +152,7 @@ def _photometry(
     index = [one.bands.index(column) for column in names]
     unknown = np.full(len(names), np.nan)
     photometry = TabulatedPhotometry(
-        bands=tuple(names.values()),
+        bands=tuple(str(name) for name in names.values()),
         magnitudes=as_table(magnitudes[..., index]),
         extinction=unknown,
         slope=unknown,
