@@ -107,7 +107,8 @@ def make_problem(rng, n_star=9, n_track=3, n_node=12, n_band=3, kind="no directi
     mag = tracks[t, e] + rng.normal(size=(n_star, n_band)) * np.sqrt(variance)
     if with_offset:
         mag += np.einsum("nk,knb->nb", offset, directions[:, t, e])
-    mag[0] += 2.0  # at least 50 sigma from everything
+    # At least 50 sigma from everything, and not along a direction.
+    mag[0] += 2.0 * (-1.0) ** np.arange(n_band)
     variance[0] = 0.02**2
     # Not measured: any number with an infinite variance.
     mag[1, 1:], variance[1, 1:] = -7.0, np.inf

@@ -222,8 +222,12 @@ def has_offsets(data):
 @numba.njit(cache=True, error_model="numpy")
 def active_directions(data, model):
     """Return the number of directions, 0 where neither scatter nor offset asks for any."""
-    if has_offsets(data) or np.any(model.spread != 0.0):
-        return model.spread.shape[0]
+    n_direction = model.spread.shape[0]
+    if has_offsets(data):
+        return n_direction
+    for k in range(n_direction):
+        if model.spread[k] != 0.0:
+            return n_direction
     return 0
 
 
@@ -237,7 +241,7 @@ def _addresses_of_gradient(grad):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_likelihood):
+def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     """Fill `log_likelihood` (N,) and, if wanted, add sum_i cotangent_i dlogL_i into `grad`.
 
     Parameters
@@ -246,10 +250,11 @@ def cluster_kernel(data, model, mixture, cotangent, grad, with_gradient, log_lik
     model : TrackModel
         Of at least `MIN_POINT` points.
     mixture : Mixture
-    cotangent : (N,)
+    cotangent : (N,), or (0,) where the gradient is not wanted
     grad : ClusterGradient
-        Zeroed by the caller; not touched where `with_gradient` is False.
+        Zeroed by the caller; not touched where it is not wanted.
     """
+    with_gradient = cotangent.shape[0] > 0
     n_star, n_band = data.mag.shape
     n_direction, with_offset = active_directions(data, model), has_offsets(data)
     blocks = build_blocks(model, n_direction)
@@ -326,22 +331,43 @@ def check_shapes(data, model):
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _resized(array, n_point):
+    """Return the array (K, B, P) with another number of points, filled up with zeros."""
+    n_direction, n_band = array.shape[:2]
+    out = np.zeros((n_direction, n_band, n_point))
+    # Loops: slices of several axes take seconds to compile.
+    for k in range(n_direction):
+        for b in range(n_band):
+            for p in range(min(n_point, array.shape[2])):
+                out[k, b, p] = array[k, b, p]
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy")
 def lengthened(model):
     """Return the model with `MIN_POINT` points, those added without weight."""
-    n_band, n_point = model.tracks.shape
-    tracks = np.zeros((n_band, MIN_POINT))
-    tracks[:, :n_point] = model.tracks
-    n_direction = model.spread.shape[0]
-    directions = np.zeros((n_direction, n_band, MIN_POINT))
-    if n_direction > 0:
-        directions[:, :, :n_point] = model.directions
     segments = np.zeros((3, MIN_POINT - 1))
-    segments[0, : n_point - 1] = model.weights
-    segments[1, : n_point - 1] = model.tilts
-    segments[2, : n_point - 1] = model.scale
+    for s in range(model.weights.shape[0]):
+        segments[0, s] = model.weights[s]
+        segments[1, s] = model.tilts[s]
+        segments[2, s] = model.scale[s]
     return TrackModel(
-        tracks, directions, segments[0], segments[1], segments[2], model.starts, model.spread
-    )
+        _resized(np.expand_dims(model.tracks, 0), MIN_POINT)[0],
+        _resized(model.directions, MIN_POINT), segments[0], segments[1], segments[2],
+        model.starts, model.spread,
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _shortened(grad, directions, n_point):
+    """Return the gradient of a lengthened model, (B, n_point), cut to the shapes of the model."""
+    n_segment = n_point - 1
+    return ClusterGradient(
+        grad.variance, _resized(np.expand_dims(grad.tracks, 0), n_point)[0],
+        _resized(grad.directions, directions.shape[2]), grad.weights[:n_segment],
+        grad.tilts[:n_segment], grad.spread, grad.offset, grad.member, grad.log_member,
+        grad.log_field,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -372,7 +398,7 @@ def cluster_value(
     )
     nothing = new_gradient(StarData(mag[:0], variance[:0], offset[:0]), no_model)
     mixture = Mixture(member, log_member, log_field)
-    cluster_kernel(data, model, mixture, np.empty(0), nothing, False, out)
+    cluster_kernel(data, model, mixture, np.empty(0), nothing, out)
     return out
 
 
@@ -391,15 +417,9 @@ def cluster_value_and_gradient(
     out = np.empty(mag.shape[0])
     grad = new_gradient(data, model)
     mixture = Mixture(member, log_member, log_field)
-    cluster_kernel(data, model, mixture, cotangent, grad, True, out)
+    cluster_kernel(data, model, mixture, cotangent, grad, out)
     if n_point < MIN_POINT:
-        directed = grad.directions[:, :, :n_point].copy()
-        grad = ClusterGradient(
-            grad.variance, grad.tracks[:, :n_point].copy(),
-            directed if directed.shape == directions.shape else np.zeros_like(directions),
-            grad.weights[: n_point - 1], grad.tilts[: n_point - 1], grad.spread, grad.offset,
-            grad.member, grad.log_member, grad.log_field,
-        )  # fmt: skip
+        grad = _shortened(grad, directions, n_point)
     return out, grad
 
 
