@@ -124,8 +124,8 @@ class GradientAddresses(NamedTuple):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _prepare_star(at, mag, variance):
-    """Put a star in place and return the log norm of its Gaussian; all arguments are addresses."""
+def _place_star(at, mag, variance):
+    """Set magnitudes and inverse variances and return the log norm of the Gaussian."""
     norm, product = 0.0, 1.0
     for b in range(at.n_band):
         put(at.mag, b, get(mag, b))
@@ -177,6 +177,20 @@ def _displace(at, offset, low, high):
             ends = by * get(low, row + b), by * get(high, row + b)
             add(at.box_low, b, -max(ends[0], ends[1]))
             add(at.box_high, b, -min(ends[0], ends[1]))
+
+
+@numba.njit(error_model="numpy", inline="always")
+def prepare_star(at, mag, variance, offset, low, high, with_offset):
+    """Put a star in place and return the log norm of its Gaussian.
+
+    All but `with_offset` are addresses, `low` and `high` those of the extremes of the directions.
+    """
+    log_norm = _place_star(at, mag, variance)
+    if at.n_direction > 0:
+        _loosen_boxes(at, low, high)
+    if with_offset:
+        _displace(at, offset, low, high)
+    return log_norm
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -275,11 +289,11 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     member, prior, rest = np.nan, 0.0, 0.0
     for i in range(n_star):
         skip = WORD * i * n_band
-        log_norm = _prepare_star(at, all_mag + skip, all_variance + skip)
-        if n_direction > 0:
-            _loosen_boxes(at, low, high)
-        if with_offset:
-            _displace(at, all_offset + WORD * i * n_direction, low, high)
+        log_norm = prepare_star(
+            at, all_mag + skip, all_variance + skip, all_offset + WORD * i * n_direction, low,
+            high, with_offset,
+        )  # fmt: skip
+        if with_offset and with_gradient:
             g_offset = address_of(grad.offset, i * n_direction)
         # Neighbors mostly share the prior, and logarithms are slow.
         if get(all_member, i) != member:
