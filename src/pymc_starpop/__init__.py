@@ -42,6 +42,7 @@ from pymc_starpop.isochrones import (
     save_isochrones,
 )
 from pymc_starpop.likelihoods.cluster import cluster_logp
+from pymc_starpop.likelihoods.function import cluster_function
 from pymc_starpop.likelihoods.hess import hess_logp, plr
 from pymc_starpop.metallicity import (
     linear_amr,
@@ -148,6 +149,7 @@ __all__ = [
     "bin_cmd",
     "build_template",
     "build_templates",
+    "cluster_function",
     "cluster_logp",
     "drop_constant_bins",
     "find_start",

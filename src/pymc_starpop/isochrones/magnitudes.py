@@ -55,10 +55,13 @@ class Interpolation:
         ``(grid, names, feh, log_age)`` to values (Q, E) of the named columns at the grid's nodes.
     bolometric : callable
         ``(part, bands, log_teff, log_g, feh)`` to coefficients (E, B, 4).
+    keep : callable
+        ``(name, values)`` to what stands for columns at the nodes from there on.
     """
 
     columns: Callable[..., Any]
     bolometric: Callable[..., Any]
+    keep: Callable[[str, Any], Any] = lambda name, values: values
 
 
 def _columns(grid: "IsochroneGrid", names: tuple[str, ...], feh: Any, log_age: Any) -> Any:
@@ -128,14 +131,15 @@ def model_magnitudes(
     )
     log_ages = log_age if isinstance(log_age, tuple) else (log_age,)
     parts = [how.columns(grid, theory + tabulated, feh, age)[:, :n_node] for age in log_ages]
-    # One age after the other: every step below works on nodes.
-    rows = parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=1)
+    # One age after the other: every step below works on nodes, arrays where nothing is symbolic.
+    at_nodes = NUMPY if isinstance(parts[0], np.ndarray) else xp
+    rows = parts[0] if len(parts) == 1 else at_nodes.concatenate(parts, axis=1)
     column = {name: rows[k] for k, name in enumerate(theory + tabulated)}
     if corrections is not None:
         eep = np.tile(grid.eep[:n_node].astype(np.float64), len(log_ages))
         keys = ("log_teff", "log_g", "log_l")
         moved = corrections.apply(
-            10.0 ** column["log10_mass"], eep, feh, *(column[key] for key in keys), xp
+            10.0 ** column["log10_mass"], eep, feh, *(column[key] for key in keys), at_nodes
         )
         column |= dict(zip(keys, moved, strict=True))
     mags, reds, first = [], [], len(theory)
@@ -143,9 +147,9 @@ def model_magnitudes(
         if isinstance(part, BolometricPhotometry):
             rv_term = part.rv_slope(own) * (1.0 / rv - 1.0 / TABLE_RV)
             coefficients = how.bolometric(part, own, column["log_teff"], column["log_g"], feh)
-            mag, red = reddened(coefficients, column["log_l"], av, rv_term)
+            mag, red = reddened(coefficients, how.keep("log_l", column["log_l"]), av, rv_term)
         else:
-            mag = rows[first : first + len(own)].T
+            mag = how.keep("mag", rows[first : first + len(own)].T)
             first += len(own)
             # Who lets A_V vary about 0 checks that it is known: `IsochroneGrid.check_extinction`.
             known = np.nan_to_num(part.extinction[part.index(own)])
@@ -161,7 +165,8 @@ def model_magnitudes(
         mag, red = mags[0], reds[0]
     else:
         mag, red = (xp.concatenate(parts, axis=1)[:, order] for parts in (mags, reds))
-    return AbsoluteTrack(column["log10_mass"], column.get("log_teff"), mag, red)
+    kept = {name: how.keep(name, column[name]) for name in THEORY[:2] if name in column}
+    return AbsoluteTrack(kept["log10_mass"], kept.get("log_teff"), mag, red)
 
 
 def _check_corrections(grid: "IsochroneGrid", groups: Any, corrections: Any) -> None:

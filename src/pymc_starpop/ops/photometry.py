@@ -1,11 +1,21 @@
 """Absolute magnitudes along an isochrone as PyTensor expressions."""
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+from pytensor.graph.basic import Constant, Variable
+
+from pymc_starpop.corrections import number_of
 from pymc_starpop.isochrones import IsochroneGrid, magnitudes
-from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry
-from pymc_starpop.isochrones.magnitudes import AbsoluteTrack, Interpolation
+from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry, content_hash
+from pymc_starpop.isochrones.magnitudes import (
+    NUMPY_INTERPOLATION,
+    AbsoluteTrack,
+    Interpolation,
+)
+from pymc_starpop.ops._tables import shared_tables
 from pymc_starpop.ops.bolometric import table_coefficients
 from pymc_starpop.ops.isochrone import isochrone_columns
 from pymc_starpop.ops.namespace import TENSOR
@@ -19,7 +29,47 @@ def _bolometric(
     return table_coefficients(part.table(bands), part.fingerprint, log_teff, log_g, feh)
 
 
+def _share(name: str, values: np.ndarray) -> Any:
+    """A shared variable of an array, the same one for the same content.
+
+    Not a constant: large ones are copied into what PyTensor compiles, which then serves no other
+    isochrone.
+    """
+    values = np.ascontiguousarray(values)
+    return shared_tables((name, content_hash(values)), [name], lambda: [values])[0]
+
+
+def _fixed_bolometric(
+    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any
+) -> Any:
+    return _share("bolometric", NUMPY_INTERPOLATION.bolometric(part, bands, log_teff, log_g, feh))
+
+
 _SYMBOLIC = Interpolation(isochrone_columns, _bolometric)
+# Nothing is interpolated when the likelihood is evaluated.
+_FIXED = Interpolation(NUMPY_INTERPOLATION.columns, _fixed_bolometric, _share)
+
+
+def _are_numbers(node: tuple[Any, Any], corrections: Any) -> bool:
+    """Whether the isochrones depend on no parameter of the model."""
+    feh, log_age = node
+    values = [feh, *(log_age if isinstance(log_age, tuple) else (log_age,))]
+    if corrections is not None:
+        values += [getattr(corrections, f.name) for f in fields(corrections)]
+    return not any(isinstance(v, Variable) and not isinstance(v, Constant) for v in values)
+
+
+def _numbers(node: tuple[Any, Any], corrections: Any) -> tuple[tuple[Any, Any], Any]:
+    """Return node and corrections with numbers in place of constants."""
+    feh, log_age = node
+    if isinstance(log_age, tuple):
+        log_age = tuple(number_of(age) for age in log_age)
+    else:
+        log_age = number_of(log_age)
+    if corrections is not None:
+        values = {f.name: number_of(getattr(corrections, f.name)) for f in fields(corrections)}
+        corrections = replace(corrections, **values)
+    return (number_of(feh), log_age), corrections
 
 
 def model_magnitudes(
@@ -32,7 +82,8 @@ def model_magnitudes(
 ) -> AbsoluteTrack:
     """Absolute magnitudes of single stars, differentiable in every parameter.
 
-    The NumPy twin is `pymc_starpop.isochrones.magnitudes.model_magnitudes`.
+    Where [Fe/H], ages and corrections are numbers the isochrones are computed here, once. The NumPy
+    twin is `pymc_starpop.isochrones.magnitudes.model_magnitudes`.
 
     Parameters
     ----------
@@ -67,6 +118,10 @@ def model_magnitudes(
     >>> model_magnitudes(psp.load_isochrones(), ["2MASS_J"], (0.0, 9.6)).mag.type.shape
     (808, 1)
     """
+    how = _SYMBOLIC
+    if _are_numbers(node, corrections):
+        how = _FIXED
+        node, corrections = _numbers(node, corrections)
     return magnitudes.model_magnitudes(
-        grid, bands, node, extinction, corrections, n_node, _SYMBOLIC, TENSOR
+        grid, bands, node, extinction, corrections, n_node, how, TENSOR
     )
