@@ -45,31 +45,35 @@ def _fixed_bolometric(
     return _share("bolometric", NUMPY_INTERPOLATION.bolometric(part, bands, log_teff, log_g, feh))
 
 
-_SYMBOLIC = Interpolation(isochrone_columns, _bolometric)
-# Nothing is interpolated when the likelihood is evaluated.
-_FIXED = Interpolation(NUMPY_INTERPOLATION.columns, _fixed_bolometric, _share)
+def _fixed_columns(grid: IsochroneGrid, names: tuple[str, ...], feh: Any, log_age: Any) -> Any:
+    return _share("nodes", NUMPY_INTERPOLATION.columns(grid, names, feh, log_age))
 
 
-def _are_numbers(node: tuple[Any, Any], corrections: Any) -> bool:
-    """Whether the isochrones depend on no parameter of the model."""
-    feh, log_age = node
-    values = [feh, *(log_age if isinstance(log_age, tuple) else (log_age,))]
-    if corrections is not None:
-        values += [getattr(corrections, f.name) for f in fields(corrections)]
+def _known(values: Sequence[Any]) -> bool:
+    """Whether no value is an expression."""
     return not any(isinstance(v, Variable) and not isinstance(v, Constant) for v in values)
 
 
-def _numbers(node: tuple[Any, Any], corrections: Any) -> tuple[tuple[Any, Any], Any]:
-    """Return node and corrections with numbers in place of constants."""
+def _choose(node: tuple[Any, Any], corrections: Any) -> tuple[Interpolation, tuple[Any, Any], Any]:
+    """Choose how to interpolate; constants become numbers where nothing is left to interpolate."""
     feh, log_age = node
-    if isinstance(log_age, tuple):
-        log_age = tuple(number_of(age) for age in log_age)
-    else:
-        log_age = number_of(log_age)
-    if corrections is not None:
-        values = {f.name: number_of(getattr(corrections, f.name)) for f in fields(corrections)}
-        corrections = replace(corrections, **values)
-    return (number_of(feh), log_age), corrections
+    log_ages = log_age if isinstance(log_age, tuple) else (log_age,)
+    if not _known([feh, *log_ages]):
+        return _SYMBOLIC, node, corrections
+    fixed = number_of(feh), tuple(number_of(age) for age in log_ages)
+    if corrections is None:
+        return _FIXED, fixed, None
+    values = {f.name: getattr(corrections, f.name) for f in fields(corrections)}
+    if not _known(list(values.values())):
+        return _FIXED_NODES, fixed, corrections
+    numbers = {name: number_of(value) for name, value in values.items()}
+    return _FIXED, fixed, replace(corrections, **numbers)
+
+
+_SYMBOLIC = Interpolation(isochrone_columns, _bolometric)
+# No isochrone is interpolated when the likelihood is evaluated, or nothing at all.
+_FIXED_NODES = Interpolation(_fixed_columns, _bolometric)
+_FIXED = Interpolation(NUMPY_INTERPOLATION.columns, _fixed_bolometric, _share)
 
 
 def model_magnitudes(
@@ -118,10 +122,7 @@ def model_magnitudes(
     >>> model_magnitudes(psp.load_isochrones(), ["2MASS_J"], (0.0, 9.6)).mag.type.shape
     (808, 1)
     """
-    how = _SYMBOLIC
-    if _are_numbers(node, corrections):
-        how = _FIXED
-        node, corrections = _numbers(node, corrections)
+    how, node, corrections = _choose(node, corrections)
     return magnitudes.model_magnitudes(
         grid, bands, node, extinction, corrections, n_node, how, TENSOR
     )
