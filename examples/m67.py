@@ -6,10 +6,11 @@ this package: give the file with ``--data``, or keep it as ``../shared/data/m67_
 the checkout. What the model says, and why:
 
 - Bands: Gaia G, BP and RP in the revised passbands of DR2. Their errors in the file are
-  placeholders; a floor of 0.005 mag takes their place, and a scatter around the isochrone is fitted.
+  placeholders; a floor of 0.005 mag takes their place, and a scatter around the isochrone is
+  fitted.
 - Magnitudes: 10 <= G <= 17, with the selection normalized. Brighter giants are redder than the
-  models, and below G = 17 (0.65 Msun) so are dwarfs, corrections or not. With limits of 16, 16.5, 17
-  and 17.5 the maximum is at log age 9.561, 9.567, 9.568 and 9.571.
+  models, and fainter dwarfs bluer, corrections or not. With limits of 16, 16.5, 17 and 17.5 the
+  maximum is at log age 9.561, 9.567, 9.568 and 9.571.
 - The empirical corrections of brutus: raw models are too blue below 0.8 Msun.
 - Priors: [Fe/H] = 0.0 +- 0.1 (spectroscopy of Heiter et al. 2014, A&A 561, A93, quote 0.00 +- 0.06;
   the rest is for the models), A_V = 0.13 +- 0.05 (E(B-V) = 0.041, Taylor 2007, AJ 133, 370).
@@ -99,6 +100,7 @@ def fit(
     stars: psp.StarCatalog,
     corrections: psp.EmpiricalCorrections | None = None,
     draws: int = 1000,
+    tune: int = 1000,
     chains: int = 4,
 ) -> tuple[pm.Model, xr.DataTree]:
     """Find the maximum, sample, and add the log-likelihood of each star."""
@@ -108,7 +110,7 @@ def fit(
         print(f"\nOptima that were found, best first:\n{start}\n", flush=True)
         # PyMC's own sampler reuses the function that find_start compiled; nutpie compiles anew.
         idata = pm.sample(
-            draws, tune=1000, chains=chains, cores=2, nuts_sampler="pymc", init="adapt_diag",
+            draws, tune=tune, chains=chains, cores=2, nuts_sampler="pymc", init="adapt_diag",
             initvals=start, random_seed=67,
         )  # fmt: skip
         pm.compute_log_likelihood(idata, progressbar=False)
