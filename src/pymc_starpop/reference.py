@@ -162,10 +162,18 @@ def single_star_track(
     iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """EEP and initial mass (E,), apparent magnitude and dm/dA_V (E, B), cut at both ends."""
-    eep, mass, mag, reddening, _ = _uncut_track(iso, bands, p, options)
+    return single_star_nodes(iso, bands, p, options)[:4]
+
+
+def single_star_nodes(
+    iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """As `single_star_track`, and T_eff (E,), K, or None where the isochrones have none."""
+    eep, mass, mag, reddening, teff = _uncut_track(iso, bands, p, options)
     shift, mass = population.cut_at_mass(mass, options.mass_min)
-    shifted = [population.shifted(column.T, shift).T for column in (mag, reddening)]
-    return eep, mass, *shifted
+    mag, reddening = (population.shifted(column.T, shift).T for column in (mag, reddening))
+    teff = None if teff is None else np.asarray(population.shifted(teff, shift))
+    return eep, mass, mag, reddening, teff
 
 
 def _uncut_track(iso, bands, p, options):

@@ -15,12 +15,7 @@ from pytensor.tensor.random.op import RandomVariable
 
 from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.checks import (
-    check_catalog,
-    check_cluster,
-    named_values,
-    parameter_ranges,
-)
+from pymc_starpop.likelihoods.checks import check_catalog, check_cluster
 from pymc_starpop.likelihoods.cluster import ClusterParts, as_float64, cluster_parts
 from pymc_starpop.likelihoods.stars import (
     Limits,
@@ -30,6 +25,7 @@ from pymc_starpop.likelihoods.stars import (
     star_arrays,
 )
 from pymc_starpop.likelihoods.track import Layout
+from pymc_starpop.parameter_checks import ranged_values
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.simulate import ClusterSampler, draw_observed
@@ -178,9 +174,7 @@ class ClusterPhotometryRV(RandomVariable):
 
 def _within_ranges(iso: IsochroneGrid, p: ClusterParameters) -> bool:
     """Whether all numbers lie where the model is defined."""
-    ranges = parameter_ranges(iso)
-    for _, name, value in named_values(p):
-        (low, high), _ = ranges[name]
+    for _, value, ((low, high), _) in ranged_values(iso, p):
         if not np.all((value >= low) & (value <= high)):
             return False
     return True

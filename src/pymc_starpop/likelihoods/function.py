@@ -17,8 +17,8 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.checks import parameter_ranges
 from pymc_starpop.likelihoods.cluster import cluster_logp
+from pymc_starpop.parameter_checks import parameter_ranges
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.photometry import StarCatalog
 
@@ -276,8 +276,8 @@ def _range(ranges: dict[str, tuple[float, float]], name: str) -> tuple[float, fl
     if name == "corrections.msto_smooth":
         return (0.0, np.inf)
     holder, _, own = name.partition(".")
-    if holder in ("second_population", "field"):
-        holder = own
+    if holder == "second_population":
+        return (0.0, 1.0) if own == "fraction" else ranges[own]
     return ranges.get(holder, (-np.inf, np.inf))
 
 

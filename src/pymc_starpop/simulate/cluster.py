@@ -1,87 +1,58 @@
-"""Simulated clusters: stars drawn from the model that the likelihood integrates over."""
+"""Simulated clusters: catalogs of stars drawn from the model that the likelihood integrates."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pymc_starpop._fluxes import flux_of_mag
+from pymc_starpop.field import InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.parameter_checks import check_numbers, check_structure
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.reference import single_star_track
+from pymc_starpop.simulate.members import ClusterSampler, draw_observed
 
-__all__ = ["ClusterSampler", "simulate_cluster"]
+__all__ = ["simulate_cluster"]
 
-_LN_FLUX = 0.4 * np.log(10.0)
-_MAX_ROUNDS = 1000
+# Measurements of one number a star, and their units.
+_MEASUREMENTS = {"parallax": "mas", "teff": "K", "feh": "dex"}
 
 
-class ClusterSampler:
-    """Draws members of one cluster: mass, companion, extinction, magnitudes without noise.
+@dataclass(frozen=True)
+class Noise:
+    """Errors of everything that is measured.
 
-    Parameters
+    Attributes
     ----------
-    iso : IsochroneGrid
-    bands : tuple of str
-        B bands.
-    parameters : ClusterParameters
-        Numbers only.
-    options : ClusterOptions
+    photometry : one number, one by band, an array (N, B), or a function of what is measured
+    is_flux : whether fluxes are measured
+    columns : dict
+        Error of parallax (mas), teff (K), feh (dex), (N,) or None; NaN where not measured.
     """
 
-    def __init__(
-        self,
-        iso: IsochroneGrid,
-        bands: tuple[str, ...],
-        parameters: ClusterParameters,
-        options: ClusterOptions,
-    ):
-        self.parameters = parameters
-        self.options = options
-        self.bands = bands
-        self._eep, mass, mag, reddening = single_star_track(iso, bands, parameters, options)
-        # Where the mass does not increase there are no stars; what is left is a function of mass.
-        keep = np.concatenate([[True], mass[1:] > np.maximum.accumulate(mass)[:-1]])
-        keep &= mass >= options.mass_min * (1.0 - 1e-12)
-        self._eep, self._mass = self._eep[keep], mass[keep]
-        self._columns = np.concatenate([mag[keep], reddening[keep]], axis=1)
-        self._n_band = len(bands)
+    photometry: Any
+    is_flux: bool
+    columns: dict[str, np.ndarray | None]
 
-    def _look_up(self, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Magnitude and reddening (n, B) on the single-star track."""
-        columns = np.stack([np.interp(mass, self._mass, c) for c in self._columns.T], axis=1)
-        return columns[:, : self._n_band], columns[:, self._n_band :]
-
-    def draw(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw n systems: ``initial_mass`` (Msun), ``mass_ratio`` (0: single), ``mag`` (n, B)."""
-        p, options = self.parameters, self.options
-        mass = p.imf.sample(n, self._mass[0], self._mass[-1], rng)
-        ratio = np.zeros(n)
-        limit = self._mass[np.searchsorted(self._eep, options.binary_eep_max, side="right") - 1]
-        is_binary = (rng.random(n) < p.binary_fraction) & (mass <= limit)
-        ratio[is_binary] = draw_mass_ratio(
-            int(is_binary.sum()), p.mass_ratio_slope, options.mass_ratio_min, rng
-        )
-        mag, reddening = self._look_up(mass)
-        lit = ratio * mass >= options.mass_min
-        mag2, reddening2 = self._look_up(ratio[lit] * mass[lit])
-        flux_ratio = np.exp(-_LN_FLUX * (mag2 - mag[lit]))
-        share = flux_ratio / (1.0 + flux_ratio)
-        mag[lit] -= np.log1p(flux_ratio) / _LN_FLUX
-        reddening[lit] += share * (reddening2 - reddening[lit])
-        mag += p.av_scatter * rng.normal(size=(n, 1)) * reddening
-        mag += np.asarray(p.intrinsic_scatter) * rng.normal(size=mag.shape)
-        return {"initial_mass": mass, "mass_ratio": ratio, "mag": mag}
-
-
-def draw_mass_ratio(n: int, slope: float, lowest: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw n mass ratios from p(q) proportional to q^slope on [lowest, 1]."""
-    exponent = 1.0 + slope
-    u = rng.random(n)
-    span = np.log(1.0 / lowest)
-    if abs(exponent * span) < 1e-9:
-        return lowest * np.exp(u * span)
-    return lowest * np.exp(np.log1p(u * np.expm1(exponent * span)) / exponent)
+    def of(self, true: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Photometric errors (n, B) at true magnitudes or fluxes (n, B) of the rows (n,)."""
+        name = "flux_err" if self.is_flux else "mag_err"
+        if callable(self.photometry):
+            errors = np.asarray(self.photometry(true), dtype=float)
+        else:
+            errors = np.asarray(self.photometry, dtype=float)
+            if errors.ndim == 2:
+                errors = errors[index]
+        errors = np.broadcast_to(errors, true.shape)
+        if not np.all((errors > 0.0) & np.isfinite(errors)):
+            raise ValueError(
+                f"{name} must be positive and finite for every star and band, got "
+                f"{np.min(errors) if errors.size else errors}; give standard deviations of the "
+                "noise"
+            )
+        return errors
 
 
 def simulate_cluster(
@@ -90,7 +61,10 @@ def simulate_cluster(
     n_star: int,
     bands: Sequence[str],
     mag_err: float | Sequence[float] | Callable[[np.ndarray], np.ndarray] = 0.01,
-    parallax_err: float | None = None,
+    flux_err: float | Sequence[float] | Callable[[np.ndarray], np.ndarray] | None = None,
+    parallax_err: float | Sequence[float] | None = None,
+    teff_err: float | Sequence[float] | None = None,
+    feh_err: float | Sequence[float] | None = None,
     rng: np.random.Generator | int | None = None,
     **parameters: Any,
 ) -> StarCatalog:
@@ -106,25 +80,35 @@ def simulate_cluster(
     mag_err : float, sequence of float, array (N, B), or callable
         Photometric errors, mag: one number, one for each band, one for each star and band, or a
         function of the magnitudes (n, B) that returns errors (n, B).
-    parallax_err : float, optional
-        Error of the parallaxes, mas; no parallaxes by default.
+    flux_err : float, sequence of float, array (N, B), or callable, optional
+        Errors of fluxes, in the unit in which 1 is magnitude 22.5, in the same forms, a function
+        being one of the fluxes. The noise then is Gaussian in flux and the catalog one of fluxes.
+    parallax_err, teff_err, feh_err : float or array (N,), optional
+        Errors of parallaxes (mas), spectroscopic T_eff (K; of the primary) and [Fe/H] (dex);
+        without one there are no such measurements, and none of a star where it is NaN.
     rng : numpy.random.Generator or int, optional
         Source of randomness or a seed.
     **parameters
         As for `pymc_starpop.cluster_logp`, all numbers. A field fraction above 0 needs a field
-        with ranges, such as ``UniformField(mag_range=..., color_ranges=...)``; a selection needs
-        ``error`` only where `mag_err` is a function.
+        that can be drawn: one with ranges, such as ``UniformField(mag_range=...,
+        color_ranges=...)``, a `ControlField`, a `FieldDensity` with a sampler, or an
+        `InflatedScatterField`. A selection needs ``error`` only where errors are a function. Its
+        completeness counts at the true apparent magnitude, with extinction, distance and scatter
+        of the star, before noise.
 
     Returns
     -------
     StarCatalog
         With the truth in ``extra``: initial_mass (Msun, NaN for field stars), mass_ratio,
-        is_field.
+        is_field, and where they differ between stars population (0 or 1; -1 for field stars),
+        log_age, av and distance_modulus. Field stars without a density of temperatures or
+        [Fe/H] have none measured.
 
     Raises
     ------
     ValueError
-        Where parameters are out of range, or hardly any star passes the selection.
+        Where parameters are out of range, field stars cannot be drawn, or hardly any star passes
+        the selection.
 
     Examples
     --------
@@ -135,128 +119,138 @@ def simulate_cluster(
     (5, 1)
     """
     p, options = split_arguments(parameters, iso)
-    _check_numbers(iso, p, n_star)
-    rng = np.random.default_rng(rng)
-    bands = iso.check_bands(bands)
-    for amount in (p.av, p.av_scatter):
-        iso.check_extinction(bands, amount, p.rv)
-    is_field = rng.random(n_star) < p.field_fraction
-    in_field = np.flatnonzero(is_field)
-    sampler = ClusterSampler(iso, bands, p, options)
-    members = draw_observed(
-        sampler, np.flatnonzero(~is_field), lambda m, i: _errors(mag_err, m, i), rng
-    )
-    truth = {"is_field": is_field}
-    for name in ("initial_mass", "mass_ratio"):
-        truth[name] = np.full(n_star, np.nan)
-        truth[name][~is_field] = members[name]
-    mag, err = np.empty((n_star, len(bands))), np.empty((n_star, len(bands)))
-    mag[~is_field], err[~is_field] = members["mag"], members["mag_err"]
-    if in_field.size:
-        mag[is_field] = options.field.draw(in_field.size, bands, rng, options.selection)
-        err[is_field] = _errors(mag_err, mag[is_field], in_field)
-    parallax = None
-    if parallax_err is not None:
-        expected = 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0)
-        parallax = expected + p.parallax_zero_point + parallax_err * rng.normal(size=n_star)
-        if in_field.size:
-            parallax[is_field] = options.field.draw_parallax(in_field.size, rng)
-    return StarCatalog(
-        mag, err, bands=bands, parallax=parallax,
-        parallax_err=None if parallax is None else np.full(n_star, parallax_err), extra=truth,
-    )  # fmt: skip
-
-
-def draw_observed(
-    sampler: ClusterSampler,
-    index: np.ndarray,
-    sigma: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """Draw members with noise, one for each index, again where one fails the selection.
-
-    Parameters
-    ----------
-    sampler : ClusterSampler
-    index : ndarray of int (n,)
-        Rows of the catalog that the members fill.
-    sigma : callable
-        Photometric errors (k, B) from magnitudes (k, B) and rows (k,).
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    dict
-        initial_mass and mass_ratio (n,), mag and mag_err (n, B).
-
-    Raises
-    ------
-    ValueError
-        Where hardly any star passes the selection.
-    """
-    n, n_band = index.size, len(sampler.bands)
-    result = {
-        "initial_mass": np.empty(n),
-        "mass_ratio": np.empty(n),
-        "mag": np.empty((n, n_band)),
-        "mag_err": np.empty((n, n_band)),
-    }
-    todo = np.arange(n)
-    for _ in range(_MAX_ROUNDS):
-        if not todo.size:
-            return result
-        drawn = sampler.draw(todo.size, rng)
-        drawn["mag_err"] = sigma(drawn["mag"], index[todo])
-        drawn["mag"] = drawn["mag"] + drawn["mag_err"] * rng.normal(size=drawn["mag"].shape)
-        passed = _passes(drawn["mag"], sampler.bands, sampler.options)
-        for name, values in result.items():
-            values[todo[passed]] = drawn[name][passed]
-        todo = todo[~passed]
-    selection = sampler.options.selection
-    assert selection is not None  # without one, every star passes in the first round
-    raise ValueError(
-        f"selection: {todo.size} of {n} stars found no place between {selection.bright} and "
-        f"{selection.faint} mag in {_MAX_ROUNDS} rounds; widen the limits or move the cluster"
-    )
-
-
-def _check_numbers(iso: IsochroneGrid, p: ClusterParameters, n_star: int) -> None:
     if not (isinstance(n_star, int | np.integer) and n_star >= 1):
-        raise ValueError(f"n_star must be a whole number of at least 1, got {n_star!r}")
-    if (p.distance_modulus is None) == (p.distance_pc is None):
-        raise ValueError("give either distance_modulus (mag) or distance_pc (pc), and only one")
-    ranges = {
-        "feh": iso.feh_range,
-        "log_age": iso.log_age_range,
-        "av": iso.av_range,
-        "field_fraction": (0.0, 1.0),
-        "binary_fraction": (0.0, 1.0),
-        "intrinsic_scatter": (0.0, np.inf),
-        "av_scatter": (0.0, np.inf),
+        raise ValueError(
+            f"n_star must be a whole number of at least 1, got {n_star!r}; give a number of stars"
+        )
+    check_structure(iso, p, options)
+    bands = iso.check_bands(bands)
+    check_numbers(iso, p, options, bands, n_star)
+    errors = {"parallax": parallax_err, "teff": teff_err, "feh": feh_err}
+    noise = Noise(
+        mag_err if flux_err is None else flux_err,
+        flux_err is not None,
+        {name: _column_errors(name, error, n_star) for name, error in errors.items()},
+    )
+    rng = np.random.default_rng(rng)
+    is_field = rng.random(n_star) < p.field_fraction
+    members = _draw_members(
+        ClusterSampler(iso, bands, p, options), np.flatnonzero(~is_field), noise, rng
+    )
+    parts = [(~is_field, members)]
+    if is_field.any():
+        rows = np.flatnonzero(is_field)
+        parts.append((is_field, _draw_field(iso, bands, p, options, rows, noise, rng)))
+    columns = {name: _assemble(parts, name) for name in members if name not in _TRUTH}
+    truth = {name: _assemble(parts[:1], name) for name in _told(p, options)}
+    truth["is_field"] = is_field
+    return _catalog(columns, truth, bands, noise)
+
+
+_TRUTH = ("initial_mass", "mass_ratio", "population", "log_age", "av", "distance_modulus")
+
+
+def _told(p: ClusterParameters, options: ClusterOptions) -> list[str]:
+    """Names of what differs between the members."""
+    second = p.second_population
+    differs = {
+        "initial_mass": True,
+        "mass_ratio": True,
+        "population": second is not None,
+        "log_age": options.age_distribution is not None
+        or p.log_age_scatter > 0.0
+        or (second is not None and second.log_age is not None),
+        "av": p.av_scatter > 0.0 or np.ndim(p.av) > 0,
+        "distance_modulus": p.distance_modulus_scatter > 0.0,
     }
-    for name, (low, high) in ranges.items():
-        value = np.asarray(getattr(p, name), dtype=float)
-        if not np.all((value >= low) & (value <= high)):
-            raise ValueError(f"{name}={value} is out of range: expected {low:g} to {high:g}")
+    return [name for name in _TRUTH if differs[name]]
 
 
-def _errors(mag_err: Any, mag: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Photometric errors (n, B) of the stars with these indices."""
-    if callable(mag_err):
-        errors = np.asarray(mag_err(mag), dtype=float)
-    else:
-        errors = np.asarray(mag_err, dtype=float)
-        if errors.ndim == 2:
-            errors = errors[index]
-    errors = np.broadcast_to(errors, mag.shape)
-    if not np.all(errors > 0.0):
-        raise ValueError("mag_err must be positive (mag) for every star and band")
-    return errors
+def _column_errors(name: str, error: Any, n_star: int) -> np.ndarray | None:
+    """Errors (N,) of a measurement, or None."""
+    if error is None:
+        return None
+    errors = np.asarray(error, dtype=float)
+    if errors.shape not in ((), (n_star,)):
+        raise ValueError(
+            f"{name}_err must be one number or one for each of {n_star} stars "
+            f"({_MEASUREMENTS[name]}), got shape {errors.shape}; give one of these"
+        )
+    if np.any(errors <= 0.0) or np.any(np.isinf(errors)) or np.isnan(errors).all():
+        raise ValueError(
+            f"{name}_err must be positive ({_MEASUREMENTS[name]}), or NaN where not measured, got "
+            f"{error!r}; leave it out for no measurements"
+        )
+    return np.broadcast_to(errors, n_star)
 
 
-def _passes(mag: np.ndarray, bands: tuple[str, ...], options: ClusterOptions) -> np.ndarray:
-    """Whether observed magnitudes lie within the selection."""
-    if options.selection is None:
-        return np.ones(len(mag), dtype=bool)
-    m = mag[:, bands.index(options.selection.band)]
-    return (m >= options.selection.bright) & (m <= options.selection.faint)
+def _draw_members(
+    sampler: ClusterSampler, rows: np.ndarray, noise: Noise, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Everything about the members that fill these rows of the catalog."""
+    drawn = draw_observed(sampler, rows, noise.of, rng, noise.is_flux)
+    distance_pc = 10.0 ** (0.2 * drawn["distance_modulus"] + 1.0)
+    drawn["parallax"] = 1000.0 / distance_pc + sampler.parameters.parallax_zero_point
+    for name, errors in noise.columns.items():
+        if errors is None:
+            del drawn[name]
+        else:
+            drawn[name] += sampler.inflation * errors[rows] * rng.normal(size=rows.size)
+    return drawn
+
+
+def _draw_field(
+    iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions,
+    rows: np.ndarray, noise: Noise, rng: np.random.Generator,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Everything about the field stars that fill these rows of the catalog."""
+    field = options.field
+    if isinstance(field, InflatedScatterField):
+        # Members of the cluster with a wider scatter around its sequence.
+        inflation = float(np.sqrt(1.0 + field.scale**2))
+        return _draw_members(ClusterSampler(iso, bands, p, options, inflation), rows, noise, rng)
+    if not hasattr(field, "draw"):
+        raise ValueError(
+            f"field stars cannot be drawn from {field!r}; give psp.UniformField with its ranges, "
+            "psp.ControlField, psp.InflatedScatterField or psp.FieldDensity with a sampler"
+        )
+    drawn = {"mag": field.draw(rows.size, bands, rng, options.selection)}
+    if noise.is_flux:
+        drawn["mag"] = flux_of_mag(drawn["mag"])
+    drawn["mag_err"] = noise.of(drawn["mag"], rows)
+    if noise.is_flux and hasattr(field, "draw_flux"):
+        # Its density depends on the errors of the fluxes.
+        drawn["mag"] = field.draw_flux(drawn["mag_err"], bands, rng, options.selection)
+    for name, errors in noise.columns.items():
+        if errors is not None:
+            draw = getattr(field, f"draw_{name}", None)
+            drawn[name] = np.full(rows.size, np.nan) if draw is None else draw(rows.size, rng)
+    return drawn
+
+
+def _assemble(parts: list[tuple[np.ndarray, dict[str, np.ndarray]]], name: str) -> np.ndarray:
+    """Put a column of members and field stars into the order of the catalog."""
+    first = parts[0][1][name]
+    whole: np.ndarray = np.full(
+        (parts[0][0].size, *first.shape[1:]), -1 if first.dtype.kind == "i" else np.nan, first.dtype
+    )
+    for which, drawn in parts:
+        whole[which] = drawn[name]
+    return whole
+
+
+def _catalog(
+    columns: dict[str, np.ndarray], truth: dict[str, np.ndarray], bands: tuple[str, ...],
+    noise: Noise,
+) -> StarCatalog:  # fmt: skip
+    """Build the catalog, without the measurements that are not made."""
+    measured: dict[str, Any] = {"extra": truth}
+    for name, errors in noise.columns.items():
+        if errors is not None:
+            known = np.isfinite(errors) & np.isfinite(columns[name])
+            if known.any():
+                measured[name] = np.where(known, columns[name], np.nan)
+                measured[f"{name}_err"] = np.where(known, errors, np.nan)
+    if noise.is_flux:
+        return StarCatalog.from_flux(columns["mag"], columns["mag_err"], bands=bands, **measured)
+    return StarCatalog(columns["mag"], columns["mag_err"], bands=bands, **measured)

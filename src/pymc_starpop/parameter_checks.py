@@ -1,0 +1,298 @@
+"""Refusal of numbers and options from which no likelihood and no simulation can be made.
+
+What is symbolic is passed over here; `pymc_starpop.likelihoods.checks` looks at it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from pymc_starpop.ages import AgeDistribution
+from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.imf import InitialMassFunction
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.parameters import (
+    ClusterOptions,
+    ClusterParameters,
+    SecondPopulation,
+    is_zero,
+)
+from pymc_starpop.selection import MagnitudeLimits
+
+__all__ = [
+    "Range",
+    "check_number",
+    "check_numbers",
+    "check_options",
+    "check_shape",
+    "check_spread",
+    "check_structure",
+    "number_of",
+    "parameter_ranges",
+    "ranged_values",
+]
+
+Range = tuple[float, float]
+
+# Parameters that may have one value for each band, or for each star.
+_BY_BAND = ("intrinsic_scatter", "zero_points")
+_BY_STAR = ("av",)
+
+
+def parameter_ranges(grid: IsochroneGrid) -> dict[str, tuple[Range, str]]:
+    """Closed range in which each parameter has a likelihood, and the reason for it."""
+    infinity = float("inf")
+    return {
+        "feh": (grid.feh_range, "dex, the range of the isochrones"),
+        "log_age": (grid.log_age_range, "log10(age / yr), the range of the isochrones"),
+        "distance_pc": ((1e-3, infinity), "pc"),
+        "distance_modulus": ((-infinity, infinity), "mag"),
+        "av": (grid.av_range, "mag, the range of the bolometric corrections"),
+        "rv": ((1.0, 10.0), "A_V / E(B - V)"),
+        "field_fraction": ((0.0, 1.0), "a fraction"),
+        "binary_fraction": ((0.0, 1.0), "a fraction"),
+        "mass_ratio_slope": ((-20.0, 20.0), "an exponent"),
+        "intrinsic_scatter": ((0.0, infinity), "mag"),
+        "av_scatter": ((0.0, infinity), "mag"),
+        "parallax_zero_point": ((-infinity, infinity), "mas"),
+        "zero_points": ((-infinity, infinity), "mag"),
+        "distance_modulus_scatter": ((0.0, infinity), "mag"),
+        "log_age_scatter": ((0.0, infinity), "dex"),
+    }
+
+
+def ranged_values(
+    grid: IsochroneGrid, p: ClusterParameters
+) -> list[tuple[str, Any, tuple[Range, str]]]:
+    """Name, value and range of every parameter, those of a second population included.
+
+    The distance that was not given is left out, and so is ``log_age`` where it is None.
+    """
+    ranges = parameter_ranges(grid)
+    optional = ("distance_modulus", "distance_pc", "log_age")
+    values = [
+        (name, getattr(p, name), limits)
+        for name, limits in ranges.items()
+        if not (name in optional and getattr(p, name) is None)
+    ]
+    second = p.second_population
+    if second is not None:
+        values.append(("second_population.fraction", second.fraction, ((0.0, 1.0), "a fraction")))
+        values += [(f"second_population.{n}", v, ranges[n]) for n, v in second.own().items()]
+    return values
+
+
+def number_of(name: str, value: Any) -> np.ndarray:
+    """Return a parameter as floats; a ValueError where it is none."""
+    if value is None or np.asarray(value).dtype.kind not in "iuf":
+        raise ValueError(
+            f"{name} must be a number or a PyTensor expression, got {value!r} of type "
+            f"{type(value).__name__}; give a number, a random variable of the model, or leave "
+            f"{name} out where it has a default"
+        )
+    return np.asarray(value, dtype=np.float64)
+
+
+def check_structure(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions) -> None:
+    """Check what no number is: which parameters were given, types, options."""
+    if not isinstance(grid, IsochroneGrid):
+        raise ValueError(
+            f"iso must be an IsochroneGrid, got {type(grid).__name__}; make one with "
+            "psp.load_isochrones()"
+        )
+    _check_distance(p)
+    _check_ages(p, options)
+    _check_types(p)
+    check_options(grid, options)
+
+
+def check_numbers(
+    grid: IsochroneGrid,
+    p: ClusterParameters,
+    options: ClusterOptions,
+    bands: tuple[str, ...],
+    n_star: int,
+) -> None:
+    """Check a cluster all of whose parameters are numbers.
+
+    Parameters
+    ----------
+    grid : IsochroneGrid
+    p : ClusterParameters
+    options : ClusterOptions
+    bands : tuple of str
+        B bands.
+    n_star : int
+        Number of stars of the catalog.
+
+    Raises
+    ------
+    ValueError
+        For the first parameter or option that is not possible; the message names it.
+    """
+    check_structure(grid, p, options)
+    for name, value, (limits, meaning) in ranged_values(grid, p):
+        number = number_of(name, value)
+        check_shape(name, number.shape, len(bands), n_star)
+        check_number(name, number, limits, meaning)
+    check_spread(grid, p, options)
+    for amount in (p.av, p.av_scatter):
+        grid.check_extinction(bands, amount, p.rv)
+    selection = options.selection
+    if selection is not None and selection.band not in bands:
+        raise ValueError(
+            f"selection is in the band {selection.band!r}, expected one of {', '.join(bands)}; "
+            "add the band, or select in another"
+        )
+
+
+def check_shape(name: str, shape: tuple[int | None, ...], n_band: int, n_star: int) -> None:
+    """Check the shape of a parameter, of which some lengths may be unknown (None)."""
+    by_band = name in _BY_BAND
+    if not shape:
+        return
+    if len(shape) == 1 and (by_band or name in _BY_STAR):
+        expected, what = (n_band, "band") if by_band else (n_star, "star")
+        if shape[0] not in (None, expected):
+            raise ValueError(
+                f"{name} has {shape[0]} values for {expected} {what}s; give one number or one for "
+                f"each {what}"
+            )
+        return
+    raise ValueError(
+        f"{name} must be a scalar, got {len(shape)} dimension(s); index it, or build one "
+        "likelihood for each cluster"
+    )
+
+
+def check_number(name: str, number: np.ndarray, limits: Range, meaning: str) -> None:
+    """Check that a number lies in its range."""
+    low, high = limits
+    # Written so that NaN fails too.
+    if not np.all(np.isfinite(number) & (number >= low) & (number <= high)):
+        unbounded = not (np.isfinite(low) or np.isfinite(high))
+        expected = "a finite number" if unbounded else f"{low:g} to {high:g}"
+        raise ValueError(
+            f"{name}={number} is out of range: expected {expected} ({meaning}); give a number "
+            "inside"
+        )
+
+
+def check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
+    """Check the fixed choices."""
+    selection, field = options.selection, options.field
+    if not (selection is None or isinstance(selection, MagnitudeLimits)):
+        raise ValueError(
+            f"selection must be None or MagnitudeLimits, got {selection!r}; give "
+            "psp.MagnitudeLimits(band, bright, faint)"
+        )
+    if not (hasattr(field, "log_density") or hasattr(field, "model_dependent")):
+        raise ValueError(
+            f"field must be a model of field stars with a method log_density, or a vector of log "
+            f"densities, got {field!r}; give psp.UniformField()"
+        )
+    first, last = int(grid.eep[0]), int(grid.eep[-1])
+    lowest = grid.option_defaults["mass_min"]
+    nodes = f"a node of the isochrones, {first} to {last}"
+    rules = {
+        "mass_min": (
+            _is_number(options.mass_min) and lowest <= options.mass_min < 0.5,
+            f"{lowest:g} to 0.5 Msun, where the models begin",
+        ),
+        "eep_max": (options.eep_max in grid.eep, nodes),
+        "binary_eep_max": (options.binary_eep_max in grid.eep, nodes),
+        "mass_ratio_min": (
+            _is_number(options.mass_ratio_min) and 0.0 < options.mass_ratio_min < 1.0,
+            "between 0 and 1",
+        ),
+        "mass_ratio_nodes": (
+            _is_whole(options.mass_ratio_nodes, 2),
+            "a whole number of at least 2",
+        ),
+        "node_pieces": (_is_whole(options.node_pieces, 1), "a whole number of at least 1"),
+        "age_nodes": (
+            _is_whole(options.age_nodes, 1) and options.age_nodes % 2 == 1,
+            "an odd whole number of at least 1",
+        ),
+        "age_distribution": (
+            options.age_distribution is None
+            or isinstance(options.age_distribution, AgeDistribution),
+            "None or a psp.AgeDistribution",
+        ),
+    }
+    for name, (valid, expected) in rules.items():
+        if not valid:
+            raise ValueError(
+                f"{name}={getattr(options, name)} is not possible: expected {expected}; give such "
+                f"a {name} or leave it out"
+            )
+    if options.eep_max < options.binary_eep_max:
+        raise ValueError(
+            f"eep_max={options.eep_max} is below binary_eep_max={options.binary_eep_max}; lower "
+            "binary_eep_max too"
+        )
+
+
+def _check_distance(p: ClusterParameters) -> None:
+    given = [n for n in ("distance_modulus", "distance_pc") if getattr(p, n) is not None]
+    if len(given) != 1:
+        got = "both" if given else "neither"
+        raise ValueError(
+            f"give either distance_modulus (mag) or distance_pc (pc), got {got}; they are "
+            "alternatives: distance_modulus = 5 log10(distance_pc) - 5"
+        )
+
+
+def _check_ages(p: ClusterParameters, options: ClusterOptions) -> None:
+    if (p.log_age is None) == (options.age_distribution is None):
+        got = "neither" if p.log_age is None else "both"
+        raise ValueError(
+            f"give either log_age, log10(age / yr), or age_distribution, got {got}; a distribution "
+            "stands in place of one age"
+        )
+    if p.log_age is None and not is_zero(p.log_age_scatter):
+        raise ValueError(
+            "log_age_scatter is the spread around log_age, got one with an age_distribution; give "
+            "the distribution its width, or log_age in its place"
+        )
+
+
+def _check_types(p: ClusterParameters) -> None:
+    if not isinstance(p.imf, InitialMassFunction):
+        raise ValueError(
+            f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa()"
+        )
+    if p.corrections is not None and not isinstance(p.corrections, EmpiricalCorrections):
+        raise ValueError(
+            f"corrections must be None or EmpiricalCorrections, got {p.corrections!r}; give "
+            "psp.EmpiricalCorrections() for the published ones"
+        )
+    if p.second_population is not None and not isinstance(p.second_population, SecondPopulation):
+        raise ValueError(
+            f"second_population must be None or SecondPopulation, got {p.second_population!r}; "
+            "give psp.SecondPopulation(fraction, feh=...)"
+        )
+
+
+def check_spread(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions) -> None:
+    """Check that the isochrones reach far enough for a spread of ages, where that is numbers."""
+    low, high = grid.log_age_range
+    for _, member in p.populations():
+        ages = [age for age in member.ages(options)[1] if not hasattr(age, "owner")]
+        if len(ages) > 1 and not (low <= min(ages) and max(ages) <= high):
+            name = "age_distribution" if member.log_age is None else "log_age_scatter"
+            raise ValueError(
+                f"{name} needs isochrones from log_age {min(ages):.3f} to {max(ages):.3f}, "
+                f"expected them within {low:g} to {high:g}; give a smaller width or other ages"
+            )
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    """Whether a value is an integer, not below `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and int(value) >= least
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a plain number."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
