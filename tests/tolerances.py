@@ -51,8 +51,8 @@ TOLERANCE = {
     "template_flux": Tolerance(rtol=1e-5, atol=0.0),
     # moments of binaries: quadrature on both sides
     "pair_moments": Tolerance(rtol=1e-4, atol=1e-4),
-    # moments of draws at 150 x 150 equally spaced numbers against quadrature
-    "draws": Tolerance(rtol=0.0, atol=1e-2),
+    # moments of draws at 1,000 x 30 equally spaced numbers against quadrature
+    "draws": Tolerance(rtol=0.0, atol=5e-3),
     # what float32 storage of a bundled table leaves
     "float32": Tolerance(rtol=2e-6, atol=2e-6),
 }

@@ -11,8 +11,9 @@ from pymc_starpop.kernels.star_draws import draw_stars, place_on_segment
 from tolerances import assert_close
 from track_fixtures import KINDS, dense_value, make_problem
 
-# Equally spaced numbers instead of random ones: what is left is the error of the midpoint rule.
-N_SIDE = 150
+# Equally spaced numbers instead of random ones: what is left is the error of the midpoint rule,
+# in the choice of the segment and of the place on it.
+N_SEGMENT, N_PLACE = 1_000, 30
 
 
 def with_masses(rng, kind):
@@ -65,8 +66,8 @@ def moments(p, star, values):
 @pytest.mark.parametrize("kind", KINDS)
 def test_moments_of_many_draws_are_those_of_the_posterior(rng, kind):
     p, mass, ratio = with_masses(rng, kind)
-    side = (np.arange(N_SIDE) + 0.5) / N_SIDE
-    uniforms = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    sides = [(np.arange(n) + 0.5) / n for n in (N_SEGMENT, N_PLACE)]
+    uniforms = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
     for star in range(len(p.mag)):
         got_mass, got_ratio, track, _ = draw(p, mass, ratio, uniforms, star)
         first, second, shares = moments(p, star, (mass, ratio))
