@@ -404,7 +404,7 @@ class IsochroneGrid:
                     "these bands out"
                 )
         for band, value in [*coefficients.items(), *wavelength.items()]:
-            if not (np.isscalar(value) and np.isfinite(value) and value > 0):
+            if not (isinstance(value, int | float | np.number) and 0.0 < value < np.inf):
                 raise ValueError(f"{band}: expected a positive number, got {value!r}")
 
         def renewed(part: Any) -> Any:

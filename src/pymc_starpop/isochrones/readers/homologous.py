@@ -33,6 +33,8 @@ STAGE_LABELS = (3, 4, 7, 8)
 PATH_WEIGHTS = (1.0, 3.0, 1.0)
 # Without T_eff and L: of log10 mass, of the brightest band, and of the color in mag.
 MAG_PATH_WEIGHTS = (1.0, 0.4, 1.0)
+# Magnitudes of color for a decade of T_eff, about that of B - V of yellow stars.
+TEFF_TO_COLOR = 8.0
 # A fall in brightness (mag) from one row to the next that is the helium flash and no loop.
 LEAST_FLASH = 1.0
 # Rows with at most this share of the largest mass are dwarfs, whatever their color.
@@ -121,8 +123,8 @@ def _path(one: RawIsochrone) -> np.ndarray:
         steps = [np.diff(c) for c in (log_mass, one.log_teff, one.log_l)]
         weights = PATH_WEIGHTS
     else:
-        color = one.mag[:, 0] - one.mag[:, -1]
-        steps = [np.diff(c) for c in (log_mass, one.mag[:, -1], color)]
+        color, bright = _diagram(one)
+        steps = [np.diff(c) for c in (log_mass, bright, color)]
         weights = MAG_PATH_WEIGHTS
     length = np.sqrt(sum((w * step) ** 2 for w, step in zip(weights, steps, strict=True)))
     # Rows that repeat still move on, so that points are in order.
@@ -153,13 +155,12 @@ def _stages(one: RawIsochrone) -> list[int]:
 
 
 def _stages_by_shape(one: RawIsochrone) -> list[int]:
-    """Stages from magnitudes alone: dwarfs and subgiants, red giants, and what follows."""
-    bright = one.mag[:, -1]
+    """Stages without labels: dwarfs and subgiants, red giants, and what follows."""
+    color, bright = _diagram(one)
     giants = one.initial_mass > DWARF_SHARE * one.initial_mass.max()
     fall = np.where(giants[1:], np.diff(bright), 0.0)
     tip = int(np.argmax(fall)) if fall.max() >= LEAST_FLASH else len(one) - 1
     turn_off = _turn_off(one, tip)
-    color = one.mag[:, 0] - one.mag[:, -1]
     track = np.column_stack([color, bright])[turn_off : tip + 1]
     if len(track) < 4:
         return [0, tip + 1] if tip + 1 == len(one) else [0, tip + 1, len(one)]
@@ -170,9 +171,16 @@ def _stages_by_shape(one: RawIsochrone) -> list[int]:
     return cuts if tip + 1 == len(one) else [*cuts, len(one)]
 
 
+def _diagram(one: RawIsochrone) -> tuple[np.ndarray, np.ndarray]:
+    """Color and magnitude (n,), or what comes close to them in T_eff and L."""
+    if one.log_teff is not None and one.log_l is not None:
+        return -TEFF_TO_COLOR * one.log_teff, -2.5 * one.log_l
+    return one.mag[:, 0] - one.mag[:, -1], one.mag[:, -1]
+
+
 def _turn_off(one: RawIsochrone, stop: int) -> int:
     """Row of the hottest (or bluest) point of the later main sequence, before row `stop`."""
-    heat = one.log_teff if one.log_teff is not None else one.mag[:, -1] - one.mag[:, 0]
+    heat = -_diagram(one)[0]
     mass = one.initial_mass[:stop]
     later = np.flatnonzero(mass > DWARF_SHARE * mass.max())
     return int(later[np.argmax(heat[later])]) if later.size else max(stop - 1, 0)

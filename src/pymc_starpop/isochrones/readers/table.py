@@ -79,6 +79,11 @@ def read_table(
     known = {"eep", "phase", *_THEORY}
     if set(own) - known:
         raise ValueError(f"columns: expected some of {', '.join(sorted(known))}, got {list(own)}")
+    if not bands and not set(_THEORY) <= set(own):
+        raise ValueError(
+            "bands: there are no magnitudes, and no T_eff, gravity and luminosity to compute them "
+            f"from; name bands, or all of {', '.join(_THEORY)} in columns"
+        )
     data = _Columns(table)
     mass = data[initial_mass]
     metallicity, age = (
