@@ -2,6 +2,7 @@
 
 from pymc_starpop.isochrones.grid import IsochroneGrid, load_isochrones
 from pymc_starpop.isochrones.isochrone import Isochrone
+from pymc_starpop.isochrones.passbands import passband_wavelength
 from pymc_starpop.isochrones.readers import (
     IsochroneFileError,
     read_basti,
@@ -18,6 +19,7 @@ __all__ = [
     "IsochroneGrid",
     "load_isochrones",
     "open_isochrones",
+    "passband_wavelength",
     "read_basti",
     "read_mist",
     "read_mist_bc",

@@ -71,7 +71,7 @@ def read_table(
     >>> table = {"m": np.linspace(0.1, 1.0, 5), "V": np.linspace(12.0, 4.0, 5),
     ...          "I": np.linspace(9.0, 3.5, 5)}
     >>> iso = psp.read_table(table, initial_mass="m", feh=0.0, log_age=9.5, bands=["V", "I"])
-    >>> iso.at(0.0, 9.5, ["V"]).abs_mag[0, 0]
+    >>> float(iso.at(0.0, 9.5, ["V"]).abs_mag[0, 0])
     12.0
     """
     wanted = make_choices({**choices, "bands": bands or None})
