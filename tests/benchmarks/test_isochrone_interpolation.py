@@ -41,7 +41,7 @@ def read_basti_of_lachesis():
     columns = {"eep": "eep", "log_teff": "log_Teff", "log_g": "log_g", "log_l": "log_L"}
     return psp.read_table(
         table, initial_mass="initial_mass", feh="feh", log_age="age", columns=columns,
-        eep_scale=(420, 2100),
+        eep_scale="BaSTI",
     )  # fmt: skip
 
 

@@ -11,13 +11,13 @@ GAIA = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3")
 def test_bundled_isochrones(iso):
     limits = {"feh": (-0.6, 0.3), "log_age": (9.2, 9.9)}
     ages = errors_at_left_out_nodes(iso, GAIA, "log_age", **limits)
-    assert np.median(ages.dwarfs) < 0.002
-    assert np.quantile(ages.dwarfs, 0.95) < 0.05
-    assert np.median(ages.giants) < 0.03
-    assert np.quantile(ages.off_track, 0.95) < 0.01
+    assert np.median(ages.dwarfs) < 0.005
+    assert np.quantile(ages.dwarfs, 0.95) < 0.15
+    assert np.median(ages.giants) < 0.05
+    assert np.quantile(ages.off_track, 0.95) < 0.005
     fehs = errors_at_left_out_nodes(iso, GAIA, "feh", feh=(-0.6, 0.3), log_age=(9.45, 9.55))
-    assert np.median(fehs.dwarfs) < 0.02
-    assert np.quantile(fehs.off_track, 0.95) < 0.02
+    assert np.median(fehs.dwarfs) < 0.05
+    assert np.quantile(fehs.off_track, 0.95) < 0.01
 
 
 @pytest.mark.parametrize("axis", ["log_age", "feh"])

@@ -85,7 +85,7 @@ def test_kinds_of_tables(table, grid, kind):
         ({"initial_mass": "mass"}, "no column 'mass'"),
         ({"bands": ["K"]}, "no column 'K'"),
         ({"columns": {"eeps": "eep"}}, "columns: expected some of eep, log_g"),
-        ({"eep_scale": None}, "eep_scale=None: expected 'MIST', or two EEPs"),
+        ({"eep_scale": None}, "eep_scale=None: expected 'MIST', 'BaSTI', or two EEPs"),
         ({"eep_scale": (500, 400)}, "must be the smaller one"),
         ({"log_age": 9.5}, "a second isochrone|EEP 1 follows 808"),
         ({"columns": {"eep": "log_g"}}, "eep must hold whole numbers"),

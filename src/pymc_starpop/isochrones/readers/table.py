@@ -13,6 +13,7 @@ from pymc_starpop.isochrones.readers.assemble import (
     select_range,
     with_choices,
 )
+from pymc_starpop.isochrones.readers.basti import BASTI_SCALE
 from pymc_starpop.isochrones.readers.public import grid_without_eeps, make_choices
 from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values
 from pymc_starpop.isochrones.source import MIST_SCALE, EepScale
@@ -20,6 +21,7 @@ from pymc_starpop.isochrones.source import MIST_SCALE, EepScale
 __all__ = ["read_table"]
 
 _THEORY = ("log_teff", "log_g", "log_l")
+_SCALES = {"MIST": MIST_SCALE, "BaSTI": BASTI_SCALE}
 
 
 def read_table(
@@ -50,8 +52,9 @@ def read_table(
         Which columns are ``eep``, ``phase``, ``log_teff`` (K), ``log_g`` (cgs) and ``log_l``
         (Lsun). Without ``eep`` several isochrones get homologous points; ``phase`` then has the
         labels of PARSEC.
-    eep_scale : "MIST" or (int, int), optional
-        What the EEPs mean: those of MIST, or the last EEPs of binaries and of likelihoods.
+    eep_scale : "MIST", "BaSTI" or (int, int), optional
+        What the EEPs mean: those of MIST, rows of BaSTI from 1, or the last EEPs of binaries and of
+        likelihoods.
     **choices
         ``feh_range``, ``log_age_range``, ``extinction`` and ``wavelength`` as in `read_mist`.
 
@@ -151,12 +154,12 @@ def _whole(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _scale(given: str | tuple[int, int] | None, raw: Sequence[RawIsochrone]) -> EepScale:
-    if given == "MIST":
-        return MIST_SCALE
+    if isinstance(given, str) and given in _SCALES:
+        return _SCALES[given]
     if given is None or isinstance(given, str):
         raise ValueError(
-            f"eep_scale={given!r}: expected 'MIST', or two EEPs: the last with binaries and the "
-            "last for likelihoods"
+            f"eep_scale={given!r}: expected 'MIST', 'BaSTI', or two EEPs: the last with binaries "
+            "and the last for likelihoods"
         )
     main_sequence, last = (int(value) for value in given)
     if not main_sequence < last:
