@@ -1,0 +1,109 @@
+"""Clusters with field stars and a magnitude limit are recovered without bias; without terms, not.
+
+The numbers of the slow tests are in docs/bias_study.md.
+"""
+
+import numpy as np
+import pytest
+
+from bias_study import (
+    NAMES,
+    Cluster,
+    Study,
+    cleaned,
+    draw_cluster,
+    pulls,
+    selection,
+    shifts,
+    table,
+)
+
+N_CLUSTER, N_STAR = 30, 300
+SEED = 2027
+# Bounds for 30 clusters: about three standard errors of a mean and of a standard deviation.
+MEAN_PULL = 0.55
+SD_PULL = (0.65, 1.4)
+# The small version: errors so large that a Gaussian approximates the posterior.
+N_SMALL, FLOOR_SMALL = 5, np.full(5, 0.04)
+# The Gaussian at the mode is narrower than the posterior: the pulls of twelve such clusters had a
+# standard deviation of up to 1.34. Three standard errors of a mean of five.
+MEAN_PULL_SMALL = 1.8
+
+
+def draw_clusters(iso, n, seed, **options):
+    return [
+        draw_cluster(iso, N_STAR, rng, **options) for rng in np.random.default_rng(seed).spawn(n)
+    ]
+
+
+@pytest.fixture(scope="module")
+def small(iso):
+    """Draws of the posteriors of five clusters, with and without the selection."""
+    clusters = draw_clusters(iso, N_SMALL, 7, floor=FLOOR_SMALL)
+    draws = []
+    for known in (selection(FLOOR_SMALL), None):
+        study = Study(iso, *clusters[:2], selection=known, mode="FAST_COMPILE")
+        draws.append([study.laplace(c.catalog, c.center, n_start=1) for c in clusters])
+    return clusters, draws
+
+
+def test_five_clusters_are_recovered(small):
+    clusters, (draws, _) = small
+    values = np.array([pulls(d, c.truth) for d, c in zip(draws, clusters, strict=True)])
+    print(table("small", values))
+    assert (np.abs(values.mean(axis=0)) < MEAN_PULL_SMALL).all(), values
+
+
+def test_without_the_selection_they_are_not(small):
+    """[Fe/H] too low and too many binaries in each of them."""
+    clusters, (draws, without) = small
+    feh, binaries = np.transpose(
+        [[(b[k].mean() - a[k].mean()) / a[k].std() for k in NAMES[1:]]
+         for a, b in zip(draws, without, strict=True)]
+    )  # fmt: skip
+    print(f"shifts of [Fe/H] {feh.round(2)}, of the binary fraction {binaries.round(2)}")
+    assert (feh < -1.0).all()
+    assert (binaries > 0.3).all()
+    values = np.array([pulls(d, c.truth) for d, c in zip(without, clusters, strict=True)])
+    assert abs(values[:, NAMES.index("feh")].mean()) > MEAN_PULL_SMALL
+
+
+def run(study, clusters):
+    """Pulls and shifts (n, 3) from the sampler."""
+    found = []
+    for number, cluster in enumerate(clusters):
+        draws = study.sample(cluster.catalog, cluster.center, seed=number)
+        found.append([pulls(draws, cluster.truth), shifts(draws, cluster.truth)])
+        print(number, found[-1][0].round(2), flush=True)
+    return np.moveaxis(np.array(found), 1, 0)
+
+
+@pytest.mark.slow
+def test_thirty_clusters_are_recovered(iso):
+    clusters = draw_clusters(iso, N_CLUSTER, SEED)
+    values, _ = run(Study(iso, *clusters[:2], selection=selection()), clusters)
+    print(table("field model and selection", values))
+    assert (np.abs(values.mean(axis=0)) < MEAN_PULL).all(), values.mean(axis=0)
+    spread = values.std(axis=0, ddof=1)
+    assert ((spread > SD_PULL[0]) & (spread < SD_PULL[1])).all(), spread
+
+
+WITHOUT = {
+    "without selection": {},
+    "without field model": {"with_field": False, "selection": selection()},
+    "without either, cleaned": {"with_field": False},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITHOUT)
+def test_what_each_term_is_for(iso, name):
+    """Twelve of the clusters without one term, or cut by eye and without any."""
+    clusters = draw_clusters(iso, N_CLUSTER, SEED)[:12]
+    if "cleaned" in name:
+        clusters = [Cluster(cleaned(iso, c), c.truth, c.center) for c in clusters]
+    values, shift = run(Study(iso, *clusters[:2], **WITHOUT[name]), clusters)
+    print(table(name, values))
+    print("  mean shift", dict(zip(NAMES, shift.mean(axis=0).round(4), strict=True)))
+    # Three standard errors of a mean of twelve.
+    assert (np.abs(values.mean(axis=0)) > 3.0 / np.sqrt(12.0)).any()
