@@ -13,6 +13,13 @@ from scipy import special
 
 import pymc_starpop as psp
 
+BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "2MASS_Ks")
+CLUSTERS = {
+    "young": {"feh": 0.05, "log_age": 8.21, "distance_modulus": 8.3, "av": 0.6},
+    "middle": {"feh": -0.12, "log_age": 9.27, "distance_modulus": 10.1, "av": 0.2},
+    "old": {"feh": -1.4, "log_age": 10.04, "distance_modulus": 13.2, "av": 0.05},
+}
+
 # Largest step between neighboring points of a track in any band, mag, and steps in mass ratio.
 STEP = 0.02
 N_RATIO = 80
@@ -202,3 +209,26 @@ def correlated_loglike(values, errors, population, spread=(), variance=0.0, fact
         log_det = np.linalg.slogdet(2.0 * np.pi * covariance)[1]
         columns.append(-0.5 * (chi2 + log_det))
     return np.stack(columns, axis=1)
+
+
+def make_catalog(iso, cluster, n_star=25):
+    """Members with companions, a star off the sequence, missing bands, and membership priors."""
+    rng = np.random.default_rng(9)
+    errors = rng.uniform(0.05, 0.15, (n_star, len(BANDS)))
+    cat = psp.simulate_cluster(
+        iso, n_star=n_star, bands=BANDS, mag_err=errors, parallax_err=0.2, rng=7,
+        binary_fraction=0.5, **cluster,
+    )  # fmt: skip
+    mag = cat.mag.copy()
+    mag[0] += [0.7, -0.4, 1.1]
+    mag[1, 2], mag[2, 0], mag[3, 1:] = np.nan, np.nan, np.nan
+    return psp.StarCatalog(
+        mag, cat.mag_err, bands=BANDS, parallax=cat.parallax, parallax_err=cat.parallax_err,
+        membership_prior=rng.uniform(0.2, 1.0, n_star),
+    )  # fmt: skip
+
+
+def log_parallax(catalog, cluster):
+    expected = 100.0 * 10.0 ** (-0.2 * cluster["distance_modulus"])
+    variance = catalog.parallax_err**2
+    return -0.5 * ((catalog.parallax - expected) ** 2 / variance + np.log(2 * np.pi * variance))
