@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from pymc_starpop.kernels.capsules import n_field, set_capsules
 from pymc_starpop.kernels.simd import LANES, address_of
 from pymc_starpop.kernels.star_vectors import (
     enclose_boxes,
@@ -28,6 +29,8 @@ _LARGEST_TILT = 2.0
 #: The fewest points a model may have: eight segments are read at once.
 MIN_POINT = LANES + 1
 
+_n_field = numba.njit(n_field, error_model="numpy")
+
 
 class Blocks(NamedTuple):
     """Boxes of R rows, G groups and K = 8 G blocks in B bands, last axis of 8 lanes.
@@ -39,7 +42,7 @@ class Blocks(NamedTuple):
     block_low, block_high, block_weight : (G, B, 8), (G, 8) the same of blocks
     first : (K,) first of the eight segments of each block
     alive : (K,) bits of those that belong to the block and carry weight; 0 where padding
-    direction_low, direction_high : (D, B) smallest and largest component of each direction
+    group_capsules, block_capsules : (R, F, B, 8), (G, F, B, 8) see `capsules`
     """
 
     row_low: np.ndarray
@@ -53,8 +56,8 @@ class Blocks(NamedTuple):
     block_weight: np.ndarray
     first: np.ndarray
     alive: np.ndarray
-    direction_low: np.ndarray
-    direction_high: np.ndarray
+    group_capsules: np.ndarray
+    block_capsules: np.ndarray
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -133,27 +136,18 @@ def _set_boxes(blocks, tracks, scale):
     )  # fmt: skip
 
 
-@numba.njit(error_model="numpy", fastmath=True)
-def _extremes(values):
-    """Smallest and largest of some numbers, none of them NaN."""
-    low, high = values[0], values[0]
-    for value in values:
-        low = min(low, value)
-        high = max(high, value)
-    return low, high
-
-
 @numba.njit(cache=True, error_model="numpy")
-def build_blocks(model, n_direction):
+def build_blocks(model, n_direction, unit):
     """Arrange the segments of a `TrackModel` of at least `MIN_POINT` points into blocks.
 
-    Of the directions the first `n_direction` count.
+    Directions only count where `n_direction` is not 0; `unit` (B,) are typical inverse variances.
     """
     n_band = model.tracks.shape[0]
     first, alive = _list_blocks(model.scale, model.starts)
     n_group = first.shape[0] // LANES
     n_row = (n_group + LANES - 1) // LANES
     n_top = (n_row + LANES - 1) // LANES
+    size = _n_field(n_direction)
     blocks = Blocks(
         np.zeros((n_top, n_band, LANES)),
         np.zeros((n_top, n_band, LANES)),
@@ -166,13 +160,10 @@ def build_blocks(model, n_direction):
         np.empty((n_group, LANES)),
         first,
         alive,
-        np.empty((n_direction, n_band)),
-        np.empty((n_direction, n_band)),
+        np.zeros((n_row, size, n_band, LANES)),
+        np.zeros((n_group, size, n_band, LANES)),
     )
     _set_boxes(blocks, model.tracks, model.scale)
-    for k in range(n_direction):
-        for b in range(n_band):
-            low, high = _extremes(model.directions[k, b])
-            blocks.direction_low[k, b] = low
-            blocks.direction_high[k, b] = high
+    if n_direction > 0:
+        set_capsules(blocks, model.tracks, model.directions, model.starts[1], unit)
     return blocks

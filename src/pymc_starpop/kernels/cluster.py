@@ -124,8 +124,14 @@ class GradientAddresses(NamedTuple):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _place_star(at, mag, variance):
-    """Set magnitudes and inverse variances and return the log norm of the Gaussian."""
+def prepare_star(at, mag, variance, offset, with_offset):
+    """Put a star in place and return the log norm of its Gaussian.
+
+    `mag`, `variance` and `offset` are addresses.
+    """
+    if with_offset:
+        for k in range(at.n_direction):
+            put(at.displacement, k, get(offset, k))
     norm, product = 0.0, 1.0
     for b in range(at.n_band):
         put(at.mag, b, get(mag, b))
@@ -140,57 +146,6 @@ def _place_star(at, mag, variance):
             norm -= 0.5 * math.log(product)
             product = 1.0
     return norm - 0.5 * math.log(product)
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _loosen_boxes(at, low, high):
-    """Set the inverse variances that boxes may use with a star that scatters along directions.
-
-    In units of the errors, v u u' <= v diag(|u_b| sum |u|): boxes may take a diagonal covariance.
-    `low` and `high` are addresses of the extremes of the directions.
-    """
-    for b in range(at.n_band):
-        put(at.box_inverse, b, 1.0)
-    for k in range(at.n_direction):
-        total, row = 0.0, k * at.n_band
-        for b in range(at.n_band):
-            largest = max(abs(get(low, row + b)), abs(get(high, row + b)))
-            total += largest * math.sqrt(get(at.inverse, b))
-        total *= get(at.scatter, k)
-        for b in range(at.n_band):
-            largest = max(abs(get(low, row + b)), abs(get(high, row + b)))
-            add(at.box_inverse, b, total * largest * math.sqrt(get(at.inverse, b)))
-    for b in range(at.n_band):
-        put(at.box_inverse, b, get(at.inverse, b) / get(at.box_inverse, b))
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _displace(at, offset, low, high):
-    """Set the displacement of a star, and between which magnitudes boxes have to look for it."""
-    for b in range(at.n_band):
-        put(at.box_low, b, get(at.mag, b))
-        put(at.box_high, b, get(at.mag, b))
-    for k in range(at.n_direction):
-        by, row = get(offset, k), k * at.n_band
-        put(at.displacement, k, by)
-        for b in range(at.n_band):
-            ends = by * get(low, row + b), by * get(high, row + b)
-            add(at.box_low, b, -max(ends[0], ends[1]))
-            add(at.box_high, b, -min(ends[0], ends[1]))
-
-
-@numba.njit(error_model="numpy", inline="always")
-def prepare_star(at, mag, variance, offset, low, high, with_offset):
-    """Put a star in place and return the log norm of its Gaussian.
-
-    All but `with_offset` are addresses, `low` and `high` those of the extremes of the directions.
-    """
-    log_norm = _place_star(at, mag, variance)
-    if at.n_direction > 0:
-        _loosen_boxes(at, low, high)
-    if with_offset:
-        _displace(at, offset, low, high)
-    return log_norm
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -234,6 +189,17 @@ def has_offsets(data):
 
 
 @numba.njit(cache=True, error_model="numpy")
+def typical_inverse(data):
+    """Return the mean inverse variance in each band, (B,)."""
+    n_star, n_band = data.variance.shape
+    unit = np.zeros(n_band)
+    for i in range(n_star):
+        for b in range(n_band):
+            unit[b] += 1.0 / data.variance[i, b]
+    return unit / max(n_star, 1)
+
+
+@numba.njit(cache=True, error_model="numpy")
 def active_directions(data, model):
     """Return the number of directions, 0 where neither scatter nor offset asks for any."""
     n_direction = model.spread.shape[0]
@@ -271,13 +237,12 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     with_gradient = cotangent.shape[0] > 0
     n_star, n_band = data.mag.shape
     n_direction, with_offset = active_directions(data, model), has_offsets(data)
-    blocks = build_blocks(model, n_direction)
+    blocks = build_blocks(model, n_direction, typical_inverse(data))
     arrays = new_arrays(blocks, n_band, n_direction)
     arrays.scatter[:] = model.spread[:n_direction] ** 2
-    at, into = addresses_of(model, blocks, arrays, with_offset), _addresses_of_gradient(grad)
+    at, into = addresses_of(model, blocks, arrays), _addresses_of_gradient(grad)
     all_mag, all_variance = address_of(data.mag, 0), address_of(data.variance, 0)
     all_offset = address_of(data.offset, 0)
-    low, high = address_of(blocks.direction_low, 0), address_of(blocks.direction_high, 0)
     all_member = address_of(mixture.member, 0)
     all_log_member = address_of(mixture.log_member, 0)
     all_log_field = address_of(mixture.log_field, 0)
@@ -290,8 +255,8 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     for i in range(n_star):
         skip = WORD * i * n_band
         log_norm = prepare_star(
-            at, all_mag + skip, all_variance + skip, all_offset + WORD * i * n_direction, low,
-            high, with_offset,
+            at, all_mag + skip, all_variance + skip, all_offset + WORD * i * n_direction,
+            with_offset,
         )  # fmt: skip
         if with_offset and with_gradient:
             g_offset = address_of(grad.offset, i * n_direction)

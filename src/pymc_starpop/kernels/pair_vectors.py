@@ -54,18 +54,23 @@ def _pairs(n_direction):
     return [(j, k) for k in range(n_direction) for j in range(k)]
 
 
+def gram_pairs(n_direction):
+    """Pairs of directions j <= k."""
+    return [(j, k) for k in range(n_direction) for j in range(k + 1)]
+
+
 def _direction_at(builder, directions, n_band, stride, band, k):
     """Address of direction k in a band, at the same point."""
     row = builder.add(builder.mul(n_band, ir.Constant(n_band.type, k)), band)
     return band_of(builder, directions, stride, row)
 
 
-def _scalars(builder, address, n):
+def scalars(builder, address, n):
     """The first n float64 at an address, each in all lanes."""
     return [splat(builder, load_scalar(builder, offset(builder, address, k))) for k in range(n)]
 
 
-def _eliminate(forms, cross, spread):
+def eliminate(forms, cross, spread):
     """Turn the forms under D into those under P; return the rows to save and |S| D.
 
     `forms` (A, B, C) is changed; `cross` holds u_j'Dd, u_j'Dr and (for j <= k) u_j'Du_k.
@@ -95,8 +100,8 @@ def _eliminate(forms, cross, spread):
 def _emit_forms(builder, n_direction, args):
     """Store A, B, C and the rows of `n_extra`; log |S| D is added to C."""
     n_band, mag, inverse, track, stride, directions, displacement, spread, out, extra = args
-    moved = _scalars(builder, displacement, n_direction)
-    gram_of = [(j, k) for k in range(n_direction) for j in range(k + 1)]
+    moved = scalars(builder, displacement, n_direction)
+    gram_of = gram_pairs(n_direction)
 
     def step(band, totals):
         x, p = star_in(builder, mag, inverse, band)
@@ -119,8 +124,8 @@ def _emit_forms(builder, n_direction, args):
     if n_direction:
         by_d, by_r = rest[:n_direction], rest[n_direction : 2 * n_direction]
         gram = dict(zip(gram_of, rest[2 * n_direction :], strict=True))
-        spreads = _scalars(builder, spread, n_direction)
-        rows, determinant = _eliminate(forms, (by_d, by_r, gram), spreads)
+        spreads = scalars(builder, spread, n_direction)
+        rows, determinant = eliminate(forms, (by_d, by_r, gram), spreads)
         forms[0] = forms[0].maximum(0.0)
         forms[2] = forms[2].maximum(0.0) + determinant.log()
         store_rows(builder, extra, dict(enumerate(rows)))
@@ -224,7 +229,7 @@ def _emit_pairs(builder, n_direction, args):
     _add_lanes(builder, g_weights, places, (peak * moments[0]) * splat(builder, base))
     _add_lanes(builder, g_tilts, places, scale * tilt_moment)
     i0, i1, i2 = (scale * moment for moment in moments)
-    moved = _scalars(builder, displacement, n_direction)
+    moved = scalars(builder, displacement, n_direction)
     by_d, by_r, q = _correction(load_rows(builder, extra, range(n_extra(n_direction))), n_direction)
     # v_k u_k'(Pr I0 - Pd I1) and v_k u_k'(Pr I1 - Pd I2)
     both = [by_r[k] * i0 - by_d[k] * i1 for k in range(n_direction)]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from pymc_starpop.kernels.capsules import capsules_1, capsules_2, capsules_3, n_field
 from pymc_starpop.kernels.pair_vectors import forms_0, forms_1, forms_2, forms_3, n_extra
 from pymc_starpop.kernels.segment import (
     N_ROW,
@@ -56,6 +57,7 @@ ROW_BYTES = WORD * LANES
 _LOWEST = -1e300
 
 _n_extra = numba.njit(n_extra, error_model="numpy")
+_n_field = numba.njit(n_field, error_model="numpy")
 
 
 class Arrays(NamedTuple):
@@ -64,10 +66,10 @@ class Arrays(NamedTuple):
     Attributes
     ----------
     mag, inverse : (D,) magnitude and inverse variance
-    box_low, box_high, box_inverse : (D,) where boxes have to look for the star
     displacement : (K,) how far the model of the star is displaced along the directions
     scatter : (K,) variance along the directions, the same for all stars
-    bound : (8,) bounds of boxes
+    bound : (R, 8) bounds of boxes or of the capsules of groups
+    block_bound : (8,) bounds of capsules of blocks
     order : (M,) indices of the blocks that may matter
     form : (M, 4 + E, 8) A, B, C and the bound of their segments, E rows of directions
     mask : (M,) bits of the segments above the threshold
@@ -77,12 +79,10 @@ class Arrays(NamedTuple):
 
     mag: np.ndarray
     inverse: np.ndarray
-    box_low: np.ndarray
-    box_high: np.ndarray
-    box_inverse: np.ndarray
     displacement: np.ndarray
     scatter: np.ndarray
     bound: np.ndarray
+    block_bound: np.ndarray
     order: np.ndarray
     form: np.ndarray
     mask: np.ndarray
@@ -101,6 +101,7 @@ class Addresses(NamedTuple):
     n_direction: int
     n_extra: int
     n_top: int
+    n_row: int
     n_block: int
     form_bytes: int
     batch_bytes: int
@@ -119,14 +120,14 @@ class Addresses(NamedTuple):
     block_weight: int
     first: int
     alive: int
+    group_capsules: int
+    block_capsules: int
     mag: int
     inverse: int
-    box_low: int
-    box_high: int
-    box_inverse: int
     displacement: int
     scatter: int
     bound: int
+    block_bound: int
     order: int
     form: int
     mask: int
@@ -139,8 +140,8 @@ def new_arrays(blocks, n_band, n_direction):
     """Allocate the room for one star: for far more pairs than most stars ever touch."""
     n_block, n_more = blocks.first.shape[0], _n_extra(n_direction)
     return Arrays(
-        np.empty(n_band), np.empty(n_band), np.empty(n_band), np.empty(n_band), np.empty(n_band),
-        np.zeros(n_direction), np.zeros(n_direction), np.empty(LANES),
+        np.empty(n_band), np.empty(n_band), np.zeros(n_direction), np.zeros(n_direction),
+        np.empty((max(blocks.group_weight.shape[0], 1), LANES)), np.empty(LANES),
         np.empty(n_block, dtype=np.int64), np.empty((n_block, N_FORM + n_more, LANES)),
         np.empty(n_block, dtype=np.int64), np.empty((n_block, LANES), dtype=np.int64),
         np.empty((n_block, N_ROW + n_more, LANES)),
@@ -148,21 +149,12 @@ def new_arrays(blocks, n_band, n_direction):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def addresses_of(model, blocks, arrays, with_offset):
-    """Collect sizes and addresses.
-
-    Without directions or offsets, boxes look for the star where it is: no copy is made.
-    """
+def addresses_of(model, blocks, arrays):
+    """Collect sizes and addresses."""
     n_direction = arrays.scatter.shape[0]
-    mag, inverse = address_of(arrays.mag, 0), address_of(arrays.inverse, 0)
-    box_low, box_high, box_inverse = mag, mag, inverse
-    if with_offset:
-        box_low, box_high = address_of(arrays.box_low, 0), address_of(arrays.box_high, 0)
-    if n_direction > 0:
-        box_inverse = address_of(arrays.box_inverse, 0)
     return Addresses(
         model.tracks.shape[0], model.tracks.shape[1], n_direction, _n_extra(n_direction),
-        blocks.row_weight.shape[0], blocks.first.shape[0],
+        blocks.row_weight.shape[0], blocks.group_weight.shape[0], blocks.first.shape[0],
         ROW_BYTES * arrays.form.shape[1], ROW_BYTES * arrays.batch.shape[1],
         address_of(model.tracks, 0), address_of(model.directions, 0),
         address_of(model.weights, 0), address_of(model.tilts, 0),
@@ -171,9 +163,12 @@ def addresses_of(model, blocks, arrays, with_offset):
         address_of(blocks.group_high, 0), address_of(blocks.group_weight, 0),
         address_of(blocks.block_low, 0), address_of(blocks.block_high, 0),
         address_of(blocks.block_weight, 0), address_of(blocks.first, 0),
-        address_of(blocks.alive, 0), mag, inverse, box_low, box_high, box_inverse,
+        address_of(blocks.alive, 0), address_of(blocks.group_capsules, 0),
+        address_of(blocks.block_capsules, 0), address_of(arrays.mag, 0),
+        address_of(arrays.inverse, 0),
         address_of(arrays.displacement, 0), address_of(arrays.scatter, 0),
-        address_of(arrays.bound, 0), address_of(arrays.order, 0), address_of(arrays.form, 0),
+        address_of(arrays.bound, 0), address_of(arrays.block_bound, 0),
+        address_of(arrays.order, 0), address_of(arrays.form, 0),
         address_of(arrays.mask, 0), address_of(arrays.segment, 0), address_of(arrays.batch, 0),
     )  # fmt: skip
 
@@ -281,8 +276,8 @@ def _bound(at, low, high, weight, index, threshold):
     """Bound eight boxes low[index], high[index]; return the bits of those above the threshold."""
     skip = index * at.n_band * ROW_BYTES
     return bound_boxes(
-        at.n_band, at.box_low, at.box_high, at.box_inverse, low + skip, high + skip,
-        weight + index * ROW_BYTES, threshold, at.bound,
+        at.n_band, at.mag, at.inverse, low + skip, high + skip, weight + index * ROW_BYTES,
+        threshold, at.bound,
     )  # fmt: skip
 
 
@@ -333,6 +328,47 @@ def _find_seed(at):
 
 
 @numba.njit(error_model="numpy", inline="always")
+def _bound_capsules(at, tables, weight, index, threshold, out):
+    """Do the same as `_bound` with eight capsules, tables[index]; leave the bounds at `out`."""
+    n, mag, inverse, moved, scatter = at.n_band, at.mag, at.inverse, at.displacement, at.scatter
+    table = tables + index * _n_field(at.n_direction) * n * ROW_BYTES
+    weights = weight + index * ROW_BYTES
+    if at.n_direction == 1:
+        return capsules_1(n, mag, inverse, table, weights, moved, scatter, threshold, out)
+    if at.n_direction == 2:
+        return capsules_2(n, mag, inverse, table, weights, moved, scatter, threshold, out)
+    return capsules_3(n, mag, inverse, table, weights, moved, scatter, threshold, out)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _find_seed_in_capsules(at):
+    """Return the block that promises most, in the group that does; leave the bounds of groups."""
+    best, best_bound = 0, -np.inf
+    for r in range(at.n_row):
+        bounds = at.bound + r * ROW_BYTES
+        if _bound_capsules(at, at.group_capsules, at.group_weight, r, best_bound, bounds) != 0:
+            j = _largest(bounds)
+            best, best_bound = r * LANES + j, get(bounds, j)
+    _bound_capsules(at, at.block_capsules, at.block_weight, best, -np.inf, at.block_bound)
+    return best * LANES + _largest(at.block_bound)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _list_candidates_in_capsules(at, threshold):
+    """List the blocks whose bound is above the threshold, in the groups of which that is so."""
+    n, capsules, weights = 0, at.block_capsules, at.block_weight
+    for g in range(at.n_row * LANES):
+        if get(at.bound, g) < threshold:
+            continue
+        bits = _bound_capsules(at, capsules, weights, g, threshold, at.block_bound)
+        while bits != 0:
+            put_integer(at.order, n, g * LANES + lowest_bit(bits))
+            bits &= bits - 1
+            n += 1
+    return n
+
+
+@numba.njit(error_model="numpy", inline="always")
 def scan_star(at, floor, log_prior):
     """Collect and integrate the segments that matter to one star.
 
@@ -354,9 +390,13 @@ def scan_star(at, floor, log_prior):
     n_order, threshold = 0, _LOWEST
     if at.n_block > 0:
         # A lower bound from the most promising block gives the rest something to beat.
-        best = _estimate(at, _find_seed(at))
+        seed = _find_seed(at) if at.n_direction == 0 else _find_seed_in_capsules(at)
+        best = _estimate(at, seed)
         threshold = max(LOG_TOLERANCE + max(floor, log_prior + best), _LOWEST)
-        n_order = _list_candidates(at, threshold)
+        if at.n_direction == 0:
+            n_order = _list_candidates(at, threshold)
+        else:
+            n_order = _list_candidates_in_capsules(at, threshold)
     _bound_candidates(at, n_order, threshold)
     n_pair = _collect(at, n_order, threshold)
     top, total = _integrate(at, n_pair)

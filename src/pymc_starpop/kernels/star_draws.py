@@ -23,6 +23,7 @@ from pymc_starpop.kernels.cluster import (
     has_offsets,
     lengthened,
     prepare_star,
+    typical_inverse,
 )
 from pymc_starpop.kernels.scan import ROW_BYTES, WORD, addresses_of, new_arrays, scan_star
 from pymc_starpop.kernels.segment import CUT, I0, LOG_PEAK, TILT, WEIGHT, A, B
@@ -150,15 +151,14 @@ def draw_stars(
     mass, ratio, log_member = np.empty(n_star), np.empty(n_star), np.empty(n_star)
     track = np.empty(n_star, dtype=np.int64)
     n_direction, with_offset = active_directions(data, model), has_offsets(data)
-    blocks = build_blocks(model, n_direction)
+    blocks = build_blocks(model, n_direction, typical_inverse(data))
     arrays = new_arrays(blocks, n_band, n_direction)
     arrays.scatter[:] = model.spread[:n_direction] ** 2
-    at = addresses_of(model, blocks, arrays, with_offset)
+    at = addresses_of(model, blocks, arrays)
     for i in range(n_star):
         log_norm = prepare_star(
             at, address_of(mag, i * n_band), address_of(variance, i * n_band),
-            address_of(offset, i * n_direction), address_of(blocks.direction_low, 0),
-            address_of(blocks.direction_high, 0), with_offset,
+            address_of(offset, i * n_direction), with_offset,
         )  # fmt: skip
         n_pair, top, total = scan_star(at, -np.inf, 0.0)
         n = _choose_pair(at, n_pair, total, uniforms[i, 0])

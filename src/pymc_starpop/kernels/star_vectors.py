@@ -121,24 +121,20 @@ def logs_where_positive(typingctx, values):
 
 
 @intrinsic
-def bound_boxes(
-    typingctx, n_band, mag_low, mag_high, inverse, low, high, weight, threshold, out
-):  # fmt: skip
+def bound_boxes(typingctx, n_band, mag, inverse, low, high, weight, threshold, out):
     """out[j] = weight[j] - chi2(star, box j) / 2 for eight boxes low, high (B, 8).
 
-    The star lies anywhere from mag_low to mag_high. Returns the bits of the boxes whose bound is
-    at least the threshold.
+    Returns the bits of the boxes whose bound is at least the threshold.
     """
-    signature = types.int64(*([types.intp] * 7), types.float64, types.intp)
+    signature = types.int64(*([types.intp] * 6), types.float64, types.intp)
 
     def codegen(context, builder, signature, args):
-        n_band, mag_low, mag_high, inverse, low, high, weight, threshold, out = args
+        n_band, mag, inverse, low, high, weight, threshold, out = args
 
         def step(band, totals):
-            x_high, p = star_in(builder, mag_high, inverse, band)
-            x_low, _ = star_in(builder, mag_low, inverse, band)
-            below = load(builder, row_of(builder, low, band)) - x_high
-            above = x_low - load(builder, row_of(builder, high, band))
+            x, p = star_in(builder, mag, inverse, band)
+            below = load(builder, row_of(builder, low, band)) - x
+            above = x - load(builder, row_of(builder, high, band))
             away = below.maximum(above).maximum(0.0)
             return [totals[0] + away * away * p]
 
@@ -150,7 +146,7 @@ def bound_boxes(
     return signature, codegen
 
 
-def _nearest(a, b, c):
+def nearest(a, b, c):
     """Where on [0, 1] the segments come closest to the star, and chi2 there."""
     t = b.maximum(0.0).minimum(a) / a.maximum(1e-300)
     return t, c - t * (b * 2.0 - a * t)
@@ -166,7 +162,7 @@ def bound_segments(typingctx, form, weight, alive, threshold, out):
 
     def codegen(context, builder, signature, args):
         form, weight, alive, threshold, out = args
-        _, chi2 = _nearest(*load_rows(builder, form, range(3)))
+        _, chi2 = nearest(*load_rows(builder, form, range(3)))
         bound = splat(builder, weight) - chi2 * 0.5
         store(builder, bound, out)
         near = bits_of_lanes(builder, bound.compare(">=", splat(builder, threshold)))
@@ -187,7 +183,7 @@ def estimate_segments(typingctx, form, weights, tilts, alive):
     def codegen(context, builder, signature, args):
         form, weights, tilts, alive = args
         a, b, c = load_rows(builder, form, range(3))
-        t, chi2 = _nearest(a, b, c)
+        t, chi2 = nearest(a, b, c)
         width = (a * t - b).abs() + a.sqrt() + 1.0
         share = load(builder, weights) * (load(builder, tilts) * (t - 0.5) + 1.0) / width
         positive = builder.and_(share.compare(">", 0.0), lanes_of_bits(builder, alive))

@@ -18,6 +18,7 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import (
     blocks,
+    capsules,
     pair_vectors,
     quadrature,
     scan,
@@ -35,7 +36,7 @@ from pymc_starpop.ops._numba import (
 
 # PyTensor's cache cannot see into the kernels.
 KERNEL_VERSION = source_version(
-    blocks, kernels, pair_vectors, quadrature, scan, segment, simd, star_vectors
+    blocks, capsules, kernels, pair_vectors, quadrature, scan, segment, simd, star_vectors
 )
 
 _NAMES = (
