@@ -9,7 +9,7 @@ from isochrone_files import BASTI
 
 
 @pytest.fixture(params=["bundled", "tabulated", "both"])
-def grid(request, iso, shared_data):
+def grid(request, iso):
     if request.param == "bundled":
         return iso.with_nodes(120)
     table = iso.at(0.0, 9.5, ["2MASS_J", "TESS"])
