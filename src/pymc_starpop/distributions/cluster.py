@@ -28,7 +28,7 @@ from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.parameter_checks import ranged_values
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.simulate import ClusterSampler, draw_observed
+from pymc_starpop.simulate import draw_photometry
 
 __all__ = ["ClusterPhotometry"]
 
@@ -157,19 +157,16 @@ class ClusterPhotometryRV(RandomVariable):
         variance, stars, slots = model.split(tuple(inputs))
         p, options = model.fill(tuple(np.asarray(s) for s in slots))
         sigma = np.sqrt(variance)
-        drawn = np.full(variance.shape, np.nan)
+        measured = np.isfinite(sigma)
         if not _within_ranges(model.iso, p):
-            return drawn
+            return np.full(variance.shape, np.nan)
         prior = stars.get("membership_prior", 1.0)
-        is_member = rng.random(len(variance)) < prior * (1.0 - p.field_fraction)
-        member = np.flatnonzero(is_member)
-        sampler = ClusterSampler(model.iso, model.bands, p, options)
-        finite = np.where(np.isfinite(sigma), sigma, 1.0)
-        drawn[is_member] = draw_observed(sampler, member, lambda _, i: finite[i], rng)["mag"]
-        n_field = len(variance) - member.size
-        if n_field:
-            drawn[~is_member] = options.field.draw(n_field, model.bands, rng, options.selection)
-        return np.where(np.isfinite(sigma), drawn, np.nan)
+        is_field = rng.random(len(variance)) >= prior * (1.0 - p.field_fraction)
+        errors = np.where(measured, sigma, 1.0)
+        drawn = draw_photometry(
+            model.iso, model.bands, p, options, errors, model.is_flux, is_field, rng
+        )
+        return np.where(measured, drawn, np.nan)
 
 
 def _within_ranges(iso: IsochroneGrid, p: ClusterParameters) -> bool:

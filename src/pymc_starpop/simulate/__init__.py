@@ -1,6 +1,6 @@
 """Simulated star clusters and galaxies."""
 
-from pymc_starpop.simulate.cluster import simulate_cluster
+from pymc_starpop.simulate.cluster import draw_photometry, simulate_cluster
 from pymc_starpop.simulate.galaxy import simulate_cmd
 from pymc_starpop.simulate.light import recycled_fraction, surviving_fraction
 from pymc_starpop.simulate.members import ClusterSampler, draw_mass_ratio, draw_observed
@@ -12,6 +12,7 @@ __all__ = [
     "CompositePopulation",
     "draw_mass_ratio",
     "draw_observed",
+    "draw_photometry",
     "observe",
     "recycled_fraction",
     "simulate_cluster",

@@ -14,7 +14,7 @@ from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arg
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.simulate.members import ClusterSampler, draw_observed
 
-__all__ = ["simulate_cluster"]
+__all__ = ["draw_photometry", "simulate_cluster"]
 
 # Measurements of one number a star, and their units.
 _MEASUREMENTS = {"parallax": "mas", "teff": "K", "feh": "dex"}
@@ -145,6 +145,38 @@ def simulate_cluster(
     truth = {name: _assemble(parts[:1], name) for name in _told(p, options)}
     truth["is_field"] = is_field
     return _catalog(columns, truth, bands, noise)
+
+
+def draw_photometry(
+    iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions,
+    errors: np.ndarray, is_flux: bool, is_field: np.ndarray, rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Draw the observed magnitudes or fluxes (N, B) of a new catalog; arguments were checked.
+
+    Parameters
+    ----------
+    iso : IsochroneGrid
+    bands : tuple of str
+        B bands.
+    p : ClusterParameters
+        Numbers.
+    options : ClusterOptions
+    errors : ndarray (N, B)
+        Standard deviations of the noise, mag or flux.
+    is_flux : bool
+        Whether the noise is Gaussian in flux.
+    is_field : ndarray of bool (N,)
+        Which are field stars.
+    rng : numpy.random.Generator
+    """
+    noise = Noise(errors, is_flux, {})
+    drawn = np.empty(errors.shape)
+    sampler = ClusterSampler(iso, bands, p, options)
+    drawn[~is_field] = _draw_members(sampler, np.flatnonzero(~is_field), noise, rng)["mag"]
+    if is_field.any():
+        rows = np.flatnonzero(is_field)
+        drawn[is_field] = _draw_field(iso, bands, p, options, rows, noise, rng)["mag"]
+    return drawn
 
 
 _TRUTH = ("initial_mass", "mass_ratio", "population", "log_age", "av", "distance_modulus")
