@@ -76,22 +76,67 @@ def test_order_of_stars_tracks_and_direction_do_not_matter(problem, rng):
     assert_close(turned.value(), value, "pruned")
 
 
-def test_pruning_costs_nothing_that_can_be_seen(rng):
-    """Many nodes, precise magnitudes: almost every pair is left out."""
-    p = make_problem(rng, n_star=20, n_track=8, n_node=200)
-    p = replace(p, variance=np.where(np.isinf(p.variance), np.inf, 0.005**2))
+def unpruned_value(p):
+    """Log-likelihood (N,) from the moments of every segment, whatever they add."""
+    mean_direction = 0.5 * (p.directions[:, :, 1:] + p.directions[:, :, :-1])
+    offset = p.offset if p.offset.size else np.zeros((len(p.mag), len(p.spread)))
     everything = []
-    for i in range(20):
+    for i in range(len(p.mag)):
         b = np.isfinite(p.variance[i])
+        u = np.moveaxis(mean_direction[..., b], 0, -1)
+        covariance = np.diag(p.variance[i, b]) + (u * p.spread**2) @ np.swapaxes(u, -1, -2)
         d, r = np.diff(p.tracks[..., b], axis=1), p.mag[i, b] - p.tracks[:, :-1, b]
-        forms = [(u * v / p.variance[i, b]).sum(-1).ravel() for u, v in ((d, d), (d, r), (r, r))]
+        r = r - u @ offset[i]
+        precision = np.linalg.inv(covariance)
+        forms = [
+            np.einsum("tsi,tsij,tsj->ts", x, precision, y).ravel()
+            for x, y in ((d, d), (d, r), (r, r))
+        ]
         moments = segment_moments_many(*forms, p.tilts.ravel())
-        norm = -0.5 * np.log(2.0 * np.pi * p.variance[i, b]).sum()
-        everything.append(norm + logsumexp(moments[:, 0], b=moments[:, 1] * p.weights.ravel()))
-    full = np.logaddexp(
-        np.log(p.member) + p.log_member + everything, np.log1p(-p.member) + p.log_field
+        norm = -0.5 * np.linalg.slogdet(2.0 * np.pi * covariance)[1].ravel()
+        everything.append(logsumexp(norm + moments[:, 0], b=moments[:, 1] * p.weights.ravel()))
+    with np.errstate(divide="ignore"):
+        log_field = np.log1p(-p.member) + p.log_field
+    return np.logaddexp(np.log(p.member) + p.log_member + everything, log_field)
+
+
+@pytest.mark.parametrize("certain", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pruning_costs_nothing_that_can_be_seen(rng, kind, certain):
+    """Many nodes, precise magnitudes: almost every pair is left out."""
+    p = make_problem(rng, n_star=20, n_track=11, n_node=200, kind=kind)
+    p = replace(p, variance=np.where(np.isinf(p.variance), np.inf, 0.005**2))
+    if certain:
+        p = replace(p, member=np.ones(20))
+    assert_close(p.value(), unpruned_value(p), "pruned")
+
+
+@pytest.mark.parametrize("kind", ["one", "three", "three and offsets"])
+def test_directions_that_change_abruptly_are_pruned_safely(rng, kind):
+    """As the derivative by the age does where stars evolve fast; some change their sign."""
+    p = make_problem(rng, n_star=20, n_track=11, n_node=200, kind=kind)
+    bursts = np.exp(3.0 * rng.normal(size=(*p.directions.shape[:3], 1)))
+    signs = rng.choice([-1.0, 1.0], size=p.directions.shape)
+    wild = replace(p, directions=np.minimum(bursts, 30.0) * signs * p.directions)
+    wild = replace(wild, variance=np.where(np.isinf(p.variance), np.inf, 0.005**2))
+    # Far from the star beyond 1e4 nats the sum of squares itself has only 1e-16 of them.
+    assert_close(wild.value(), unpruned_value(wild), "pruned")
+
+
+def test_the_unit_of_a_row_only_changes_the_density(problem):
+    """A temperature in K stands beside magnitudes."""
+    unit = np.array([1.0, 3000.0, 1.0])
+    other = replace(
+        problem,
+        mag=problem.mag * unit,
+        variance=problem.variance * unit**2,
+        tracks=problem.tracks * unit,
+        directions=problem.directions * unit,
+        member=np.ones(len(problem.mag)),
     )
-    assert_close(p.value(), full, "pruned")
+    same = replace(problem, member=other.member)
+    change = np.where(np.isfinite(problem.variance[:, 1]), np.log(unit[1]), 0.0)
+    assert_close(other.value(), same.value() - change, "pruned")
 
 
 GRADIENT_OF = [f.name for f in fields(Problem) if f.name not in ("mag", "scale")]
@@ -218,3 +263,29 @@ def test_memory_layout_does_not_matter(problem):
     other = cluster.cluster_value_and_gradient_0d(*[np.asfortranarray(a) for a in arguments])
     for a, b in zip(plain, other, strict=True):
         assert_array_equal(a, b)
+
+
+REFUSED = {
+    "variance": ({"variance": np.ones((2, 3))}, "variance: expected the shape"),
+    "tracks": ({"mag": np.ones((9, 2)), "variance": np.ones((9, 2))}, "tracks: expected shape"),
+    "spread": ({"spread": np.ones(4)}, "spread: more than 3 directions"),
+    "number of directions": ({"spread": np.ones(2)}, "directions: expected shape"),
+    "offset": ({"offset": np.ones((4, 1))}, "offset: expected shape"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_shapes_that_do_not_fit_are_refused(rng, change, message):
+    """The kernel reads from addresses: a wrong shape would read whatever lies there."""
+    p = replace(make_problem(rng, kind="one"), **change)
+    with pytest.raises(ValueError, match=message):
+        p.value()
+    with pytest.raises(ValueError, match=message):
+        p.gradient(np.ones(9))
+
+
+def test_directions_of_other_tracks_are_refused(rng):
+    arguments = make_problem(rng, kind="one").arguments()
+    arguments[3] = arguments[3][:, :, 1:].copy()
+    with pytest.raises(ValueError, match="directions: expected shape"):
+        cluster.cluster_value(*arguments)

@@ -197,7 +197,7 @@ def _enclose_segments(
         halves = row_of(builder, fields[3], n_row)
         with cgutils.for_range(builder, n_row) as loop:
             at = band_of(builder, directions, stride, loop.index)
-            u = (load(builder, at) + load(builder, offset(builder, at, 1))) * 0.5
+            u = load(builder, at)
             to = (row_of(builder, table, loop.index) for table in (fields[3], halves))
             _store_range(builder, u, u, live, *to)
         return context.get_dummy_value()
@@ -280,7 +280,8 @@ def set_capsules(blocks, tracks, directions, first_track, unit):
     ----------
     blocks : Blocks
         With their weights.
-    tracks, directions : (B, P), (K, B, P)
+    tracks : (B, P)
+    directions : (K, B, P) mean direction of each segment, at its first point
     first_track : int
         Number of points of the first track, whose blocks follow each other.
     unit : (B,)

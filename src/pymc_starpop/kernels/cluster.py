@@ -212,6 +212,35 @@ def active_directions(data, model):
 
 
 @numba.njit(cache=True, error_model="numpy")
+def with_mean_directions(data, model):
+    """Return the model with the mean direction of each segment at its first point.
+
+    As `model` is where directions have no effect.
+    """
+    if active_directions(data, model) == 0:
+        return model
+    n_direction, n_band, n_point = model.directions.shape
+    means = np.zeros((n_direction, n_band, n_point))
+    for k in range(n_direction):
+        for b in range(n_band):
+            for p in range(n_point - 1):
+                means[k, b, p] = 0.5 * (model.directions[k, b, p] + model.directions[k, b, p + 1])
+    return TrackModel(
+        model.tracks, means, model.weights, model.tilts, model.scale, model.starts, model.spread
+    )
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _to_both_ends(derivative):
+    """Turn derivatives by the means of segments into those by points, in place."""
+    before = 0.0
+    for p in range(derivative.shape[0]):
+        half = 0.5 * derivative[p]
+        derivative[p] = before + half
+        before = half
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _addresses_of_gradient(grad):
     """Collect the addresses of the arrays that every pair adds to."""
     return GradientAddresses(
@@ -235,6 +264,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
         Zeroed by the caller; not touched where it is not wanted.
     """
     with_gradient = cotangent.shape[0] > 0
+    model = with_mean_directions(data, model)
     n_star, n_band = data.mag.shape
     n_direction, with_offset = active_directions(data, model), has_offsets(data)
     blocks = build_blocks(model, n_direction, typical_inverse(data))
@@ -288,6 +318,8 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
         # The sums above are 2 spread^2 u'Gu, and the derivative is 2 spread u'Gu.
         for k in range(n_direction):
             grad.spread[k] = grad.spread[k] / model.spread[k] if model.spread[k] != 0.0 else 0.0
+            for b in range(n_band):
+                _to_both_ends(grad.directions[k, b])
 
 
 @numba.njit(cache=True, error_model="numpy")

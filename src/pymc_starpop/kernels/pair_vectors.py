@@ -13,8 +13,9 @@ Sherman & Morrison (1950) for each direction: with P_0 = D and p_k = P_(k-1) u_k
 and |S| D grows by the factor 1 + v_k u_k'p_k. In sum P = D - D U Q U'D with a matrix Q of as many
 rows as there are directions, for which v_k P u_k = D U Q e_k and v_k u_k'P x = (Q U'D x)_k.
 
-Tracks (B, P) and directions (K, B, P) are stored as `star_vectors` says; here `stride` is the
-number of points P. The functions for 0, 1, 2 and 3 directions are written by the same emitters.
+Tracks (B, P) are stored as `star_vectors` says, and so are the means u_k of directions (K, B, P),
+each at the first point of its segment; here `stride` is the number of points P. The functions for
+0, 1, 2 and 3 directions are written by the same emitters.
 """
 
 from llvmlite import ir
@@ -111,7 +112,7 @@ def _emit_forms(builder, n_direction, args):
         u = []
         for k in range(n_direction):
             of = _direction_at(builder, directions, n_band, stride, band, k)
-            u.append((load(builder, of) + load(builder, offset(builder, of, 1))) * 0.5)
+            u.append(load(builder, of))
             r = r - moved[k] * u[k]
         pd, pr, pu = p * d, p * r, [p * x for x in u]
         terms = [pd * d, pd * r, pr * r, *[pd * x for x in u], *[pr * x for x in u]]
@@ -191,12 +192,9 @@ def _add_lanes(builder, base, places, vector):
         builder.store(builder.fadd(builder.load(target, align=8), value), target, align=8)
 
 
-def _gather_both(builder, start, places):
-    """Values at the points `places` words from an address, and at the points after them."""
-    return [
-        gather(builder, [load_scalar(builder, offset(builder, at, place)) for place in places])
-        for at in (start, offset(builder, start, 1))
-    ]
+def _gather(builder, start, places):
+    """Values `places` words from an address."""
+    return gather(builder, [load_scalar(builder, offset(builder, start, k)) for k in places])
 
 
 def _add_to(builder, address, index, scalar):
@@ -238,13 +236,12 @@ def _emit_pairs(builder, n_direction, args):
     def step(band, totals):
         x, p = star_in(builder, mag, inverse, band)
         at, target = (band_of(builder, array, stride, band) for array in (track, g_track))
-        y_a, y_b = _gather_both(builder, at, places)
-        d, r = y_b - y_a, x - y_a
+        start = _gather(builder, at, places)
+        d, r = _gather(builder, offset(builder, at, 1), places) - start, x - start
         u = []
         for k in range(n_direction):
             of = _direction_at(builder, directions, n_band, stride, band, k)
-            u_a, u_b = _gather_both(builder, of, places)
-            u.append((u_a + u_b) * 0.5)
+            u.append(_gather(builder, of, places))
             r = r - moved[k] * u[k]
         # v_k P u_k / D
         pu = []
@@ -264,10 +261,8 @@ def _emit_pairs(builder, n_direction, args):
         _add_to(builder, g_variance, band, sum_lanes(builder, half))
         for k in range(n_direction):
             spread = pr * both[k] - pd * ends[k] - pu[k] * i0
-            to_end = (spread + moved[k] * at_both) * 0.5
             of = _direction_at(builder, g_directions, n_band, stride, band, k)
-            _add_lanes(builder, of, places, to_end)
-            _add_lanes(builder, offset(builder, of, 1), places, to_end)
+            _add_lanes(builder, of, places, spread + moved[k] * at_both)
             totals[2 * k] = totals[2 * k] + u[k] * spread
             totals[2 * k + 1] = totals[2 * k + 1] + u[k] * at_both
         return totals

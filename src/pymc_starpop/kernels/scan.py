@@ -39,6 +39,7 @@ from pymc_starpop.kernels.star_vectors import (
     bound_boxes,
     bound_segments,
     estimate_segments,
+    largest_of,
 )
 
 #: A (star, segment) pair below exp(-18) = 1.5e-8 of the star's likelihood is left out. A hundred
@@ -228,6 +229,8 @@ def _collect(at, n_order, threshold):
             lane = lowest_bit(bits)
             bits &= bits - 1
             bound, a = get(form, BOUND * LANES + lane), get(form, lane)
+            if bound < threshold:
+                continue
             # The integral is at most that of the whole Gaussian.
             near = bound < threshold + 3.0 and a > _TWO_PI
             if near and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
@@ -243,6 +246,22 @@ def _collect(at, n_order, threshold):
                 put(pair, (N_ROW + row) * LANES, get(form, (N_FORM + row) * LANES + lane))
             n += 1
     return n
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _estimate_candidates(at, n_order):
+    """Log of a lower bound of what the candidate with the highest bound contributes."""
+    best, best_bound = 0, -np.inf
+    for n in range(n_order):
+        bound = largest_of(at.form + n * at.form_bytes + BOUND * ROW_BYTES)
+        if bound > best_bound:
+            best, best_bound = n, bound
+    block = get_integer(at.order, best)
+    first = get_integer(at.first, block)
+    return estimate_segments(
+        at.form + best * at.form_bytes, at.weights + WORD * first, at.tilts + WORD * first,
+        get_integer(at.alive, block),
+    )  # fmt: skip
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -398,6 +417,9 @@ def scan_star(at, floor, log_prior):
         else:
             n_order = _list_candidates_in_capsules(at, threshold)
     _bound_candidates(at, n_order, threshold)
+    if n_order > 0:
+        best = log_prior + _estimate_candidates(at, n_order)
+        threshold = max(threshold, LOG_TOLERANCE + best)
     n_pair = _collect(at, n_order, threshold)
     top, total = _integrate(at, n_pair)
     return n_pair, top, total

@@ -24,6 +24,7 @@ from pymc_starpop.kernels.cluster import (
     lengthened,
     prepare_star,
     typical_inverse,
+    with_mean_directions,
 )
 from pymc_starpop.kernels.scan import ROW_BYTES, WORD, addresses_of, new_arrays, scan_star
 from pymc_starpop.kernels.segment import CUT, I0, LOG_PEAK, TILT, WEIGHT, A, B
@@ -148,6 +149,7 @@ def draw_stars(
     if tracks.shape[1] < MIN_POINT:
         model = lengthened(model)
     n_star, n_band = mag.shape
+    model = with_mean_directions(data, model)
     mass, ratio, log_member = np.empty(n_star), np.empty(n_star), np.empty(n_star)
     track = np.empty(n_star, dtype=np.int64)
     n_direction, with_offset = active_directions(data, model), has_offsets(data)

@@ -172,6 +172,16 @@ def bound_segments(typingctx, form, weight, alive, threshold, out):
 
 
 @intrinsic
+def largest_of(typingctx, values):
+    """Largest of eight numbers."""
+
+    def codegen(context, builder, signature, args):
+        return largest_lane(builder, load(builder, args[0]))
+
+    return types.float64(types.intp), codegen
+
+
+@intrinsic
 def estimate_segments(typingctx, form, weights, tilts, alive):
     """Log of what the best of eight segments contributes at least, -1e300 where none has weight.
 
