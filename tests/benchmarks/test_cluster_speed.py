@@ -134,6 +134,21 @@ def test_value_and_gradient_against_brutus(iso, brutus, brutus_grid):
     )
 
 
+def test_extinction_that_differs_from_star_to_star(iso):
+    catalog = simulate(iso, N_STAR)
+    differential = compile_value_and_gradient(iso, catalog, av_scatter=pt.constant(0.1))
+
+    ms, least = interleaved_times(
+        {"one": (default_case(iso), N_CALL), "differential": (differential, N_CALL)}
+    )
+
+    print(
+        f"\n1,000 stars x 6 bands, value and gradient, median (least): {ms['one']:.2f} "
+        f"({least['one']:.2f}) ms, with a scatter of A_V {ms['differential']:.2f} "
+        f"({least['differential']:.2f}) ms"
+    )
+
+
 def test_time_grows_with_the_number_of_stars(iso):
     many = compile_value_and_gradient(iso, simulate(iso, N_STAR_MANY))
 

@@ -15,20 +15,21 @@ import numba
 import numpy as np
 
 from pymc_starpop.kernels.blocks import MIN_POINT, build_blocks
-from pymc_starpop.kernels.cluster import (
+from pymc_starpop.kernels.cluster import prepare_star
+from pymc_starpop.kernels.scan import scan_star
+from pymc_starpop.kernels.segment import CUT, I0, LOG_PEAK, TILT, WEIGHT, A, B
+from pymc_starpop.kernels.simd import LANES, address_of, get, get_integer, still_needed
+from pymc_starpop.kernels.star_room import ROW_BYTES, WORD, addresses_of, new_arrays
+from pymc_starpop.kernels.track_model import (
     StarData,
     TrackModel,
     active_directions,
     check_shapes,
     has_offsets,
     lengthened,
-    prepare_star,
     typical_inverse,
     with_mean_directions,
 )
-from pymc_starpop.kernels.scan import ROW_BYTES, WORD, addresses_of, new_arrays, scan_star
-from pymc_starpop.kernels.segment import CUT, I0, LOG_PEAK, TILT, WEIGHT, A, B
-from pymc_starpop.kernels.simd import LANES, address_of, get, get_integer, still_needed
 
 # Pieces of the window around the maximum, and points of Gauss-Legendre (half of them) in each:
 # over a seventh of a standard deviation or of the length of decay they are exact to 1e-15.

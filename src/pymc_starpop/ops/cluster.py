@@ -24,7 +24,9 @@ from pymc_starpop.kernels import (
     scan,
     segment,
     simd,
+    star_room,
     star_vectors,
+    track_model,
 )
 from pymc_starpop.kernels import cluster as kernels
 from pymc_starpop.ops._numba import (
@@ -36,8 +38,9 @@ from pymc_starpop.ops._numba import (
 
 # PyTensor's cache cannot see into the kernels.
 KERNEL_VERSION = source_version(
-    blocks, capsules, kernels, pair_vectors, quadrature, scan, segment, simd, star_vectors
-)
+    blocks, capsules, kernels, pair_vectors, quadrature, scan, segment, simd, star_room,
+    star_vectors, track_model,
+)  # fmt: skip
 
 _NAMES = (
     "mag", "variance", "tracks", "directions", "weights", "tilts", "scale", "starts", "spread",
