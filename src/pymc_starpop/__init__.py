@@ -93,11 +93,16 @@ from pymc_starpop.simulate import (
     surviving_fraction,
 )
 from pymc_starpop.summaries import (
+    cluster_mass,
     drop_constant_bins,
     find_start,
+    luminosity_function,
     membership,
+    predict_cmd,
     sfh_draws,
+    star_posterior,
     summarize_sfh,
+    summarize_stars,
 )
 
 __all__ = [
@@ -152,6 +157,7 @@ __all__ = [
     "build_templates",
     "cluster_function",
     "cluster_logp",
+    "cluster_mass",
     "drop_constant_bins",
     "find_start",
     "fit_sfh",
@@ -163,6 +169,7 @@ __all__ = [
     "load_templates",
     "log_amr",
     "log_amr_through",
+    "luminosity_function",
     "membership",
     "metallicity_weights",
     "monotone_amr",
@@ -178,6 +185,7 @@ __all__ = [
     "plr",
     "polygon_mask",
     "power_law_mzr",
+    "predict_cmd",
     "read_basti",
     "read_mist",
     "read_mist_bc",
@@ -190,6 +198,8 @@ __all__ = [
     "simulate_cluster",
     "simulate_cmd",
     "staged",
+    "star_posterior",
     "summarize_sfh",
+    "summarize_stars",
     "surviving_fraction",
 ]

@@ -1,0 +1,196 @@
+"""The model of a cluster as arrays, for one posterior draw after the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.progress_bar import create_simple_progress
+from pytensor import tensor as pt
+from pytensor.tensor import TensorVariable
+
+from pymc_starpop.likelihoods.cluster import cluster_parts
+from pymc_starpop.likelihoods.detection import segment_variance
+from pymc_starpop.likelihoods.field import offset_of
+from pymc_starpop.likelihoods.masses import track_masses
+from pymc_starpop.likelihoods.stars import Limits, star_arrays
+from pymc_starpop.likelihoods.track import Layout, model_tracks
+from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.summaries.membership import _cluster_variable, _posterior
+
+__all__ = ["ClusterDraw", "ClusterDraws"]
+
+
+@dataclass(frozen=True)
+class ClusterDraw:
+    """One posterior draw of the model of a cluster, all as arrays.
+
+    P points on T tracks, N stars, D rows of data (the B bands first), K directions; see
+    `pymc_starpop.kernels.cluster`.
+
+    Attributes
+    ----------
+    tracks, directions : (D, P), (K, D, P) in the space of the data
+    weights, tilts, scale : (P - 1,) of the stars that completeness leaves
+    starts : (T + 1,)
+    spread, offset : (K,), (N, K) or (0, K)
+    values, variance : (N, D) data, and variances with the intrinsic scatter
+    member, log_member, log_field : (N,)
+    logp : (N,)
+    living, living_tilts : (P - 1,) weights and tilts of all systems, seen or not
+    detected : (P - 1,) probability that what is on a segment passes the limits
+    segment_variance : (B, P - 1) variance that differences between stars add to each band
+    scatter : (B,) intrinsic scatter, mag
+    mass, ratio, dark_mass, dead : (P,), (3,) as `pymc_starpop.likelihoods.masses.TrackMasses`
+    """
+
+    tracks: np.ndarray
+    directions: np.ndarray
+    weights: np.ndarray
+    tilts: np.ndarray
+    scale: np.ndarray
+    starts: np.ndarray
+    spread: np.ndarray
+    offset: np.ndarray
+    values: np.ndarray
+    variance: np.ndarray
+    member: np.ndarray
+    log_member: np.ndarray
+    log_field: np.ndarray
+    logp: np.ndarray
+    living: np.ndarray
+    living_tilts: np.ndarray
+    detected: np.ndarray
+    segment_variance: np.ndarray
+    scatter: np.ndarray
+    mass: np.ndarray
+    ratio: np.ndarray
+    dark_mass: np.ndarray
+    dead: np.ndarray
+
+    @property
+    def detection(self) -> float:
+        """Share of the living systems that the catalog can hold."""
+        return float((self.weights * self.detected).sum() / self.living.sum())
+
+    @property
+    def membership(self) -> np.ndarray:
+        """Probability (N,) that each star is a member."""
+        with np.errstate(divide="ignore"):
+            log_rest = np.log(1.0 - self.member) + self.log_field - self.logp
+        return 1.0 - np.exp(np.minimum(log_rest, 0.0))
+
+
+class ClusterDraws:
+    """A cluster variable of a model, evaluated at posterior draws.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree or xarray.Dataset
+        Result of `pm.sample`, or its posterior.
+    model : pm.Model, optional
+        By default the one of the surrounding ``with``.
+    catalog : StarCatalog, optional
+        Other stars than those that were fitted.
+    name : str, optional
+        Name of the variable, where the model has several.
+    thin : int
+        Every how many draws of a chain to take.
+
+    Raises
+    ------
+    ValueError
+        As `pymc_starpop.membership`, and for a `thin` that is no whole number above 0.
+    """
+
+    def __init__(
+        self, idata: Any, model: pm.Model | None = None, catalog: StarCatalog | None = None,
+        *, name: str | None = None, thin: int = 1,
+    ):  # fmt: skip
+        self.model = pm.modelcontext(model)
+        rv = _cluster_variable(self.model, name)
+        cluster = rv.owner.op.model
+        if catalog is not None and tuple(catalog.bands) != cluster.bands:
+            raise ValueError(
+                f"catalog has the bands {catalog.bands}, the model {cluster.bands}; give the same "
+                "bands in the same order, with NaN where a star has no measurement"
+            )
+        if not (isinstance(thin, int | np.integer) and thin >= 1):
+            raise ValueError(f"thin must be a whole number of at least 1, got {thin!r}")
+        self.bands: tuple[str, ...] = cluster.bands
+        self.is_flux: bool = cluster.is_flux
+        self.limits: Limits | None = cluster.limits
+        self.layout: Layout = cluster.layout
+        labels = self.model.coords["star"] if catalog is None else catalog.star
+        self.star: np.ndarray = np.asarray(labels)
+        self.posterior = _posterior(idata).isel(draw=slice(None, None, thin))
+        self._outputs = _outputs(self.model, rv, catalog)
+
+    @property
+    def sample_coords(self) -> dict[str, Any]:
+        """Coordinates of the draws."""
+        return {dim: self.posterior[dim].values for dim in ("chain", "draw")}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of chains and of draws in each."""
+        return self.posterior.sizes["chain"], self.posterior.sizes["draw"]
+
+    def evaluate(
+        self, description: str, progressbar: bool = True, mode: Any = None
+    ) -> Iterator[tuple[tuple[int, int], ClusterDraw]]:
+        """Yield the place of each draw, (chain, draw), and its arrays."""
+        variables = self.model.free_RVs
+        names = [f.name for f in fields(ClusterDraw)]
+        function = self.model.compile_fn(
+            inputs=variables, outs=[pt.as_tensor(self._outputs[name]) for name in names],
+            on_unused_input="ignore", point_fn=False, mode=mode,
+        )  # fmt: skip
+        values = [
+            self.posterior[v.name].transpose("chain", "draw", ...).to_numpy() for v in variables
+        ]
+        progress = create_simple_progress(progressbar)
+        with progress:
+            task = progress.add_task(description, completed=0, total=self.shape[0] * self.shape[1])
+            for place in np.ndindex(*self.shape):
+                result = function(*(value[place] for value in values))
+                yield place, ClusterDraw(**dict(zip(names, result, strict=True)))
+                progress.advance(task)
+
+
+def _outputs(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -> dict[str, Any]:
+    """Expressions of what a `ClusterDraw` holds, in terms of the variables of the model."""
+    cluster, inputs = rv.owner.op.model, tuple(rv.owner.op.dist_params(rv.owner))
+    variance, stars, slots = cluster.split(inputs)
+    p, options = cluster.fill(slots)
+    values: Any = pt.as_tensor(model.rvs_to_values[rv])
+    if catalog is not None:
+        stars = {k: pt.as_tensor(a) for k, a in star_arrays(catalog, p, options).items()}
+        values, variance = stars.pop("values"), stars.pop("variance")
+    terms = cluster.terms(values, variance, stars)
+    parts = cluster_parts(cluster.iso, p, options, terms)
+    seen = parts.model
+    every = model_tracks(cluster.iso, cluster.layout, p, options)
+    masses = track_masses(cluster.iso, cluster.layout, p, options, every.starts)
+    n_band = len(cluster.bands)
+    result: dict[str, Any] = {
+        name: getattr(seen, name)
+        for name in ("tracks", "directions", "weights", "tilts", "scale", "starts", "spread")
+    }
+    return result | {
+        "offset": offset_of(seen),
+        "values": parts.values,
+        "variance": parts.variance,
+        "member": parts.member,
+        "log_member": parts.log_parallax - parts.log_detection,
+        "log_field": parts.log_field,
+        "logp": parts.logp,
+        "living": every.weights,
+        "living_tilts": every.tilts,
+        # The share of detected stars is linear in the weights.
+        "detected": pt.grad(pt.exp(parts.log_detection), seen.weights),
+        "segment_variance": pt.stack([segment_variance(seen, b) for b in range(n_band)]),
+        "scatter": pt.as_tensor(p.intrinsic_scatter, dtype="float64") * pt.ones(n_band),
+        **vars(masses),
+    }
