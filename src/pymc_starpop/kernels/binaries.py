@@ -327,7 +327,7 @@ def population_tracks(mass, mag, directions, n_light, law, mass_min, last):
     directions : (K, R, P)
     weights, tilts, scale : (P - 1,)
     starts : (Q + 2,)
-        As `pymc_starpop.kernels.track_model.TrackModel` wants them; weights are 0 between tracks.
+        As `pymc_starpop.kernels.track_model.TrackModel` has them; weights are 0 between tracks.
     saved : Saved
     """
     first = first_node(mass, mass_min, last)
