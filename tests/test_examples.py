@@ -58,3 +58,42 @@ def test_synthetic_galaxy_is_easy_to_sample(galaxy):
     assert float(stats["n_steps"].mean()) <= 10.0
     variables = idata["posterior"].dataset[["mass_formed", "alpha", "beta", "sigma"]]
     assert float(azs.rhat(variables).to_dataarray().max()) <= 1.01
+
+
+def test_m67_without_its_data_says_so(capsys, tmp_path):
+    assert load("m67").main(["--data", str(tmp_path / "none.csv")]) == 2
+    assert "give the table of M67 with --data" in capsys.readouterr().err
+
+
+def test_m67_keeps_stars_with_a_floor_of_their_errors(shared_data):
+    example = load("m67")
+    catalog = example.read_catalog(shared_data / "m67_ngc2682.csv")
+    assert catalog.n_star == 1585
+    assert np.nanmin(catalog.mag_err) == example.ERROR_FLOOR
+    assert example.LIMITS.mask(catalog).sum() == 1042
+
+
+@pytest.mark.slow
+def test_m67_is_where_others_found_it(iso, shared_data):
+    example = load("m67")
+    catalog = example.read_catalog(shared_data / "m67_ngc2682.csv")
+    stars = catalog.select(example.LIMITS.mask(catalog))
+    _, idata = example.fit(
+        iso.with_nodes(450), stars, psp.EmpiricalCorrections(), draws=600, tune=700
+    )
+    posterior = idata["posterior"].dataset
+    # Dias et al. (2021): log age 9.575, 865 pc, A_V 0.127, [Fe/H] +0.07.
+    ranges = {
+        "log_age": (9.50, 9.65), "distance_pc": (820.0, 890.0), "av": (0.02, 0.25),
+        "feh": (-0.1, 0.2),
+    }  # fmt: skip
+    for name, (low, high) in ranges.items():
+        found = posterior[name].quantile([0.005, 0.995]).values
+        assert low < found[0] < found[1] < high, name
+    assert float(azs.rhat(posterior[example.NAMES]).to_dataarray().max()) <= 1.01
+    assert int(idata["sample_stats"]["diverging"].sum()) == 0
+    raw = example.fit(iso.with_nodes(450), stars, draws=300, tune=500, chains=2)[1]
+    table = azs.compare({"corrected": idata, "raw": raw}, var_name="stars")
+    assert table.index[0] in ("corrected", "raw")
+    k = azs.loo(idata, var_name="stars", pointwise=True).pareto_k
+    assert float((k > 0.7).mean()) < 0.01

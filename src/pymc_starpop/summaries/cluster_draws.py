@@ -21,6 +21,10 @@ from pymc_starpop.summaries.membership import _cluster_variable, _posterior
 
 __all__ = ["ClusterDraw", "ClusterDraws"]
 
+# The Python virtual machine runs the same kernels, which take most of the time, and needs seconds
+# to compile what numba would compile for minutes.
+_MODE = "FAST_COMPILE"
+
 
 @dataclass(frozen=True)
 class ClusterDraw:
@@ -138,7 +142,7 @@ class ClusterDraws:
         return self.posterior.sizes["chain"], self.posterior.sizes["draw"]
 
     def evaluate(
-        self, description: str, progressbar: bool = True, mode: Any = None
+        self, description: str, progressbar: bool = True, mode: Any = _MODE
     ) -> Iterator[tuple[tuple[int, int], ClusterDraw]]:
         """Yield the place of each draw, (chain, draw), and its arrays."""
         variables = self.model.free_RVs
