@@ -86,10 +86,10 @@ class ChiSquareField:
     """Outliers are as probable as a member at the tail of the chi-square distribution.
 
     With n measured values of a star, chi2_p the chi-square that p_value_cut of all members exceed
-    (n - dof_reduction degrees of freedom) and S the covariance of the star, the log density is
-    that of a Gaussian there,
+    (n - dof_reduction degrees of freedom) and D the diagonal matrix of their variances, intrinsic
+    scatter included, the log density is that of a Gaussian there,
 
-        ln F = -(chi2_p + n ln 2 pi + ln |S|) / 2.
+        ln F = -(chi2_p + n ln 2 pi + ln det D) / 2.
 
     It does not integrate to 1 and nothing can be drawn from it, so field fractions that it gives
     are nominal. The outlier model of brutus (Speagle et al. 2025) takes the same quantile, and the
@@ -131,7 +131,7 @@ class ChiSquareField:
             )
 
     def log_constant(self, n_measured: Any) -> np.ndarray:
-        """Return -(chi2_p + n ln 2 pi)/2; the log density is this minus ln|S|/2.
+        """Return -(chi2_p + n ln 2 pi)/2; the log density is this minus (ln det D)/2.
 
         Parameters
         ----------

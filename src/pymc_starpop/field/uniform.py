@@ -35,8 +35,9 @@ class UniformField(UniformColumns):
     which the completeness changes.
 
     In a catalog of fluxes the magnitudes are asinh magnitudes (Lupton, Gunn & Szalay 1999) whose
-    softening is the star's flux error, and the density, in flux, has a factor |dmu/df| =
-    (2.5/ln 10) / sqrt(f^2 + 4 b^2) for each band: it integrates to 1 over all fluxes of the region.
+    softening b is the star's flux error. The density in flux has for each band the factor
+    (2.5/ln 10) / sqrt(f^2 + 4 b^2), the size of dmu/df: it integrates to 1 over all fluxes of the
+    region.
 
     Parameters
     ----------

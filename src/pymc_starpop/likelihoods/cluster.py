@@ -138,11 +138,12 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
 
     For star i with membership w_i = c_i (1 - field_fraction), c_i the catalog's prior,
 
-        L_i = w_i / Z int dM dq pi(M) pi(q) N(x_i | y(M, q), S_i) N(parallax_i) + (1 - w_i) F_i
+        L_i = int dM dq pi(M) pi(q) [w_i c(m) N(x_i | y(M, q), S_i) / Z + (1 - w_i) F_i]
 
-    (the mixture of brutus, Speagle et al. 2025, with the integral taken along the isochrone and
-    the normalization Z of the selection). The point outside the support of a parameter, or of the
-    isochrones, has log-likelihood -inf.
+    with the data x_i (magnitudes or fluxes; T_eff, [Fe/H] and parallax where the catalog has
+    them), the completeness c and the normalization Z of the selection. It is the mixture of brutus
+    (Speagle et al. 2025) with the integral taken along the isochrone. Outside the support of a
+    parameter, or of the isochrones, the log-likelihood is -inf.
 
     Parameters
     ----------
@@ -151,26 +152,58 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
     catalog : StarCatalog
         N stars in B bands.
     **parameters
-        Numbers or PyTensor expressions: ``feh`` (dex), ``log_age`` (log10 yr), either
-        ``distance_modulus`` (mag) or ``distance_pc``, ``av`` (mag, default 0), ``rv`` (3.1),
-        ``field_fraction`` (0), ``binary_fraction`` (0), ``mass_ratio_slope`` (0),
-        ``intrinsic_scatter`` (mag, 0; a scalar or one for each band), ``av_scatter`` (mag, 0),
-        ``parallax_zero_point`` (mas, 0), ``imf`` (`Kroupa()`), ``corrections`` (None, or
-        `EmpiricalCorrections`). Fixed options: ``field`` (`UniformField()`), ``selection`` (None,
-        or `MagnitudeLimits`), ``mass_min`` (0.1 Msun), ``eep_max`` (808), ``binary_eep_max``
-        (480), ``mass_ratio_min`` (0.1), ``mass_ratio_nodes`` (45) and
-        ``node_pieces`` (1; 71 and 2 are the finer setting of the page on accuracy).
+        Parameters, each a number or a PyTensor expression, scalar unless said otherwise, and fixed
+        options, as listed here with their defaults.
+
+        - ``feh``: [Fe/H], dex.
+        - ``log_age``: log10(age / yr). Left out with an ``age_distribution``.
+        - ``distance_modulus`` (mag, without extinction) or ``distance_pc`` (pc): one of them.
+        - ``av`` (0): extinction A_V, mag; or a vector (N,) with that of each star.
+        - ``rv`` (3.1): A_V / E(B - V).
+        - ``field_fraction`` (0): share of field stars in the catalog, 0 to 1.
+        - ``binary_fraction`` (0): share of binaries among the systems born, 0 to 1.
+        - ``mass_ratio_slope`` (0): exponent gamma of p(q) ~ q^gamma.
+        - ``intrinsic_scatter`` (0): scatter about the isochrone, mag; scalar or (B,).
+        - ``zero_points`` (0): added to the magnitudes of the models, mag; scalar or (B,).
+        - ``av_scatter`` (0): standard deviation of A_V between stars, mag.
+        - ``distance_modulus_scatter`` (0): standard deviation of the distance modulus between
+          stars, mag; parallaxes follow it.
+        - ``log_age_scatter`` (0): standard deviation of log10 age between stars, dex.
+        - ``parallax_zero_point`` (0): added to the parallax that the distance predicts, mas.
+        - ``second_population`` (None): a `SecondPopulation`.
+        - ``imf`` (`Kroupa()`): mass function of primaries, whose parameters may be expressions.
+        - ``corrections`` (None): an `EmpiricalCorrections`, likewise.
+
+        Options, which are no expressions:
+
+        - ``field`` (`UniformField()`): density of field stars: also `ControlField`,
+          `InflatedScatterField` (its scale may be an expression), `ChiSquareField`,
+          `FieldDensity`, or a vector (N,) of log densities, which may be an expression.
+        - ``selection`` (None): `MagnitudeLimits` and completeness of the catalog.
+        - ``age_distribution`` (None): `AgeDistribution` of the stars in place of ``log_age``.
+        - ``age_nodes`` (9): isochrones for ``log_age_scatter``, odd.
+        - ``mass_min`` (0.1): lowest mass of the mass function, Msun.
+        - ``eep_max`` (808), ``binary_eep_max`` (480): last evolutionary point, and the last one at
+          which a primary has a companion. These three defaults are ``iso.option_defaults``.
+        - ``mass_ratio_min`` (0.1): lowest mass ratio of a binary.
+        - ``mass_ratio_nodes`` (45), ``node_pieces`` (1): mass ratios in the integral over q, and
+          pieces of each segment for binaries; 71 and 2 are the finer setting of the page on
+          accuracy.
 
     Returns
     -------
     TensorVariable
-        Shape (N,), natural log of 1/mag^(bands of the star), and 1/mas with a parallax.
+        Shape (N,), natural log of 1/mag^(bands of the star), of 1/flux^bands for a catalog of
+        fluxes, and of 1/mas with a parallax, 1/K and 1/dex with T_eff and [Fe/H].
 
     Raises
     ------
     ValueError
-        For numbers and priors outside the grid, fractions outside 0 to 1, no or two distances,
-        unknown bands, stars outside the selection. The message says which, and what to do.
+        For numbers and priors outside the grid, fractions outside 0 to 1, no or two distances or
+        ages, unknown bands, vectors of another length, stars outside the selection. The message
+        says which, and what to do.
+    TypeError
+        For a name that is none of these.
 
     Examples
     --------
