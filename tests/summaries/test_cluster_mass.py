@@ -9,7 +9,7 @@ from scipy import integrate
 
 import pymc_starpop as psp
 from after_fit_fixtures import FIXED, FREE, LIMITS, N_LIVING, simulate_living, system_mass
-from pymc_starpop.simulate.cluster import draw_mass_ratio
+from pymc_starpop.simulate import draw_mass_ratio
 from pymc_starpop.summaries.cluster_draws import ClusterDraws
 from pymc_starpop.summaries.cluster_mass import weigh
 

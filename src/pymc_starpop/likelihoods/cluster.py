@@ -125,8 +125,9 @@ def cluster_parts(
         log_field=log_field,
     )
     # The kernel leaves out what is not near a star, and would leave out NaN as well.
+    numbers = (model.tracks, model.directions, model.spread, model.weights, scatter)
     known = pt.isfinite(
-        model.tracks[0].sum() + model.weights.sum() + p.true_distance_modulus(TENSOR)
+        sum(part.sum() for part in numbers) + p.true_distance_modulus(TENSOR)
         + p.parallax_zero_point
     )  # fmt: skip
     logp = pt.switch(inside_support(grid, p, options), pt.switch(known, logp, np.nan), -np.inf)
