@@ -192,3 +192,15 @@ def test_emcee_moves_towards_the_truth(f):
     draws = sampler.get_chain(discard=75, flat=True)
     assert abs(draws[:, 0].mean() - EASY["distance_modulus"]) < 0.06
     assert abs(draws[:, 2].mean() - EASY["log_age"]) < 0.06
+
+
+def test_options_default_to_those_of_the_grid(shared_data):
+    """An isochrone that numbers its points in another way than MIST."""
+    grid = psp.read_basti(shared_data / "basti_3000myr_gaia_dr3.isc.gz")
+    assert grid.option_defaults["eep_max"] != 808
+    node = {"feh": grid.feh[0], "log_age": grid.log_age[0]}
+    one = grid.at(**node, bands=["G"])
+    catalog = psp.StarCatalog([[one.abs_mag[500, 0] + 10.0]], [[0.02]], bands=["G"])
+    f = psp.cluster_function(grid, catalog, ["distance_modulus"], **node, **VM)
+    expected = psp.cluster_logp(grid, catalog, distance_modulus=10.0, **node)
+    assert_close(f.per_star([10.0]), expected.eval(mode="FAST_COMPILE"), "same_formula")

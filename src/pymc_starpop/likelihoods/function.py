@@ -52,7 +52,7 @@ class ClusterFunction:
         self._key = uuid.uuid4().hex
         vector = pt.dvector("theta")
         entries = {name: vector[i] for i, name in enumerate(names)}
-        arguments = _arguments(catalog, entries, fixed)
+        arguments = _arguments(iso, catalog, entries, fixed)
         logp = cluster_logp(iso, catalog, **arguments)
         self.n_star = catalog.n_star
         self._mode = mode
@@ -230,7 +230,7 @@ def _check_names(parameters: Sequence[str], fixed: dict[str, Any]) -> tuple[str,
 
 
 def _arguments(
-    catalog: StarCatalog, entries: dict[str, Variable], fixed: dict[str, Any]
+    iso: IsochroneGrid, catalog: StarCatalog, entries: dict[str, Variable], fixed: dict[str, Any]
 ) -> dict[str, Any]:
     """Keyword arguments of `cluster_logp` with entries of the vector in their places."""
     left = dict(entries)
@@ -243,7 +243,7 @@ def _arguments(
             base = np.broadcast_to(arguments.get(name, 0.0), len(catalog.bands))
             values = zip(catalog.bands, base, strict=True)
             arguments[name] = pt.stack([chosen.get(band, value) for band, value in values])
-    p, options = split_arguments(arguments)
+    p, options = split_arguments(arguments, iso)
     known = list(numbers)
 
     def put(name: str, value: Any) -> Any:
