@@ -79,7 +79,7 @@ def test_m67_is_where_others_found_it(iso, shared_data):
     catalog = example.read_catalog(shared_data / "m67_ngc2682.csv")
     stars = catalog.select(example.LIMITS.mask(catalog))
     _, idata = example.fit(
-        iso.with_nodes(450), stars, psp.EmpiricalCorrections(), draws=600, tune=700
+        iso.with_nodes(450), stars, psp.EmpiricalCorrections(), draws=500, tune=500
     )
     posterior = idata["posterior"].dataset
     # Dias et al. (2021): log age 9.575, 865 pc, A_V 0.127, [Fe/H] +0.07.
@@ -92,7 +92,7 @@ def test_m67_is_where_others_found_it(iso, shared_data):
         assert low < found[0] < found[1] < high, name
     assert float(azs.rhat(posterior[example.NAMES]).to_dataarray().max()) <= 1.01
     assert int(idata["sample_stats"]["diverging"].sum()) == 0
-    raw = example.fit(iso.with_nodes(450), stars, draws=300, tune=500, chains=2)[1]
+    raw = example.fit(iso.with_nodes(450), stars, draws=200, tune=400, chains=2)[1]
     table = azs.compare({"corrected": idata, "raw": raw}, var_name="stars")
     assert table.index[0] in ("corrected", "raw")
     k = azs.loo(idata, var_name="stars", pointwise=True).pareto_k
