@@ -1,13 +1,12 @@
 """Isochrones on which the members of a simulated cluster are placed."""
 
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.magnitudes import model_magnitudes
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters
-from pymc_starpop.reference import single_star_nodes
 
 __all__ = ["MemberTracks"]
 
@@ -31,10 +30,10 @@ class MemberTracks:
     bands : tuple of str
         B bands.
     parameters : ClusterParameters
-        Numbers; ``log_age`` is not used.
+        Numbers.
     options : ClusterOptions
-    log_age : ndarray (n,)
-        Ages of the stars, log10(age / yr).
+    has_one_age : bool
+        Whether all stars have the age of the parameters.
     """
 
     def __init__(
@@ -43,31 +42,47 @@ class MemberTracks:
         bands: tuple[str, ...],
         parameters: ClusterParameters,
         options: ClusterOptions,
-        log_age: np.ndarray,
+        has_one_age: bool,
     ):
         self._grid, self._bands, self._options = iso, bands, options
         self._parameters = parameters
-        low, high = float(log_age.min()), float(log_age.max())
-        n_cell = int(np.ceil((high - low) / _AGE_STEP)) if high > low else 0
-        self._ages = np.linspace(low, high, n_cell + 1)
+        self._has_one_age = has_one_age
+        self._known: dict[float, tuple[np.ndarray, np.ndarray]] = {}
         av = np.atleast_1d(np.asarray(parameters.av, dtype=float))
         self._av = np.linspace(*iso.av_range, _N_AV) if av.size > 1 else av
-        tracks = [self._track(age) for age in self._ages]
         self._eep = iso.eep[iso.eep <= options.eep_max]
-        self._mass = np.array([mass for mass, _ in tracks])
-        self._columns = np.array([columns for _, columns in tracks])
+        self._set_ages(np.array([parameters.log_age]) if has_one_age else np.zeros(0))
+
+    def reach(self, log_age: np.ndarray) -> None:
+        """Make the isochrones that stars of these ages (n,) need."""
+        if self._has_one_age or not log_age.size:
+            return
+        ages = [*self._ages, *log_age]
+        first, last = np.floor(min(ages) / _AGE_STEP), np.floor(max(ages) / _AGE_STEP) + 1.0
+        nodes = _AGE_STEP * np.arange(first, last + 1.0)
+        wanted = np.unique(np.clip(nodes, *self._grid.log_age_range))
+        if wanted.size != self._ages.size:
+            self._set_ages(wanted)
+
+    def _set_ages(self, log_ages: np.ndarray) -> None:
+        for age in map(float, log_ages):
+            if age not in self._known:
+                self._known[age] = self._track(age)
+        self._ages = log_ages
+        self._mass = np.array([self._known[float(age)][0] for age in log_ages])
+        self._columns = np.array([self._known[float(age)][1] for age in log_ages])
 
     def _track(self, log_age: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mass (E,), and the magnitudes and reddening at each A_V with T_eff (E, C)."""
-        p = replace(self._parameters, log_age=log_age)
-        parts: list[np.ndarray] = []
+        """Mass (E,), and magnitude and reddening at each A_V with T_eff (E, C)."""
+        p, parts = self._parameters, []
         for av in self._av:
-            at_av = replace(p, av=float(av), zero_points=0.0, second_population=None)
-            _, mass, mag, reddening, teff = single_star_nodes(
-                self._grid, self._bands, at_av, self._options
-            )
-            parts += [mag, reddening]
-        teff = np.full(mass.shape, np.nan) if teff is None else teff
+            track = model_magnitudes(
+                self._grid, self._bands, (p.feh, log_age), (float(av), p.rv), p.corrections,
+                self._eep.size,
+            )  # fmt: skip
+            parts += [track.mag + p.true_distance_modulus(), track.reddening]
+        mass = np.asarray(10.0**track.log10_mass)
+        teff = np.full(mass.size, np.nan) if track.log_teff is None else 10.0**track.log_teff
         return mass, np.concatenate([*parts, teff[:, None]], axis=1)
 
     def mass_range(self, log_age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +109,7 @@ class MemberTracks:
         return self._mass[0, keep], self._columns[0, keep]
 
     def _look_up_columns(self, mass: np.ndarray, log_age: np.ndarray) -> np.ndarray:
-        if self._ages.size == 1:
+        if self._has_one_age:
             known, columns = self._ascending
             return np.stack([np.interp(mass, known, c) for c in columns.T], axis=1)
         found = np.empty((mass.size, self._columns.shape[2]))
@@ -105,10 +120,9 @@ class MemberTracks:
 
     def _look_up_by_age(self, mass: np.ndarray, log_age: np.ndarray) -> np.ndarray:
         """Columns (n, C) of stars with an isochrone each."""
-        step = self._ages[1] - self._ages[0]
-        place = np.clip((log_age - self._ages[0]) / step, 0.0, self._ages.size - 1.0)
-        cell = np.minimum(place.astype(int), self._ages.size - 2)
-        share = (place - cell)[:, None]
+        cell = np.clip(np.searchsorted(self._ages, log_age) - 1, 0, self._ages.size - 2)
+        width = self._ages[cell + 1] - self._ages[cell]
+        share = np.clip((log_age - self._ages[cell]) / width, 0.0, 1.0)[:, None]
         masses = (1.0 - share) * self._mass[cell] + share * self._mass[cell + 1]
         # Neighbors on the part of the isochrone along which the mass increases.
         record = _is_record(masses)

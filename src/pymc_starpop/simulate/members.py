@@ -148,13 +148,12 @@ class ClusterSampler:
         return ages
 
     def _tracks_of(self, number: int, p: ClusterParameters, log_age: np.ndarray) -> MemberTracks:
-        """Isochrones that hold these ages; made once where all stars have one age."""
-        if number in self._tracks:
-            return self._tracks[number]
-        tracks = MemberTracks(self._iso, self.bands, p, self.options, log_age)
-        if p.log_age is not None and float(p.log_age_scatter) == 0.0:
-            self._tracks[number] = tracks
-        return tracks
+        """Isochrones that hold these ages."""
+        if number not in self._tracks:
+            has_one_age = p.log_age is not None and float(p.log_age_scatter) == 0.0
+            self._tracks[number] = MemberTracks(self._iso, self.bands, p, self.options, has_one_age)
+        self._tracks[number].reach(log_age)
+        return self._tracks[number]
 
     def _draw_masses(
         self, p: ClusterParameters, top: np.ndarray, rng: np.random.Generator
