@@ -186,7 +186,8 @@ def check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
             f"selection must be None or MagnitudeLimits, got {selection!r}; give "
             "psp.MagnitudeLimits(band, bright, faint)"
         )
-    if not (hasattr(field, "log_density") or hasattr(field, "model_dependent")):
+    is_model = hasattr(field, "log_density") or hasattr(field, "model_dependent")
+    if isinstance(field, type) or not is_model:
         raise ValueError(
             f"field must be a model of field stars with a method log_density, or a vector of log "
             f"densities, got {field!r}; give psp.UniformField()"

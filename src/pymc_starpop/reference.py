@@ -347,7 +347,8 @@ def log_segment_integral(a, b, c, tilt):
     log_i = log_high + np.log1p(-np.exp(np.minimum(log_low - log_high, -1e-300)))
     log_i += -0.5 * (c - b * b / a_safe) + 0.5 * np.log(2.0 * np.pi / a_safe)
     at_start, at_end = np.exp(-0.5 * c - log_i), np.exp(-0.5 * (c - 2.0 * b + a) - log_i)
-    mean_t = peak + (at_start - at_end) / a_safe
+    # Far along the segment the difference loses its digits; a mean of t lies in [0, 1].
+    mean_t = np.clip(peak + (at_start - at_end) / a_safe, 0.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_formula = log_i + np.log1p(tilt * (mean_t - 0.5))
     return np.where(short, by_quadrature, by_formula)

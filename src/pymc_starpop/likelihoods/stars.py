@@ -18,7 +18,7 @@ __all__ = ["Limits", "StarTerms", "data_rows", "limits_of", "star_arrays", "star
 #: d flux = - flux x this x d mag
 MAG_TO_LN = 0.4 * np.log(10.0)
 # How far the completeness is tabulated beyond the stars on the bright and on the faint side, mag.
-_BRIGHTER, _FAINTER = 2.0, 8.0
+_BRIGHTER, _FAINTER = 10.0, 15.0
 
 
 @dataclass(frozen=True)
