@@ -246,3 +246,35 @@ def test_the_error_can_be_pickled(tmp_path):
         parse_mist(path)
     twin = pickle.loads(pickle.dumps(caught.value))
     assert (str(twin), twin.line, twin.path) == (str(caught.value), 1, str(path))
+
+
+@pytest.mark.parametrize("mass", ["9.9", "0.05"])
+@pytest.mark.parametrize("name", list(READERS))
+def test_masses_that_jump(tmp_path, lines, name, mass):
+    rows = lines(name)
+    row = FIRST_ROW[name] + 60
+    fields = rows[row - 1].split()
+    fields[{MIST: 2, BASTI: 0, PARSEC: 0}[name]] = mass
+    rows[row - 1] = "  ".join(fields)
+    path = tmp_path / "changed.txt"
+    path.write_text("\n".join(rows))
+    with pytest.raises(psp.IsochroneFileError, match=rf"line {row}: .* follows "):
+        READERS[name](path, **GIVEN[name])
+
+
+def test_a_magnitude_that_stands_for_none(tmp_path, lines):
+    rows = lines(PARSEC)
+    fields = rows[50].split()
+    rows[50] = " ".join([*fields[:2], "99.999", fields[3]])
+    fails(tmp_path, PARSEC, rows, 51, "stands for no magnitude")
+
+
+@pytest.mark.parametrize("name", [MIST, BASTI])
+def test_a_truncated_gzip_file_names_the_line_where_it_stops(tmp_path, shared_data, name):
+    data = (shared_data / name).read_bytes()
+    path = tmp_path / "short.gz"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(psp.IsochroneFileError, match="compression is damaged") as caught:
+        READERS[name](path)
+    n_line = gzip.decompress(data).count(b"\n")
+    assert 0.2 * n_line < caught.value.line < 0.8 * n_line

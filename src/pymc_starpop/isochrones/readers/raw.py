@@ -22,6 +22,10 @@ PLAUSIBLE = {
     "feh": (-10.0, 3.0),
     "log_age": (3.0, 10.5),
 }
+# Magnitudes that stand for "not computed" in tables.
+_SENTINELS = (99.0, 99.9, 99.99, 99.999, 99.9999)
+# Neighbors on an isochrone: masses fall by much less, and rise by less than this factor.
+_LEAST_RISE, _LARGEST_RISE = 0.95, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +116,12 @@ def check_values(one: RawIsochrone) -> RawIsochrone:
         if bad.any():
             row = int(np.argmax(bad))
             raise one.error(f"{name} is {values[row]:g}, expected {low:g} to {high:g}", row)
+    _check_masses(one)
+    for band, values in zip(one.bands, one.mag.T, strict=True):
+        absent = np.isclose(np.abs(values)[:, None], _SENTINELS, rtol=0.0, atol=1e-9).any(axis=1)
+        if absent.any():
+            row = int(np.argmax(absent))
+            raise one.error(f"{band} is {values[row]:g}, which stands for no magnitude", row)
     if one.eep is not None:
         back = np.flatnonzero(np.diff(one.eep) <= 0)
         if back.size:
@@ -120,3 +130,16 @@ def check_values(one: RawIsochrone) -> RawIsochrone:
     if not (np.diff(one.initial_mass) > 0.0).any():
         raise one.error("initial_mass nowhere increases")
     return one
+
+
+def _check_masses(one: RawIsochrone) -> None:
+    """Refuse masses that jump, or fall by more than any isochrone does."""
+    rise = one.initial_mass[1:] / one.initial_mass[:-1]
+    bad = np.flatnonzero((rise < _LEAST_RISE) | (rise > _LARGEST_RISE))
+    if bad.size:
+        row = int(bad[0]) + 1
+        before, here = one.initial_mass[row - 1 : row + 1]
+        raise one.error(
+            f"initial_mass {here:g} Msun follows {before:g}; a row is damaged or rows are missing",
+            row,
+        )

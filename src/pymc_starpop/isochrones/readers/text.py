@@ -193,6 +193,19 @@ def _unpack(source: Path, data: bytes) -> bytes:
         with gzip.open(source) as file:
             return file.read(_MOST_BYTES)
     except (OSError, EOFError, zlib.error) as error:
+        line = _n_line_unpacked(data)
         raise IsochroneFileError(
-            source, None, f"the gzip compression is damaged ({error}); download the file again"
+            source, line, f"the gzip compression is damaged ({error}); download the file again"
         ) from error
+
+
+def _n_line_unpacked(data: bytes) -> int:
+    """Number, from 1, of the line at which damaged gzip data stop."""
+    unpacking = zlib.decompressobj(wbits=31)
+    n_line = 1
+    for start in range(0, len(data), 4096):
+        try:
+            n_line += unpacking.decompress(data[start : start + 4096]).count(b"\n")
+        except zlib.error:
+            break
+    return n_line
