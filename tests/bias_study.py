@@ -39,6 +39,9 @@ WIDTHS = {"log_age": 0.15, "feh": 0.15, "distance_modulus": 0.15, "av": 0.1}
 BINARY_RANGE = (0.05, 0.85)
 SCATTER = (np.log(0.01), 0.4)
 FIELD_PRIOR = (6.0, 14.0)  # of a Beta distribution with the mean 0.3
+# Chains whose log density differs by more (nats) are at different maxima; two must agree.
+_RIVAL = 15.0
+_MAX_ATTEMPTS = 4
 
 
 def photometric_errors(mag, floor=FLOOR):
@@ -183,12 +186,22 @@ class Study:
         return nutpie.compile_pymc_model(self.model)
 
     def sample(self, catalog, center, seed=0, draws=400, tune=400, chains=2):
-        """Draws by name from the sampler."""
-        posterior = nutpie.sample(
-            self._compiled.with_data(**self.data(catalog, center)), draws=draws, tune=tune,
-            chains=chains, cores=1, seed=seed, progress_bar=False,
-        ).posterior  # fmt: skip
-        return {k: np.ravel(posterior[k].values) for k in NAMES}
+        """Draws by name from the sampler.
+
+        A chain that ended at a rival maximum, where the log density is far below that of the
+        others, is left out; `psp.find_start` is what a user has against that.
+        """
+        compiled = self._compiled.with_data(**self.data(catalog, center))
+        for attempt in range(_MAX_ATTEMPTS):
+            trace = nutpie.sample(
+                compiled, draws=draws, tune=tune, chains=chains, cores=1,
+                seed=seed + 1000 * attempt, progress_bar=False,
+            )  # fmt: skip
+            level = trace.sample_stats["logp"].mean("draw").values
+            good = np.flatnonzero(level > level.max() - _RIVAL)
+            if good.size > 1:
+                break
+        return {k: trace.posterior[k].values[good].ravel() for k in NAMES}
 
 
 def _priors(center, with_field):
@@ -207,9 +220,9 @@ def pulls(draws, truth):
     return np.array([(draws[k].mean() - truth[k]) / draws[k].std() for k in NAMES])
 
 
-def shifts(draws, truth):
-    """Posterior mean less the truth, in the order of `NAMES`."""
-    return np.array([draws[k].mean() - truth[k] for k in NAMES])
+def shifts(draws, others):
+    """Difference of two posterior means in standard deviations of the second."""
+    return np.array([(draws[k].mean() - others[k].mean()) / others[k].std() for k in NAMES])
 
 
 def table(title, values):
