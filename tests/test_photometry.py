@@ -370,3 +370,8 @@ def test_faint_fluxes_are_no_sentinels():
 def test_unknown_column():
     with pytest.raises(TypeError, match=r"unknown argument.s. logg; known are teff"):
         StarCatalog.from_table(COLUMNS, **NAMES, logg="feh")
+
+
+def test_logarithms_of_temperatures_are_refused():
+    with pytest.raises(ValueError, match="give K, not log10"):
+        StarCatalog([[12.0]], [[0.1]], bands=["TESS"], teff=[3.76], teff_err=[0.01])

@@ -24,6 +24,8 @@ __all__ = [
 _MAX_NAMED = 5  # rows named in an error message
 _SENTINEL = 90.0  # mag
 
+_LEAST_TEFF = 300.0  # K, below that of the coolest brown dwarfs
+
 
 def _rows(where: np.ndarray) -> str:
     """Name the first rows where a condition holds."""
@@ -187,6 +189,12 @@ def check_measured_column(
         raise ValueError(
             f"{name} must be positive ({unit}), got {values[values <= 0][0]} in "
             f"{_rows(values <= 0)}; use NaN where it was not measured."
+        )
+    if name == "teff" and (values < _LEAST_TEFF).any():
+        cold = values < _LEAST_TEFF
+        raise ValueError(
+            f"teff is {values[cold][0]:g} K in {_rows(cold)}, colder than any star; give K, not "
+            "log10 of it."
         )
     bad = np.isfinite(values) & ~(np.isfinite(errors) & (errors > 0))
     if bad.any():
