@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 import pymc_starpop as psp
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
+from pymc_starpop.parameters import (
+    ClusterOptions,
+    ClusterParameters,
+    SecondPopulation,
+    split_arguments,
+)
 from tolerances import assert_close
 
 POSITION = {"feh": 0.1, "log_age": 9.4, "distance_pc": 305.0}
@@ -83,3 +88,9 @@ def test_a_mass_function_without_power_law_keeps_its_none():
     mapped = parameters.map_values(lambda name, value: np.float64(value))
     assert mapped.imf.high_slope is None
     assert_close(mapped.imf.density(0.3), parameters.imf.density(0.3), "same_formula")
+
+
+@pytest.mark.parametrize("values", [{"fraction": [0.2, 0.8]}, {"log_age": [9.0, 9.1]}])
+def test_a_second_population_has_scalars(values):
+    with pytest.raises(ValueError, match="of SecondPopulation must be one number"):
+        SecondPopulation(**{"fraction": 0.2, "feh": 0.1, **values})

@@ -34,7 +34,7 @@ class SecondPopulation:
     Raises
     ------
     ValueError
-        Where nothing differs.
+        Where nothing differs, and for anything but scalars.
 
     Examples
     --------
@@ -55,6 +55,13 @@ class SecondPopulation:
                 "SecondPopulation differs in nothing from the first; give it a feh, log_age, "
                 "binary_fraction or mass_ratio_slope of its own"
             )
+        for name, value in {"fraction": self.fraction, **self.own()}.items():
+            ndim = value.ndim if hasattr(value, "ndim") else np.ndim(value)
+            if ndim != 0:
+                raise ValueError(
+                    f"{name} of SecondPopulation must be one number or a PyTensor scalar, got "
+                    f"{value!r}; only two populations can be fitted"
+                )
 
     def own(self) -> dict[str, Any]:
         """Return the parameters that were given, by name."""
