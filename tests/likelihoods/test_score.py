@@ -188,7 +188,13 @@ def probability(names, batches):
     return p
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = (
+    "field, selection and parallaxes", "two populations", "completeness", "spectroscopy",
+    "outliers", "fluxes",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_the_mean_score_is_zero(iso, name):
     assert probability(*scores(iso, CASES[name], N_BATCH)) > LEAST_P
 
