@@ -24,7 +24,7 @@ PLAUSIBLE = {
 }
 # Magnitudes that stand for "not computed" in tables.
 _SENTINELS = (99.0, 99.9, 99.99, 99.999, 99.9999)
-# Neighbors on an isochrone: masses fall by much less, and rise by less than this factor.
+# Neighbors on a library's isochrone: masses fall by much less, and rise by less than this factor.
 _LEAST_RISE, _LARGEST_RISE = 0.95, 3.0
 
 
@@ -92,8 +92,15 @@ class RawIsochrone:
         return np.column_stack([np.log10(self.initial_mass), *theory, self.mag])
 
 
-def check_values(one: RawIsochrone) -> RawIsochrone:
+def check_values(one: RawIsochrone, largest_rise: float = _LARGEST_RISE) -> RawIsochrone:
     """Return the isochrone after checking that its values can be those of stars.
+
+    Parameters
+    ----------
+    one : RawIsochrone
+    largest_rise : float
+        The largest ratio of the masses of neighbors; infinite for tables of the user's own, which
+        may be as coarse as their user likes.
 
     Raises
     ------
@@ -116,7 +123,6 @@ def check_values(one: RawIsochrone) -> RawIsochrone:
         if bad.any():
             row = int(np.argmax(bad))
             raise one.error(f"{name} is {values[row]:g}, expected {low:g} to {high:g}", row)
-    _check_masses(one)
     for band, values in zip(one.bands, one.mag.T, strict=True):
         absent = np.isclose(np.abs(values)[:, None], _SENTINELS, rtol=0.0, atol=1e-9).any(axis=1)
         if absent.any():
@@ -127,15 +133,16 @@ def check_values(one: RawIsochrone) -> RawIsochrone:
         if back.size:
             row = int(back[0]) + 1
             raise one.error(f"EEP {one.eep[row]} follows {one.eep[row - 1]}; they must ascend", row)
+    _check_masses(one, largest_rise)
     if not (np.diff(one.initial_mass) > 0.0).any():
         raise one.error("initial_mass nowhere increases")
     return one
 
 
-def _check_masses(one: RawIsochrone) -> None:
+def _check_masses(one: RawIsochrone, largest_rise: float) -> None:
     """Refuse masses that jump, or fall by more than any isochrone does."""
     rise = one.initial_mass[1:] / one.initial_mass[:-1]
-    bad = np.flatnonzero((rise < _LEAST_RISE) | (rise > _LARGEST_RISE))
+    bad = np.flatnonzero((rise < _LEAST_RISE) | (rise > largest_rise))
     if bad.size:
         row = int(bad[0]) + 1
         before, here = one.initial_mass[row - 1 : row + 1]

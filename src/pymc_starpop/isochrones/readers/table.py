@@ -116,7 +116,8 @@ def read_table(
                     initial_mass=mass[rows],
                     mag=mag[rows],
                     **parts,  # type: ignore[arg-type]
-                )
+                ),
+                largest_rise=np.inf,
             )
         )
     raw = select_range(raw, wanted)
