@@ -131,6 +131,19 @@ def test_single_stars_are_binaries_with_a_fraction_of_zero(iso):
     assert_close(single, both, "kernel")
 
 
+def test_segment_integral_far_beyond_a_short_segment():
+    """Without tilt and to first order in the square, of exp(b t) with b of 25 to 10,000."""
+    b = np.repeat([25.0, 1e2, 1e3, 1e4], 3)
+    a = np.tile([1e-10, 1e-8, 1e-6], 4)
+    mean = 1.0 / b - 1.0 / np.expm1(np.minimum(b, 700.0))
+    for sign in (1.0, -1.0):
+        tilt = np.full(a.size, sign * 1.5)
+        got = log_segment_integral(a, sign * b, np.zeros(a.size), tilt)
+        expected = np.log1p(-np.exp(-b)) - np.log(b) + np.log1p(1.5 * (0.5 - mean))
+        expected += b - 0.5 * a if sign > 0.0 else 0.0
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-7)
+
+
 def test_segment_integral_against_quadrature(rng):
     a = np.concatenate([[0.0, 1e-6, 0.9, 1.1], 10.0 ** rng.uniform(-3.0, 4.0, 40)])
     b = a * rng.uniform(-1.0, 2.0, a.size) + 0.01 * rng.normal(size=a.size)

@@ -21,6 +21,8 @@ __all__ = ["ONE_AGE", "AgeDistribution", "AgeNodes", "spread_nodes"]
 _OVERLAP = 0.75
 # The outermost nodes lie at so many standard deviations of what smearing does not cover.
 _REACH = 3.0
+# Smearing follows a straight line; over more than this (dex) the isochrones bend away from it.
+_WIDEST = 0.03
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,19 @@ class AgeDistribution:
         return cls(centers.ravel(), shares, width)
 
     def nodes(self) -> AgeNodes:
-        """Return the isochrones that stand for the distribution, at log10(age / yr)."""
+        """Return the isochrones that stand for the distribution, at log10(age / yr).
+
+        Gaussians of up to 0.03 dex are isochrones that are smeared; wider ones are sums of such.
+        """
         assert self.width is not None  # set when it was checked
-        return AgeNodes(self.log_age, self.weight, self.width, 1.0)
+        if self.width <= _WIDEST:
+            return AgeNodes(self.log_age, self.weight, self.width, 1.0)
+        smear = min(_WIDEST, _OVERLAP * self.width)
+        step, rest = smear / _OVERLAP, math.sqrt(self.width**2 - smear**2)
+        first, last = self.log_age[0] - _REACH * rest, self.log_age[-1] + _REACH * rest
+        n = math.ceil((last - first) / step) + 1
+        position = 0.5 * (first + last) + step * (np.arange(n) - 0.5 * (n - 1))
+        distance = (position[:, None] - np.asarray(self.log_age)) / rest
+        weight = np.exp(-0.5 * distance**2) @ np.asarray(self.weight)
+        weight /= weight.sum()
+        return AgeNodes(tuple(position.tolist()), tuple(weight.tolist()), step, _OVERLAP)

@@ -17,7 +17,11 @@ from pymc_starpop.isochrones.bolometric import reddened
 # Primary masses (Msun), and how the mass ratios are spaced below the first and above the second.
 _SPACING = ((0.3, -0.3), (0.9, 0.7))
 
+# Share of the stars, for each isochrone, that places a node at which there are none.
+_NO_STARS = 1e-12
+
 __all__ = [
+    "age_rule",
     "cut_at_mass",
     "lit_ratios",
     "mass_ratios",
@@ -28,6 +32,7 @@ __all__ = [
     "reddened",
     "relative_slope",
     "relative_tilt",
+    "shares_of_ages",
     "shifted",
     "subdivide",
 ]
@@ -84,6 +89,42 @@ def mass_weights(
     high = xp.maximum(mass[..., 1:], low)
     total = imf.integral(mass_min, mass[..., -1], xp)[..., None]
     return imf.integral(low, high, xp) / total, imf.density(mass, xp) / total
+
+
+def age_rule(smear: float) -> tuple[float, float, float]:
+    """Weights of three ages, a step apart, that have the moments of a Gaussian of width `smear`.
+
+    The width, in steps, is at most 1. The rule is exact for polynomials of third order.
+    """
+    side = 0.5 * smear * smear
+    return side, 1.0 - 2.0 * side, side
+
+
+def shares_of_ages(weights: list[Any], smear: float, xp: Namespace = NUMPY) -> list[Any]:
+    """Find how many of the stars at each node of a smeared isochrone have which of three ages.
+
+    At a fixed evolutionary point the mass changes with age, and so does the number of stars there:
+    the stars at a node are on average not of the age in the middle.
+
+    Parameters
+    ----------
+    weights : list of 3 arrays (..., E - 1)
+        From `mass_weights`, a step before, at and after the age in the middle.
+    smear : float
+        Standard deviation of the ages in steps, at most 1.
+
+    Returns
+    -------
+    list of 3 arrays (..., E)
+        Their sum is 1, also at nodes where no stars are.
+    """
+    numbers = []
+    for rule, weight in zip(age_rule(smear), weights, strict=True):
+        none = 0.0 * weight[..., :1]
+        both = xp.concatenate([none, weight], axis=-1) + xp.concatenate([weight, none], axis=-1)
+        numbers.append(rule * (0.5 * both + _NO_STARS))
+    total = numbers[0] + numbers[1] + numbers[2]
+    return [number / total for number in numbers]
 
 
 def quadrature_weights(n: int) -> np.ndarray:

@@ -96,20 +96,25 @@ def model_tracks(
 
 
 def _tracks_of_age(iso, catalog, p, options, ages, smear):
-    """Tracks at the second of three ages; the others give the change with age."""
+    """Tracks of stars around the second of three ages."""
     p = replace(p, av=np.mean(p.av))
-    nodes = [_nodes_of_age(iso, catalog, replace(p, log_age=age), options) for age in ages]
-    eep, mass, rows, changes = nodes[1]
-    changes = changes | {"age": 0.5 * smear * (nodes[2][2] - nodes[0][2])}
-    shift, mass = population.cut_at_mass(mass, options.mass_min)
-    rows = population.shifted(rows, shift)
-    changes = {name: population.shifted(c, shift) for name, c in changes.items()}
     has_binaries = np.ndim(p.binary_fraction) > 0 or p.binary_fraction != 0
-    if has_binaries:
-        pieces = options.node_pieces
-        eep, mass, rows = (population.subdivide(x, pieces) for x in (eep, mass, rows))
-        changes = {name: population.subdivide(c, pieces) for name, c in changes.items()}
-    weight, density = population.mass_weights(mass, p.imf, options.mass_min)
+    nodes = [
+        _nodes_of_age(iso, catalog, replace(p, log_age=age), options, has_binaries) for age in ages
+    ]
+    eep = nodes[1].eep
+    weights = [population.mass_weights(one.mass, p.imf, options.mass_min) for one in nodes]
+    shares = population.shares_of_ages([w for w, _ in weights], smear)
+
+    def mean(columns):
+        return sum(s * c for s, c in zip(shares, columns, strict=True))
+
+    mass, rows = mean([one.mass for one in nodes]), mean([one.rows for one in nodes])
+    changes = {name: mean([one.changes[name] for one in nodes]) for name in nodes[1].changes}
+    changes["age"] = 0.5 * smear * (nodes[2].rows - nodes[0].rows)
+    rule = population.age_rule(smear)
+    weight = sum(r * w for r, (w, _) in zip(rule, weights, strict=True))
+    density = mean([d for _, d in weights])
     if not has_binaries:
         tracks = Tracks(
             rows.T[None], {name: c.T[None] for name, c in changes.items()}, weight[None],
@@ -133,15 +138,30 @@ def _tracks_of_age(iso, catalog, p, options, ages, smear):
     return _in_data_space(tracks, catalog, p)
 
 
-def _nodes_of_age(iso, catalog, p, options):
-    """EEP and mass (E,), magnitudes and T_eff (R, E), and their changes, not yet cut."""
+@dataclass(frozen=True)
+class _Nodes:
+    """EEP and mass (E,), magnitudes and T_eff (R, E), and their changes (R, E)."""
+
+    eep: np.ndarray
+    mass: np.ndarray
+    rows: np.ndarray
+    changes: dict[str, np.ndarray]
+
+
+def _nodes_of_age(iso, catalog, p, options, has_binaries):
     eep, mass, mag, reddening, teff = _uncut_track(iso, catalog.bands, p, options)
     rows, av, distance = mag.T, reddening.T, np.ones_like(mag.T)
     if catalog.teff is not None:
         nothing = np.zeros((1, len(eep)))
         rows = np.concatenate([rows, teff[None]])
         av, distance = np.concatenate([av, nothing]), np.concatenate([distance, nothing])
-    return eep.astype(float), mass, rows, {"av": av, "distance": distance}
+    shift, mass = population.cut_at_mass(mass, options.mass_min)
+    rows, av, distance = (population.shifted(column, shift) for column in (rows, av, distance))
+    columns = [eep.astype(float), mass, rows, av, distance]
+    if has_binaries:
+        columns = [population.subdivide(column, options.node_pieces) for column in columns]
+    eep, mass, rows, av, distance = columns
+    return _Nodes(eep, mass, rows, {"av": av, "distance": distance})
 
 
 def _columns(grid, names, feh, log_age):
@@ -233,9 +253,13 @@ def _thinned(tracks, catalog, p, options):
 def _in_data_space(tracks, catalog, p):
     """Turn magnitudes into fluxes if the data are, and add the rows of [Fe/H] and parallax."""
     n_band = len(catalog.bands)
-    rows, changes = tracks.rows, dict(tracks.changes)
+    rows, changes, spreads = tracks.rows, dict(tracks.changes), _spreads(p)
     if catalog.is_flux:
+        variance = np.asarray(p.intrinsic_scatter) ** 2 + sum(
+            (spreads[name] * change[..., :n_band]) ** 2 for name, change in changes.items()
+        )
         flux = 10.0 ** (-0.4 * (rows[..., :n_band] - 22.5))
+        flux = flux * np.exp(0.5 * _MAG_TO_LN**2 * variance)
         rows = np.concatenate([flux, rows[..., n_band:]], axis=-1)
         for name, change in changes.items():
             moved = -_MAG_TO_LN * flux * change[..., :n_band]
@@ -245,9 +269,10 @@ def _in_data_space(tracks, catalog, p):
         more.append(p.feh)
         slopes.append(0.0)
     if catalog.parallax is not None and not is_zero(p.distance_modulus_scatter):
-        parallax = _parallax(p)
-        more.append(parallax)
-        slopes.append(-_LN10_FIFTH * (parallax - p.parallax_zero_point))
+        log_mean = 0.5 * (_LN10_FIFTH * spreads["distance"]) ** 2
+        parallax = (_parallax(p) - p.parallax_zero_point) * math.exp(log_mean)
+        more.append(parallax + p.parallax_zero_point)
+        slopes.append(-_LN10_FIFTH * parallax)
     if more:
         shape = (*rows.shape[:-1], len(more))
         rows = np.concatenate([rows, np.broadcast_to(more, shape)], axis=-1)
@@ -288,13 +313,29 @@ def log_member_density(
     With an `inflation`, a factor on all variances, the magnitudes or fluxes alone.
     """
     values, variance = data_of(catalog, p)
-    if inflation != 1.0:
-        values, variance = values[:, : len(catalog.bands)], variance[:, : len(catalog.bands)]
     offsets = (np.asarray(p.av) - np.mean(p.av)) * np.ones(catalog.n_star)
-    log_density = np.array(
+    log_density = np.zeros(catalog.n_star)
+    displacements = [t.changes["av"] for t in tracks]
+    if catalog.is_flux:
+        n_band = len(catalog.bands)
+        flux = values[:, :n_band]
+        scatter = _MAG_TO_LN * np.asarray(p.intrinsic_scatter)
+        values[:, :n_band] = flux + 2.0 * scatter**2 * np.maximum(flux, 0.0)
+        mean = _mean_reddening(tracks, n_band)
+        displacements = [_from_mean(t, mean) for t in tracks]
+        factor = np.exp(_MAG_TO_LN * offsets[:, None] * mean)
+        values[:, :n_band] *= factor
+        variance[:, :n_band] *= factor**2
+        log_density += np.where(np.isfinite(flux), np.log(factor), 0.0).sum(axis=1)
+    if inflation != 1.0:
+        values, variance = (x[:, : len(catalog.bands)] for x in (values, variance))
+    log_density += np.array(
         [
             special.logsumexp(
-                [_star_integral(x, v, t, _spreads(p), offset, inflation) for t in tracks]
+                [
+                    _star_integral(x, v, t, _spreads(p), offset * displacement, inflation)
+                    for t, displacement in zip(tracks, displacements, strict=True)
+                ]
             )
             for x, v, offset in zip(values, variance, offsets, strict=True)
         ]
@@ -308,16 +349,34 @@ def log_member_density(
     return log_density
 
 
-def _star_integral(values, variance, tracks, spreads, av_offset, inflation):
+def _mean_reddening(tracks, n_band):
+    """Mean of dm/dA_V (B,) over the stars, from tracks in flux."""
+    total, number = np.zeros(n_band), 0.0
+    for t in tracks:
+        reddening = t.changes["av"][..., :n_band] / (-_MAG_TO_LN * t.rows[..., :n_band])
+        middle = 0.5 * (reddening[:, :-1] + reddening[:, 1:])
+        total += (t.weights[..., None] * middle).sum(axis=(0, 1))
+        number += t.weights.sum()
+    return total / number
+
+
+def _from_mean(tracks, mean):
+    """Change with A_V (T, E, D) of tracks in flux, without that of the mean reddening (B,)."""
+    change = tracks.changes["av"].copy()
+    n_band = mean.size
+    change[..., :n_band] += _MAG_TO_LN * tracks.rows[..., :n_band] * mean
+    return change
+
+
+def _star_integral(values, variance, tracks, spreads, displacement, inflation):
     """Log of the integral of mass function times Gaussian over all segments, for one star."""
     d = np.flatnonzero(np.isfinite(values))
-    start, end = tracks.rows[:, :-1, d], tracks.rows[:, 1:, d]
+    moved = 0.5 * (displacement[:, :-1, d] + displacement[:, 1:, d])
+    start, end = tracks.rows[:, :-1, d] + moved, tracks.rows[:, 1:, d] + moved
     covariance = np.zeros((*start.shape, d.size)) + np.diag(variance[d])
     for name, change in tracks.changes.items():
         k = 0.5 * (change[:, :-1, d] + change[:, 1:, d])
         covariance = covariance + spreads[name] ** 2 * k[..., :, None] * k[..., None, :]
-        if name == "av":
-            start, end = start + av_offset * k, end + av_offset * k
     covariance = covariance * inflation
     precision = np.linalg.inv(covariance)
     r, step = values[d] - start, end - start
@@ -332,24 +391,34 @@ def _star_integral(values, variance, tracks, spreads, av_offset, inflation):
 
 def log_segment_integral(a, b, c, tilt):
     """Log of int_0^1 (1 + tilt (t - 1/2)) exp(-(a t^2 - 2 b t + c) / 2) dt, elementwise."""
-    short = a + np.abs(b) < 1.0
+    short = a + np.abs(b) < 20.0
     # Short segments by quadrature; the others see a harmless a = 1 there.
     t = _NODES
     g = np.exp(-0.5 * (a[..., None] * t * t - 2.0 * b[..., None] * t) * short[..., None])
     by_quadrature = -0.5 * c + np.log((_WEIGHTS * (1.0 + tilt[..., None] * (t - 0.5)) * g).sum(-1))
-    a_safe = np.where(short, 1.0, a)
-    a_safe = np.where(a_safe > 0.0, a_safe, 1.0)
+    a_safe = np.where(short | (a <= 0.0), 1.0, a)
     peak = b / a_safe
     low, high = -np.sqrt(a_safe) * peak, np.sqrt(a_safe) * (1.0 - peak)
     flip = low > 0.0
     low, high = np.where(flip, -high, low), np.where(flip, -low, high)
-    log_high, log_low = special.log_ndtr(high), special.log_ndtr(low)
-    log_i = log_high + np.log1p(-np.exp(np.minimum(log_low - log_high, -1e-300)))
-    log_i += -0.5 * (c - b * b / a_safe) + 0.5 * np.log(2.0 * np.pi / a_safe)
+    # From the end that is nearer to the peak: squares of high and low would lose their digits.
+    outside = high < 0.0
+    at_end = np.where(flip, 0.0, b - 0.5 * a_safe)
+    tails = [special.erfcx(np.where(outside, -x, 1.0) / math.sqrt(2.0)) for x in (high, low)]
+    ratio = tails[1] / tails[0] * np.exp(np.minimum(0.5 * (low - high) * (-low - high), 0.0))
+    with np.errstate(divide="ignore"):
+        log_outside = at_end + np.log(0.5 * tails[0] * (1.0 - ratio))
+        log_inside = 0.5 * b * peak + np.log(special.ndtr(high) - special.ndtr(low))
+    log_i = np.where(outside, log_outside, log_inside)
+    log_i += -0.5 * c + 0.5 * np.log(2.0 * np.pi / a_safe)
     at_start, at_end = np.exp(-0.5 * c - log_i), np.exp(-0.5 * (c - 2.0 * b + a) - log_i)
-    # Far along the segment the difference loses its digits; a mean of t lies in [0, 1].
     mean_t = np.clip(peak + (at_start - at_end) / a_safe, 0.0, 1.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    # Far from the peak the difference loses its digits; there, from the end that is nearer.
+    beyond = -np.minimum(high, -1e3)
+    from_end = (1.0 - 2.0 / beyond**2) / (beyond * np.sqrt(a_safe))
+    far = np.where(flip, from_end, 1.0 - from_end)
+    mean_t = np.where(high < -1e3, far, mean_t)
+    with np.errstate(divide="ignore"):
         by_formula = log_i + np.log1p(tilt * (mean_t - 0.5))
     return np.where(short, by_quadrature, by_formula)
 

@@ -58,6 +58,9 @@ CASES = {
 }  # fmt: skip
 
 
+AV_OF_STARS = TRUTH["av"] + np.linspace(-0.2, 0.3, 12)
+
+
 def arguments(values):
     """Put values with a prefix into what they belong to."""
     plain = {k: v for k, v in values.items() if "." not in k}
@@ -154,11 +157,37 @@ def fluxes(stars):
         CASES["depth and differential extinction"] | {"selection": None},
         CASES["inflated scatter"],
         CASES["completeness"],
+        {"av": AV_OF_STARS, "distance_modulus_scatter": 0.03, "intrinsic_scatter": 0.01}
+        | {"field_fraction": 0.2},
+        {"av": AV_OF_STARS, "av_scatter": 0.05, "binary_fraction": 0.3}
+        | {"field_fraction": 0.2, "field.scale": 5.0},
+        {"av": AV_OF_STARS, "field_fraction": 0.2, "field": psp.ChiSquareField()},
     ],
-    ids=["binaries", "differential extinction", "depth", "inflated scatter", "completeness"],
-)
+    ids=[
+        "binaries", "differential extinction", "depth", "inflated scatter", "completeness",
+        "extinction of stars", "extinction of stars, inflated scatter",
+        "extinction of stars, chi-square",
+    ],
+)  # fmt: skip
 def test_fluxes(coarse, fluxes, case):
     check(coarse, fluxes, case)
+
+
+def test_known_extinction_of_bright_stars_is_the_same_in_flux(iso):
+    """Displacements of up to 0.5 mag, errors of 2 %: the densities differ by their Jacobian."""
+    own = TRUTH | {"av": TRUTH["av"] + np.linspace(-0.3, 0.5, 12)}
+    drawn = psp.simulate_cluster(iso, n_star=12, bands=BANDS, rng=3, mag_err=0.02, **own)
+    flux = 10.0 ** (-0.4 * (drawn.mag - 22.5))
+    slope = 0.4 * np.log(10.0) * flux
+    in_flux = psp.StarCatalog.from_flux(flux, 0.02 * slope, bands=BANDS)
+    expected, got, without = (
+        psp.cluster_logp(iso, catalog, **parameters).eval(mode="FAST_COMPILE")
+        for catalog, parameters in ((drawn, own), (in_flux, own), (drawn, TRUTH))
+    )
+    got = got + np.log(slope).sum(axis=1)
+    print(f"worst star: {np.abs(got - expected).max():.3f} nat")
+    assert np.abs(got - expected).max() < 0.3
+    assert np.abs(without - expected).max() > 3.0
 
 
 def test_a_given_distribution_of_ages(coarse, stars):

@@ -122,6 +122,9 @@ CASES = {
         MIXED | {"av_scatter": 0.1}, lambda v: v | {"field": FIELD, "selection": FAINT},
         {"flux_err": [1.5, 3.0, 30.0]},
     ),
+    "fluxes, extinction of each star": Case(
+        SCATTER, lambda v: with_av_of_stars(v) | {"selection": FAINT}, {"flux_err": [1.5, 3.0, 30.0]}
+    ),
 }  # fmt: skip
 
 
@@ -199,16 +202,8 @@ def test_the_mean_score_is_zero(iso, name):
     assert probability(*scores(iso, CASES[name], N_BATCH)) > LEAST_P
 
 
-# An age distribution is smeared along the isochrone with weights that do not change with age.
-KNOWN = {"age distribution": "weights along the smearing in age are constant"}
-SLOW = [
-    pytest.param(n, marks=pytest.mark.xfail(reason=KNOWN[n], strict=True)) if n in KNOWN else n
-    for n in CASES
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", CASES)
 def test_the_mean_score_of_many_stars_is_zero(iso, name):
     assert probability(*scores(iso, CASES[name], N_BATCH_SLOW)) > LEAST_P
 

@@ -190,14 +190,19 @@ def test_second_derivatives_are_refused(likelihood):
         pt.grad((logp**2).sum() + first, inputs[1])
 
 
-def test_what_was_measured_has_no_gradient(likelihood):
-    logp = likelihood[1]
+def test_stars_that_move_are_a_model_that_moves_the_other_way(coarse, stars):
+    points = pt.dvector("zero_points", shape=(len(stars.bands),))
+    parameters = TRUTH | {"zero_points": points, "field_fraction": 0.1}
+    logp = psp.cluster_logp(coarse, stars, **parameters)
     node = next(
         v.owner for v in pytensor.graph.traversal.ancestors([logp])
         if v.owner is not None and isinstance(v.owner.op, ClusterLikelihood)
     )  # fmt: skip
-    with pytest.raises(pytensor.gradient.DisconnectedInputError):
-        pt.grad(logp.sum(), node.inputs[0])
+    by_data, by_points = pt.grad(logp.sum(), [node.inputs[0], points])
+    function = pytensor.function([points], [by_data.sum(axis=0), by_points], mode="FAST_COMPILE")
+    by_data, by_points = function(np.full(len(stars.bands), 0.01))
+    assert np.abs(by_points).min() > 1.0
+    assert_close(by_data, -by_points, "kernel")
 
 
 def test_two_catalogs_do_not_merge(coarse, stars):

@@ -13,6 +13,7 @@ The gradient costs no further exponential: with P = S^-1, the moments I_k, d and
 and G half of what stands in brackets,
 
     dI/dy_a = P [r (I_0 - I_1) - d (I_1 - I_2)],   dI/dy_b = P [r I_1 - d I_2],
+    dI/dx   = - P [r I_0 - d I_1],
     dI/dS   = G = [P (rr' I_0 - (rd' + dr') I_1 + dd' I_2) P - P I_0] / 2,
     dI/du_k = 2 spread_k^2 G u_k + o_k P (r I_0 - d I_1).
 
@@ -58,6 +59,7 @@ class Mixture(NamedTuple):
 class ClusterGradient(NamedTuple):
     """Derivatives with respect to the fields of `StarData`, `TrackModel` and `Mixture`."""
 
+    mag: np.ndarray
     variance: np.ndarray
     tracks: np.ndarray
     directions: np.ndarray
@@ -115,8 +117,8 @@ def prepare_star(at, mag, variance, offset, with_offset):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _add_star(at, base, n_pair, into, variance, offset):
-    """Add the derivatives of one star, times `base`; its own at addresses variance and offset."""
+def _add_star(at, base, n_pair, into, g_mag, variance, offset):
+    """Add the derivatives of one star, times `base`; its own at the last three addresses."""
     n, mag, inverse, tracks, directions = at.n_band, at.mag, at.inverse, at.tracks, at.directions
     moved, points = at.displacement, at.n_point
     for m in range((n_pair + LANES - 1) // LANES):
@@ -125,26 +127,26 @@ def _add_star(at, base, n_pair, into, variance, offset):
         if at.n_direction == 0:
             pairs_0(
                 n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
-                offset,
+                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
+                into.spread, offset,
             )  # fmt: skip
         elif at.n_direction == 1:
             pairs_1(
                 n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
-                offset,
+                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
+                into.spread, offset,
             )  # fmt: skip
         elif at.n_direction == 2:
             pairs_2(
                 n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
-                offset,
+                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
+                into.spread, offset,
             )  # fmt: skip
         else:
             pairs_3(
                 n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, variance, into.spread,
-                offset,
+                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
+                into.spread, offset,
             )  # fmt: skip
 
 
@@ -196,7 +198,8 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     all_log_field = address_of(mixture.log_field, 0)
     out, weight = address_of(log_likelihood, 0), address_of(cotangent, 0)
     nowhere = np.zeros(n_direction)
-    g_variance, g_offset = address_of(grad.variance, 0), address_of(nowhere, 0)
+    g_mag, g_variance = address_of(grad.mag, 0), address_of(grad.variance, 0)
+    g_offset = address_of(nowhere, 0)
     g_member, g_log_member = address_of(grad.member, 0), address_of(grad.log_member, 0)
     g_log_field = address_of(grad.log_field, 0)
     member, prior, rest = np.nan, 0.0, 0.0
@@ -228,7 +231,10 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
         add(g_log_field, i, c * math.exp(rest + log_field - value))
         add(g_member, i, c * (math.exp(log_cluster - value) - math.exp(log_field - value)))
         if probability > 0.0:
-            _add_star(at, c * probability / total, n_pair, into, g_variance + skip, g_offset)
+            _add_star(
+                at, c * probability / total, n_pair, into, g_mag + skip, g_variance + skip,
+                g_offset,
+            )  # fmt: skip
     still_needed(blocks)
     still_needed(arrays)
     still_needed(nowhere)
@@ -245,7 +251,7 @@ def _shortened(grad, directions, n_point):
     """Return the gradient of a lengthened model, (B, n_point), cut to the shapes of the model."""
     n_segment = n_point - 1
     return ClusterGradient(
-        grad.variance, resized(np.expand_dims(grad.tracks, 0), n_point)[0],
+        grad.mag, grad.variance, resized(np.expand_dims(grad.tracks, 0), n_point)[0],
         resized(grad.directions, directions.shape[2]), grad.weights[:n_segment],
         grad.tilts[:n_segment], grad.spread, grad.offset, grad.member, grad.log_member,
         grad.log_field,
@@ -257,9 +263,10 @@ def new_gradient(data, model):
     """Allocate a gradient of zeros for the shapes of `data` and `model`."""
     n_star = data.mag.shape[0]
     return ClusterGradient(
-        np.zeros_like(data.variance), np.zeros_like(model.tracks), np.zeros_like(model.directions),
-        np.zeros_like(model.weights), np.zeros_like(model.weights), np.zeros_like(model.spread),
-        np.zeros_like(data.offset), np.zeros(n_star), np.zeros(n_star), np.zeros(n_star),
+        np.zeros_like(data.mag), np.zeros_like(data.variance), np.zeros_like(model.tracks),
+        np.zeros_like(model.directions), np.zeros_like(model.weights),
+        np.zeros_like(model.weights), np.zeros_like(model.spread), np.zeros_like(data.offset),
+        np.zeros(n_star), np.zeros(n_star), np.zeros(n_star),
     )  # fmt: skip
 
 
@@ -335,8 +342,8 @@ def cluster_value_and_gradient_0d(
         np.ascontiguousarray(cotangent),
     )  # fmt: skip
     return (
-        value, g.variance, g.tracks, g.directions, g.weights, g.tilts, g.spread, g.offset,
-        g.member, g.log_member, g.log_field,
+        value, g.mag, g.variance, g.tracks, g.directions, g.weights, g.tilts, g.spread,
+        g.offset, g.member, g.log_member, g.log_field,
     )  # fmt: skip
 
 

@@ -216,7 +216,7 @@ def _emit_pairs(builder, n_direction, args):
     """Add what eight pairs contribute; with G as in `cluster`, 2 v_k G u_k goes to direction k."""
     (
         n_band, mag, inverse, track, stride, directions, displacement, segments, batch, extra,
-        base, g_track, g_directions, g_weights, g_tilts, g_variance, g_spread, g_offset,
+        base, g_track, g_directions, g_weights, g_tilts, g_mag, g_variance, g_spread, g_offset,
     ) = args  # fmt: skip
     places = _places_of(builder, segments)
     peak, weight, tilt_moment, *moments = load_rows(
@@ -257,6 +257,8 @@ def _emit_pairs(builder, n_direction, args):
         at_end, at_both = pr * i1 - pd * i2, pr * i0 - pd * i1
         _add_lanes(builder, target, places, at_both - at_end)
         _add_lanes(builder, offset(builder, target, 1), places, at_end)
+        # A star that moves is the model that moves the other way.
+        _add_to(builder, g_mag, band, sum_lanes(builder, at_both * -1.0))
         half = (pr * at_both - pd * at_end - diagonal * i0) * 0.5
         _add_to(builder, g_variance, band, sum_lanes(builder, half))
         for k in range(n_direction):
@@ -279,9 +281,10 @@ def _pairs_with(n_direction):
     @intrinsic
     def pairs(
         typingctx, n_band, mag, inverse, track, stride, directions, displacement, segments, batch,
-        extra, base, g_track, g_directions, g_weights, g_tilts, g_variance, g_spread, g_offset,
+        extra, base, g_track, g_directions, g_weights, g_tilts, g_mag, g_variance, g_spread,
+        g_offset,
     ):  # fmt: skip
-        signature = types.void(*([types.intp] * 10), types.float64, *([types.intp] * 7))
+        signature = types.void(*([types.intp] * 10), types.float64, *([types.intp] * 8))
 
         def codegen(context, builder, signature, args):
             _emit_pairs(builder, n_direction, args)

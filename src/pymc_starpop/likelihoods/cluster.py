@@ -1,11 +1,11 @@
 """The log-likelihood of the stars of a cluster as a PyTensor expression.
 
-The steps: tracks of the models (`track`), the rows of the data (`stars`), completeness and the
-share of detected stars (`detection`), the density of the field (`field`), and here what they are
-put together to.
+The steps: tracks of the models (`track`), the catalog (`stars`), both in the space of the data
+(`data_space`), completeness and the share of detected stars (`detection`), the density of the field
+(`field`), and here what they are put together to.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,18 @@ from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop._fluxes import FLUX_ZERO_POINT
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, inside_support
+from pymc_starpop.likelihoods.data_space import (
+    Comparison,
+    compared,
+    has_parallax_row,
+    in_data_space,
+    parallax_of,
+)
 from pymc_starpop.likelihoods.detection import log_detection, thinned
 from pymc_starpop.likelihoods.field import log_field_density, log_normal, offset_of
-from pymc_starpop.likelihoods.stars import (
-    MAG_TO_LN,
-    StarTerms,
-    data_rows,
-    has_parallax_row,
-    star_terms,
-)
+from pymc_starpop.likelihoods.stars import StarTerms, star_terms
 from pymc_starpop.likelihoods.track import ModelTracks, model_tracks
 from pymc_starpop.ops.cluster import cluster_likelihood
 from pymc_starpop.ops.namespace import TENSOR
@@ -42,20 +42,20 @@ class ClusterParts:
     ----------
     logp : (N,) log-likelihood of each star
     model : the tracks, in the space of the data
-    values, variance : (N, D) the rows of the data with all independent scatter
+    stars : what each star is compared with
     member : (N,) probability of membership before the photometry
     log_detection : log of the share Z of all stars that the catalog can hold
-    log_parallax : (N,) log density of the parallaxes of members, 0 where they are among the rows
+    log_apart : (N,) log of the factors of the members' density that no place on the tracks changes:
+        parallaxes that are no rows of the data, and the Jacobian of `stars`
     log_field : (N,) log density of field stars
     """
 
     logp: Any
     model: ModelTracks
-    values: Any
-    variance: Any
+    stars: Comparison
     member: Any
     log_detection: Any
-    log_parallax: Any
+    log_apart: Any
     log_field: Any
 
 
@@ -66,62 +66,40 @@ def as_float64(name: str, value: Any) -> Any:
     return np.float64(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)
 
 
-def parallax_of(p: ClusterParameters) -> Any:
-    """Parallax that the distance of the cluster predicts, mas."""
-    return 100.0 * 10.0 ** (-0.2 * p.true_distance_modulus(TENSOR)) + p.parallax_zero_point
-
-
-def in_data_space(model: ModelTracks, p: ClusterParameters, terms: StarTerms) -> ModelTracks:
-    """Turn magnitudes into fluxes where the data are such, and add the row of the parallax."""
-    tracks, along = model.tracks, model.directions
-    if terms.is_flux:
-        n_band = len(terms.layout.bands)
-        flux = pt.exp(MAG_TO_LN * (FLUX_ZERO_POINT - tracks[:n_band]))
-        change = -MAG_TO_LN * flux * along[:, :n_band]
-        tracks = pt.concatenate([flux, tracks[n_band:]])
-        along = pt.concatenate([change, along[:, n_band:]], axis=1)
-    if has_parallax_row(terms, model):
-        parallax = pt.ones_like(tracks[:1]) * parallax_of(p)
-        by_name = {"distance": -0.5 * MAG_TO_LN * (parallax - p.parallax_zero_point)}
-        nothing = pt.zeros_like(parallax)
-        changes = pt.stack([by_name.get(name, nothing) for name in model.names])
-        tracks = pt.concatenate([tracks, parallax])
-        along = pt.concatenate([along, changes], axis=1)
-    return replace(model, tracks=tracks, directions=along)
-
-
 def cluster_parts(
     grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions, terms: StarTerms
 ) -> ClusterParts:
     """Put the steps together; arguments have been checked."""
-    model = thinned(model_tracks(grid, terms.layout, p, options), terms)
-    model = in_data_space(model, p, terms)
     scatter = pt.as_tensor(p.intrinsic_scatter, dtype="float64") * pt.ones(len(terms.layout.bands))
-    values, variance = data_rows(terms, scatter, model)
+    model = thinned(model_tracks(grid, terms.layout, p, options), terms)
+    model = in_data_space(model, p, terms, scatter)
     log_z = log_detection(model, terms, scatter)
+    stars = compared(model, p, terms, scatter)
     ones = pt.ones_like(terms.log_field)
     member = (1.0 - p.field_fraction) * ones
     log_field = terms.log_field
     if not is_zero(p.field_fraction) or terms.membership_prior is not None:
-        log_field = log_field_density(options.field, terms, model, variance, scatter)
+        log_field = log_field_density(options.field, terms, model, stars, scatter)
     if terms.membership_prior is not None:
         member = member * terms.membership_prior
-    by_parallax = 0.0 * ones
+    apart = 0.0 * ones
     if terms.parallax is not None and not has_parallax_row(terms, model):
-        by_parallax = log_normal(terms, parallax_of(p))
+        apart = log_normal(terms, parallax_of(p))
+    if stars.log_jacobian is not None:
+        apart = apart + stars.log_jacobian
     logp = cluster_likelihood(
-        mag=values,
-        variance=variance,
-        tracks=model.tracks,
-        directions=model.directions,
-        weights=model.weights,
-        tilts=model.tilts,
-        scale=model.scale,
-        starts=model.starts,
-        spread=model.spread,
-        offset=offset_of(model),
+        mag=stars.values,
+        variance=stars.variance,
+        tracks=stars.model.tracks,
+        directions=stars.model.directions,
+        weights=stars.model.weights,
+        tilts=stars.model.tilts,
+        scale=stars.model.scale,
+        starts=stars.model.starts,
+        spread=stars.model.spread,
+        offset=offset_of(stars.model),
         member=member,
-        log_member=by_parallax - log_z,
+        log_member=apart - log_z,
         log_field=log_field,
     )
     # The kernel leaves out what is not near a star, and would leave out NaN as well.
@@ -131,7 +109,7 @@ def cluster_parts(
         + p.parallax_zero_point
     )  # fmt: skip
     logp = pt.switch(inside_support(grid, p, options), pt.switch(known, logp, np.nan), -np.inf)
-    return ClusterParts(logp, model, values, variance, member, log_z, by_parallax, log_field)
+    return ClusterParts(logp, model, stars, member, log_z, apart, log_field)
 
 
 def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) -> TensorVariable:

@@ -8,8 +8,9 @@ import numpy as np
 from pytensor import tensor as pt
 
 from pymc_starpop.field import ChiSquareField, InflatedScatterField
+from pymc_starpop.likelihoods.data_space import Comparison, has_parallax_row
 from pymc_starpop.likelihoods.detection import log_detection
-from pymc_starpop.likelihoods.stars import StarTerms, has_parallax_row
+from pymc_starpop.likelihoods.stars import StarTerms
 from pymc_starpop.likelihoods.track import ModelTracks
 from pymc_starpop.ops.cluster import cluster_likelihood
 
@@ -17,7 +18,7 @@ __all__ = ["log_field_density", "log_member_density", "log_normal", "offset_of"]
 
 
 def log_field_density(
-    field: Any, terms: StarTerms, model: ModelTracks, variance: Any, scatter: Any
+    field: Any, terms: StarTerms, model: ModelTracks, stars: Comparison, scatter: Any
 ) -> Any:
     """Log of the density (N,) of field stars at each star.
 
@@ -28,12 +29,14 @@ def log_field_density(
     terms : StarTerms
     model : ModelTracks
         In the space of the data.
-    variance : TensorVariable (N, D)
-        Variance of the rows with the intrinsic scatter.
+    stars : Comparison
+        The data with the intrinsic scatter.
     scatter : TensorVariable (B,)
         Intrinsic scatter, mag.
     """
     by_itself = terms.parallax is not None and not has_parallax_row(terms, model)
+    variance = stars.variance
+    jacobian = 0.0 if stars.log_jacobian is None else stars.log_jacobian
     if isinstance(field, ChiSquareField):
         # The variances alone: reddening, which av_scatter multiplies, differs along the track.
         if by_itself:
@@ -43,22 +46,24 @@ def log_field_density(
         constants = field.log_constant(np.arange(len(terms.layout.bands) + 4))
         n_measured = measured.sum(axis=1)
         log_norm = 0.5 * pt.log(pt.switch(measured, variance, 1.0)).sum(axis=1)
-        return pt.as_tensor(constants)[n_measured] - log_norm
+        return pt.as_tensor(constants)[n_measured] - log_norm + jacobian
     if isinstance(field, InflatedScatterField):
         inflation = 1.0 + field.scale**2
         n_band = len(terms.layout.bands)
         in_bands = replace(
-            model,
-            tracks=model.tracks[:n_band],
-            directions=model.directions[:, :n_band],
-            spread=model.spread * pt.sqrt(inflation),
+            stars.model,
+            tracks=stars.model.tracks[:n_band],
+            directions=stars.model.directions[:, :n_band],
+            spread=stars.model.spread * pt.sqrt(inflation),
         )
         bands = variance[:, :n_band]
         # Infinite times a parameter would have no derivative.
         measured = pt.isfinite(bands)
         inflated = pt.switch(measured, pt.switch(measured, bands, 1.0) * inflation, np.inf)
-        log_density = log_member_density(in_bands, terms.values, inflated, terms.log_field)
-        return terms.log_field + log_density - log_detection(model, terms, scatter, inflation)
+        values = stars.values[:, :n_band]
+        log_density = log_member_density(in_bands, values, inflated, terms.log_field)
+        log_z = log_detection(model, terms, scatter, inflation)
+        return terms.log_field + log_density + jacobian - log_z
     return terms.log_field
 
 

@@ -106,7 +106,6 @@ def _points(
     if is_zero(p.binary_fraction):
         return mass, pt.zeros_like(mass), pt.zeros_like(mass)
     eep = population.subdivide(eep, options.node_pieces)
-    mass = population.subdivide(mass, options.node_pieces, TENSOR)
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     first = last + 1 - n_main
     lowest, dark = population.lit_ratios(

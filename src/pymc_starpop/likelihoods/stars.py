@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pytensor import tensor as pt
 
 from pymc_starpop.isochrones.bolometric import content_hash
-from pymc_starpop.likelihoods.track import Layout, ModelTracks
+from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.ops._tables import shared_tables
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.selection import CompletenessTable
 
-__all__ = ["Limits", "StarTerms", "data_rows", "limits_of", "star_arrays", "star_terms"]
+__all__ = ["Limits", "StarTerms", "limits_of", "star_arrays", "star_terms"]
 
 #: d flux = - flux x this x d mag
 MAG_TO_LN = 0.4 * np.log(10.0)
@@ -140,29 +139,3 @@ def star_terms(
         layout=layout_of(catalog),
         **(arrays | dict(zip(fixed, shared, strict=True))),
     )
-
-
-def data_rows(terms: StarTerms, scatter: Any, model: ModelTracks) -> tuple[Any, Any]:
-    """Values and variances (N, D) in the rows of the model, the scatter of the bands added.
-
-    In flux a scatter of s mag has the standard deviation 0.4 ln(10) s times the observed flux of
-    the star, or 0 where that is negative.
-    """
-    added = scatter**2
-    if terms.is_flux:
-        added = added * (MAG_TO_LN * pt.maximum(terms.values, 0.0)) ** 2
-    values, variance = [terms.values], [terms.variance + added]
-    names = [name for name in ("teff", "feh") if getattr(terms, name) is not None]
-    if has_parallax_row(terms, model):
-        names.append("parallax")
-    for name in names:
-        values.append(getattr(terms, name)[:, None])
-        variance.append(getattr(terms, f"{name}_err")[:, None] ** 2)
-    if not names:
-        return values[0], variance[0]
-    return pt.concatenate(values, axis=1), pt.concatenate(variance, axis=1)
-
-
-def has_parallax_row(terms: StarTerms, model: ModelTracks) -> bool:
-    """Whether the parallax is a row of the data: where stars have distances of their own."""
-    return terms.parallax is not None and "distance" in model.names

@@ -16,6 +16,7 @@ import numpy as np
 from pytensor import tensor as pt
 
 from pymc_starpop import population
+from pymc_starpop.ages import AgeNodes
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.ops.binaries import population_tracks
 from pymc_starpop.ops.namespace import TENSOR
@@ -111,11 +112,15 @@ class IsochroneNodes:
     mass : (J, E) initial mass, Msun
     rows : (J, R, E) apparent magnitudes and T_eff
     directions : (J, K, R, E)
+    weight : (J, E - 1) share of the stars of the age on each segment
+    density : (J, E) mass function, 1/Msun
     """
 
     mass: Any
     rows: Any
     directions: Any
+    weight: Any
+    density: Any
 
 
 def isochrone_nodes(
@@ -127,25 +132,50 @@ def isochrone_nodes(
     mass, mag, reddening, teff = photometry_at(grid, layout, p, options, log_ages)
     mag = mag + p.true_distance_modulus(TENSOR)
     rows = pt.concatenate([mag, teff[:, None, :]], axis=1) if layout.has_teff else mag
-    before, at, after = nodes.places()[1].T
-    changes = []
-    for direction in directions:
-        if direction.name == "av":
-            change = reddening[at]
-        elif direction.name == "distance":
-            change = pt.ones_like(mag[at])
-        else:
-            changes.append(0.5 * nodes.smear * (rows[after] - rows[before]))
-            continue
-        nothing = pt.zeros_like(mag[at][:, :1])
-        changes.append(pt.concatenate([change, nothing], axis=1) if layout.has_teff else change)
-    mass, rows = mass[at], rows[at]
+    by_name = {"av": reddening, "distance": pt.ones_like(mag)}
+    changes = [by_name[d.name] for d in directions if d.name != "age"]
+    if layout.has_teff:
+        nothing = pt.zeros_like(mag[:, :1])
+        changes = [pt.concatenate([change, nothing], axis=1) for change in changes]
+    along = pt.stack(changes, axis=1) if changes else pt.zeros_like(rows)[:, None][:, :0]
     shift, mass = population.cut_at_mass(mass, options.mass_min, TENSOR)
     rows = population.shifted(rows, shift[:, None, :], TENSOR)
-    if not changes:
-        return IsochroneNodes(mass, rows, pt.zeros_like(rows)[:, None][:, :0])
-    along = population.shifted(pt.stack(changes, axis=1), shift[:, None, None, :], TENSOR)
-    return IsochroneNodes(mass, rows, along)
+    along = population.shifted(along, shift[:, None, None, :], TENSOR)
+    if not is_zero(p.binary_fraction):
+        pieces = options.node_pieces
+        mass, rows, along = (population.subdivide(x, pieces, TENSOR) for x in (mass, rows, along))
+    weight, density = population.mass_weights(mass, p.imf, options.mass_min, TENSOR)
+    every_age = IsochroneNodes(mass, rows, along, weight, density)
+    return smeared(every_age, nodes) if any(d.name == "age" for d in directions) else every_age
+
+
+def smeared(of_age: IsochroneNodes, nodes: AgeNodes) -> IsochroneNodes:
+    """Smear isochrones in age, from those of all ages that are needed for it.
+
+    The number of stars on a segment is the mean over ages, the place of a node the mean over the
+    stars there, and the change with age the last direction.
+    """
+    around = nodes.places()[1].T
+
+    def ages(column: Any) -> list[Any]:
+        return [column[index] for index in around]
+
+    shares = population.shares_of_ages(ages(of_age.weight), nodes.smear, TENSOR)
+
+    def mean(column: Any) -> Any:
+        between = (slice(None), *(None,) * (column.ndim - 2))
+        return sum(s[between] * c for s, c in zip(shares, ages(column), strict=True))
+
+    before, _, after = ages(of_age.rows)
+    change = 0.5 * nodes.smear * (after - before)
+    rule = population.age_rule(nodes.smear)
+    return IsochroneNodes(
+        mass=mean(of_age.mass),
+        rows=mean(of_age.rows),
+        directions=pt.concatenate([mean(of_age.directions), change[:, None]], axis=1),
+        weight=sum(r * w for r, w in zip(rule, ages(of_age.weight), strict=True)),
+        density=mean(of_age.density),
+    )
 
 
 def photometry_at(
@@ -175,11 +205,7 @@ def population_parts(
     eep = grid.eep[grid.eep <= options.eep_max].astype(np.float64)
     has_binaries = not is_zero(p.binary_fraction)
     mass, rows, along = nodes.mass, nodes.rows, nodes.directions
-    if has_binaries:
-        pieces = options.node_pieces
-        eep = population.subdivide(eep, pieces)
-        mass, rows, along = (population.subdivide(x, pieces, TENSOR) for x in (mass, rows, along))
-    weight, density = population.mass_weights(mass, p.imf, options.mass_min, TENSOR)
+    weight, density = nodes.weight, nodes.density
     n_age = len(p.ages(options)[0].position)
     if not has_binaries:
         tilt = population.relative_tilt(density, TENSOR)
@@ -189,6 +215,7 @@ def population_parts(
         mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
     )
     curve = population.ratio_spacing(mass, TENSOR)
+    eep = population.subdivide(eep, options.node_pieces)
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     return [
         population_tracks(

@@ -47,8 +47,8 @@ _NAMES = (
     "offset", "member", "log_member", "log_field",
 )  # fmt: skip
 _NDIMS = (2, 2, 2, 3, 1, 1, 1, 1, 1, 2, 1, 1, 1)
-# What was measured, the scale of the pruning and where tracks start have no derivative.
-_DIFFERENTIABLE = (1, 2, 3, 4, 5, 8, 9, 10, 11, 12)
+# The scale of the pruning and where tracks start have no derivative.
+_DIFFERENTIABLE = (0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12)
 _INTEGERS = ("starts",)
 _N_INPUT = len(_NAMES)
 
@@ -69,7 +69,7 @@ class ClusterLikelihood(PlainKernelOp):
         return [(shapes[0][0],)]
 
     def connection_pattern(self, node):
-        """What was measured has no derivative; its variance has."""
+        """The scale of the pruning and where tracks start have no derivative."""
         return [[i in _DIFFERENTIABLE] for i in range(_N_INPUT)]
 
     def pullback(self, inputs, outputs, cotangents):
@@ -152,7 +152,7 @@ def cluster_likelihood(**inputs) -> TensorVariable:
     **inputs
         mag, variance (N, B), the variance infinite where not measured; tracks (B, P); directions
         (K, B, P), K <= 3; weights, tilts, scale (P - 1,); starts (T + 1,); spread (K,); offset
-        (N, K), or (0, K) for none; member, log_member, log_field (N,). All but mag, scale and
+        (N, K), or (0, K) for none; member, log_member, log_field (N,). All but scale and
         starts have derivatives. See `pymc_starpop.kernels.cluster`.
     """
     return _cluster_likelihood(*[inputs[name] for name in _NAMES])

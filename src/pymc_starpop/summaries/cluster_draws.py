@@ -11,6 +11,7 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.likelihoods.cluster import cluster_parts
+from pymc_starpop.likelihoods.data_space import data_rows
 from pymc_starpop.likelihoods.detection import segment_variance
 from pymc_starpop.likelihoods.field import offset_of
 from pymc_starpop.likelihoods.masses import track_masses
@@ -40,6 +41,8 @@ class ClusterDraw:
     starts : (T + 1,)
     spread, offset : (K,), (N, K) or (0, K)
     values, variance : (N, D) data, and variances with the intrinsic scatter
+    star_values, star_variance : (N, D) the same where they are compared with the tracks
+    star_directions, star_spread, star_offset : as `directions`, `spread` and `offset`, for these
     member, log_member, log_field : (N,)
     logp : (N,)
     living, living_tilts : (P - 1,) weights and tilts of all systems, seen or not
@@ -59,6 +62,11 @@ class ClusterDraw:
     offset: np.ndarray
     values: np.ndarray
     variance: np.ndarray
+    star_values: np.ndarray
+    star_variance: np.ndarray
+    star_directions: np.ndarray
+    star_spread: np.ndarray
+    star_offset: np.ndarray
     member: np.ndarray
     log_member: np.ndarray
     log_field: np.ndarray
@@ -178,16 +186,24 @@ def _outputs(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -
     every = model_tracks(cluster.iso, cluster.layout, p, options)
     masses = track_masses(cluster.iso, cluster.layout, p, options, every.starts)
     n_band = len(cluster.bands)
+    scatter = pt.as_tensor(p.intrinsic_scatter, dtype="float64") * pt.ones(n_band)
+    data, data_variance = data_rows(terms, scatter, seen)
+    stars_of = parts.stars
     result: dict[str, Any] = {
         name: getattr(seen, name)
         for name in ("tracks", "directions", "weights", "tilts", "scale", "starts", "spread")
     }
     return result | {
         "offset": offset_of(seen),
-        "values": parts.values,
-        "variance": parts.variance,
+        "values": data,
+        "variance": data_variance,
+        "star_values": stars_of.values,
+        "star_variance": stars_of.variance,
+        "star_directions": stars_of.model.directions,
+        "star_spread": stars_of.model.spread,
+        "star_offset": offset_of(stars_of.model),
         "member": parts.member,
-        "log_member": parts.log_parallax - parts.log_detection,
+        "log_member": parts.log_apart - parts.log_detection,
         "log_field": parts.log_field,
         "logp": parts.logp,
         "living": every.weights,
@@ -195,6 +211,6 @@ def _outputs(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -
         # The share of detected stars is linear in the weights.
         "detected": pt.grad(pt.exp(parts.log_detection), seen.weights),
         "segment_variance": pt.stack([segment_variance(seen, b) for b in range(n_band)]),
-        "scatter": pt.as_tensor(p.intrinsic_scatter, dtype="float64") * pt.ones(n_band),
+        "scatter": scatter,
         **vars(masses),
     }

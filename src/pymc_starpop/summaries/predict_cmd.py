@@ -143,12 +143,19 @@ def _values(
     values = at_points(draw.tracks[:n_band], segment, t)
     along = draw.directions[:, :n_band]
     change = 0.5 * (along[..., segment] + along[..., segment + 1])
+    if draws.is_flux:
+        # In magnitudes, all of these are Gaussian.
+        change = change / (-_LN_FLUX * values)
     size = draw.spread[:, None] * rng.normal(size=(draw.spread.size, t.size))
     if len(draw.offset):
         size += draw.offset[rng.integers(len(draw.offset), size=t.size)].T
-    values = (values + (size[:, None, :] * change).sum(axis=0)).T
-    scatter = draw.scatter * rng.normal(size=values.shape)
-    return values * (1.0 - _LN_FLUX * scatter) if draws.is_flux else values + scatter
+    moved = (size[:, None, :] * change).sum(axis=0).T
+    moved += draw.scatter * rng.normal(size=moved.shape)
+    if not draws.is_flux:
+        return np.asarray(values.T + moved)
+    # The fluxes of the tracks are means.
+    variance = draw.scatter**2 + ((draw.spread[:, None, None] * change) ** 2).sum(axis=0).T
+    return np.asarray(values.T * np.exp(-_LN_FLUX * moved - 0.5 * _LN_FLUX**2 * variance))
 
 
 def _with_errors(

@@ -38,8 +38,8 @@ def draw_on_tracks(
         NaN for a star that can be no member.
     """
     arrays = (
-        draw.values, draw.variance, draw.tracks, draw.directions, draw.weights, draw.tilts,
-        draw.scale, draw.starts, draw.spread, draw.offset, first, second,
+        draw.star_values, draw.star_variance, draw.tracks, draw.star_directions, draw.weights,
+        draw.tilts, draw.scale, draw.starts, draw.star_spread, draw.star_offset, first, second,
         rng.random((len(draw.values), 2)),
     )  # fmt: skip
     drawn = draw_stars(*(np.ascontiguousarray(array) for array in arrays))

@@ -1,0 +1,171 @@
+"""Models and stars where they are compared: in magnitudes or fluxes, with the parallax as a row.
+
+A spread of magnitudes is log-normal in flux. The covariance matrix takes a Gaussian with the same
+mean and, to first order, the same covariances. The same holds for a spread of distance moduli and
+the parallax.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pytensor import tensor as pt
+
+from pymc_starpop._fluxes import FLUX_ZERO_POINT
+from pymc_starpop.likelihoods.stars import MAG_TO_LN, StarTerms
+from pymc_starpop.likelihoods.track import ModelTracks
+from pymc_starpop.ops.namespace import TENSOR
+from pymc_starpop.parameters import ClusterParameters, is_zero
+
+__all__ = [
+    "Comparison",
+    "compared",
+    "data_rows",
+    "has_parallax_row",
+    "in_data_space",
+    "parallax_of",
+]
+
+# d ln(parallax) = - this x d(distance modulus)
+_MODULUS_TO_LN = 0.5 * MAG_TO_LN
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the kernel compares.
+
+    Attributes
+    ----------
+    model : ModelTracks
+    values, variance : (N, D) data with all independent scatter
+    log_jacobian : (N,) log of the density of the data for each density of `values`, or None for 0
+    """
+
+    model: ModelTracks
+    values: Any
+    variance: Any
+    log_jacobian: Any = None
+
+
+def has_parallax_row(terms: StarTerms, model: ModelTracks) -> bool:
+    """Whether the parallax is a row of the data: where stars have distances of their own."""
+    return terms.parallax is not None and "distance" in model.names
+
+
+def parallax_of(p: ClusterParameters) -> Any:
+    """Parallax that the distance of the cluster predicts, mas."""
+    return 100.0 * 10.0 ** (-0.2 * p.true_distance_modulus(TENSOR)) + p.parallax_zero_point
+
+
+def in_data_space(
+    model: ModelTracks, p: ClusterParameters, terms: StarTerms, scatter: Any
+) -> ModelTracks:
+    """Turn magnitudes into fluxes where the data are such, and add the row of the parallax.
+
+    Parameters
+    ----------
+    model : ModelTracks
+        In magnitudes.
+    p : ClusterParameters
+    terms : StarTerms
+    scatter : TensorVariable (B,)
+        Intrinsic scatter, mag.
+    """
+    tracks, along = model.tracks, model.directions
+    if terms.is_flux:
+        n_band = len(terms.layout.bands)
+        change = along[:, :n_band]
+        spread = scatter[:, None] ** 2 + ((model.spread[:, None, None] * change) ** 2).sum(axis=0)
+        # The mean of a log-normal distribution.
+        log_mean = 0.5 * MAG_TO_LN**2 * spread
+        flux = pt.exp(MAG_TO_LN * (FLUX_ZERO_POINT - tracks[:n_band]) + log_mean)
+        tracks = pt.concatenate([flux, tracks[n_band:]])
+        along = pt.concatenate([-MAG_TO_LN * flux * change, along[:, n_band:]], axis=1)
+    if has_parallax_row(terms, model):
+        log_mean = 0.5 * (_MODULUS_TO_LN * p.distance_modulus_scatter) ** 2
+        mean = (parallax_of(p) - p.parallax_zero_point) * pt.exp(log_mean)
+        row = pt.ones_like(tracks[:1]) * mean
+        by_name = {"distance": -_MODULUS_TO_LN * row}
+        nothing = pt.zeros_like(row)
+        changes = pt.stack([by_name.get(name, nothing) for name in model.names])
+        tracks = pt.concatenate([tracks, row + p.parallax_zero_point])
+        along = pt.concatenate([along, changes], axis=1)
+    return replace(model, tracks=tracks, directions=along)
+
+
+def data_rows(terms: StarTerms, scatter: Any, model: ModelTracks) -> tuple[Any, Any]:
+    """Values and variances (N, D) in the rows of the model, the scatter of the bands added.
+
+    In flux a scatter of s mag has the standard deviation 0.4 ln(10) s times the observed flux of
+    the star, or 0 where that is negative.
+    """
+    added = scatter**2
+    if terms.is_flux:
+        added = added * (MAG_TO_LN * pt.maximum(terms.values, 0.0)) ** 2
+    values, variance = [terms.values], [terms.variance + added]
+    names = [name for name in ("teff", "feh") if getattr(terms, name) is not None]
+    if has_parallax_row(terms, model):
+        names.append("parallax")
+    for name in names:
+        values.append(getattr(terms, name)[:, None])
+        variance.append(getattr(terms, f"{name}_err")[:, None] ** 2)
+    if not names:
+        return values[0], variance[0]
+    return pt.concatenate(values, axis=1), pt.concatenate(variance, axis=1)
+
+
+def compared(
+    model: ModelTracks, p: ClusterParameters, terms: StarTerms, scatter: Any
+) -> Comparison:
+    """Return what the kernel compares; in magnitudes, the rows of the data and the model.
+
+    In flux, the scatter grows with the observed flux, so that a star too bright has more of it than
+    one too faint, and the mean of (x - y) / V(x) is -V'(y) / V(y): the data move by V'(x). And
+    stars with a known A_V are moved to the mean one by a factor each, so that a straight line
+    covers only how the reddening differs along the track.
+    """
+    values, variance = data_rows(terms, scatter, model)
+    if not terms.is_flux:
+        return Comparison(model, values, variance)
+    n_band = len(terms.layout.bands)
+    moved = values[:, :n_band]
+    moved = moved + 2.0 * (MAG_TO_LN * scatter) ** 2 * pt.maximum(moved, 0.0)
+    if model.offset is None:
+        return Comparison(model, _with_bands(values, moved), variance)
+    av = model.names.index("av")
+    flux = model.tracks[:n_band]
+    reddening = model.directions[av, :n_band] / (-MAG_TO_LN * flux)
+    middle = 0.5 * (reddening[:, :-1] + reddening[:, 1:])
+    mean = (model.weights * middle).sum(axis=1) / model.weights.sum()
+    log_factor = MAG_TO_LN * model.offset[:, av, None] * mean
+    spread = variance[:, :n_band]
+    # Infinite times a parameter would have no derivative.
+    measured = pt.isfinite(spread)
+    scaled = pt.switch(measured, spread, 1.0) * pt.exp(2.0 * log_factor)
+    rest = -MAG_TO_LN * flux * (reddening - mean[:, None])
+    others = pt.zeros_like(model.directions[av, n_band:])
+    displaced = replace(
+        model,
+        directions=pt.concatenate([model.directions, pt.concatenate([rest, others])[None]]),
+        spread=pt.concatenate([model.spread, np.zeros(1)]),
+        offset=pt.concatenate([0.0 * model.offset, model.offset[:, av, None]], axis=1),
+        names=(*model.names, "av of stars"),
+    )
+    if is_zero(p.av_scatter):
+        keep = np.array([k for k in range(len(displaced.names)) if k != av])
+        displaced = replace(
+            displaced, directions=displaced.directions[keep], spread=displaced.spread[keep],
+            offset=displaced.offset[:, keep], names=tuple(displaced.names[k] for k in keep),
+        )  # fmt: skip
+    return Comparison(
+        displaced,
+        _with_bands(values, moved * pt.exp(log_factor)),
+        _with_bands(variance, pt.switch(measured, scaled, math.inf)),
+        pt.switch(measured, log_factor, 0.0).sum(axis=1),
+    )
+
+
+def _with_bands(rows: Any, bands: Any) -> Any:
+    """Put bands (N, B) in the place of the first of the rows (N, D)."""
+    return pt.concatenate([bands, rows[:, bands.shape[1] :]], axis=1)
