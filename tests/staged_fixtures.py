@@ -110,9 +110,28 @@ def mixed(*shares):
     )
 
 
-def in_flux(population, zero_point=22.5):
-    """The same population in fluxes that are 1 at a magnitude `zero_point`."""
+def scattered(population, sigma, n=9):
+    """The population with a Gaussian scatter along its first direction, as a sum over points."""
+    places, weights = np.polynomial.hermite_e.hermegauss(n)
+
+    def moved(distance):
+        photometry = population.grid["photometry"] + distance * population.directions[0]
+        grid = population.grid | {"photometry": photometry}
+        return FinePopulation(grid, population.weight, population.directions)
+
+    return mixed(
+        *((w, moved(sigma * x)) for x, w in zip(places, weights / weights.sum(), strict=True))
+    )
+
+
+def in_flux(population, zero_point=22.5, spread=()):
+    """The same population in fluxes that are 1 at a magnitude `zero_point`.
+
+    With a `spread` along the directions, mean fluxes of what is log-normal then.
+    """
     flux = 10.0 ** (-0.4 * (population.grid["photometry"] - zero_point))
+    for s, along in zip(spread, population.directions):  # noqa: B905
+        flux = flux * np.exp(0.5 * (0.4 * np.log(10.0) * s * along) ** 2)
     return FinePopulation(
         population.grid | {"photometry": flux},
         population.weight,

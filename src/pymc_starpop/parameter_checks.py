@@ -84,6 +84,11 @@ def ranged_values(
 
 def number_of(name: str, value: Any) -> np.ndarray:
     """Return a parameter as floats; a ValueError where it is none."""
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} has masked entries, got {value!r}; give numbers, or leave {name} out where it "
+            "has a default"
+        )
     if value is None or np.asarray(value).dtype.kind not in "iuf":
         raise ValueError(
             f"{name} must be a number or a PyTensor expression, got {value!r} of type "

@@ -226,8 +226,12 @@ def test_membership_says_what_is_wrong(cluster_model, easy_catalog, nutpie_fit):
         psp.membership(idata, cluster_model, name="other")
     with pytest.raises(ValueError, match="idata must be an xarray"):
         psp.membership({"feh": [0.0]}, cluster_model)
+    with pytest.raises(ValueError, match="the posterior has no field_fraction, which the model"):
+        psp.membership(idata["posterior"].to_dataset().drop_vars("field_fraction"), cluster_model)
+    with pytest.raises(ValueError, match="there is no surrounding model"):
+        psp.membership(idata)
     with pm.Model() as empty:
-        pm.Normal("x")
+        pm.Data("x", 1.0)
     with pytest.raises(ValueError, match="none"):
         psp.membership(idata, empty)
 

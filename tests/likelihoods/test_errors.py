@@ -46,6 +46,7 @@ PARAMETERS = {
         ["intrinsic_scatter", "2 values", "4 bands", "give"],
     ),
     "text": ({"feh": "solar"}, ["feh", "'solar'", "str", "number", "give"]),
+    "masked": ({"av": np.ma.masked}, ["av", "masked", "give numbers"]),
     "none": ({"av": None}, ["av", "None", "number", "give"]),
     "mass function": ({"imf": "Kroupa"}, ["imf", "'Kroupa'", "mass function", "give"]),
     "class of mass function": ({"imf": psp.Kroupa}, ["imf", "Kroupa", "psp.Kroupa()", "give"]),

@@ -123,7 +123,8 @@ CASES = {
         {"flux_err": [1.5, 3.0, 30.0]},
     ),
     "fluxes, extinction of each star": Case(
-        SCATTER, lambda v: with_av_of_stars(v) | {"selection": FAINT}, {"flux_err": [1.5, 3.0, 30.0]}
+        SCATTER, lambda v: with_av_of_stars(v) | {"selection": FAINT},
+        {"flux_err": [1.5, 3.0, 30.0]},
     ),
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from staged_fixtures import (
     magnitude_detection,
     make_catalog,
     mixed,
+    scattered,
     staged_logp,
 )
 from tolerances import NATS_STAGED_WORST
@@ -152,19 +153,41 @@ def test_in_magnitudes(iso, magnitudes, population, name):
 @pytest.mark.parametrize("name", FIELDS)
 def test_in_flux(iso, fluxes, population, name):
     catalog, limits = fluxes
-    field = FIELDS[name](catalog)
+    field, spread = FIELDS[name](catalog), [AV_SCATTER, 0.0]
 
     def detection(inflation=1.0):
         return flux_detection(limits, 0.1, AV_SCATTER, inflation)
 
     got = fused(iso, catalog, limits, field, av_scatter=AV_SCATTER)
+    mean = in_flux(population, spread=spread)
     expected = staged_logp(
-        catalog.flux, catalog.flux_err, in_flux(population), field_fraction=FIELD_FRACTION,
-        field=staged_field(field, catalog, limits, detection), spread=[AV_SCATTER, 0.0],
+        catalog.flux, catalog.flux_err, mean, field_fraction=FIELD_FRACTION,
+        field=staged_field(field, catalog, limits, detection), spread=spread,
         membership_prior=catalog.membership_prior, detection=detection(),
         log_member=log_parallax(catalog, CLUSTER),
     )  # fmt: skip
     print(f"{name}, in flux: worst star {np.abs(got - expected).max():.4f} nat")
+    assert np.abs(got - expected).max() < NATS_STAGED_WORST
+
+
+@pytest.mark.parametrize("units", ["magnitudes", "flux"])
+def test_differential_extinction_is_a_sum_over_extinctions(
+    request, iso, magnitudes, population, units
+):
+    """No direction and no covariance: every point once for each of nine values of A_V."""
+    catalog, limits = magnitudes if units == "magnitudes" else request.getfixturevalue("fluxes")
+    sums = scattered(population, AV_SCATTER)
+    if catalog.is_flux:
+        sums, detection = in_flux(sums), flux_detection(limits, 0.1, 0.0)
+    else:
+        detection = magnitude_detection(0, limits.bright, limits.faint, 0.1)
+    got = fused(iso, catalog, limits, psp.UniformField(), av_scatter=AV_SCATTER)
+    expected = staged_logp(
+        catalog.values, catalog.errors, sums, field_fraction=FIELD_FRACTION,
+        field=staged_field(psp.UniformField(), catalog, limits, None), detection=detection,
+        membership_prior=catalog.membership_prior, log_member=log_parallax(catalog, CLUSTER),
+    )  # fmt: skip
+    print(f"sum over A_V, in {units}: worst star {np.abs(got - expected).max():.4f} nat")
     assert np.abs(got - expected).max() < NATS_STAGED_WORST
 
 

@@ -29,9 +29,10 @@ def draw(seen_model, at_truth):
 
 def of_catalog(draw, catalog):
     """The same model with other stars, all of them members."""
-    n, scatter = catalog.n_star, FIXED["intrinsic_scatter"]
+    n, variance = catalog.n_star, catalog.mag_err**2 + FIXED["intrinsic_scatter"] ** 2
     return replace(
-        draw, values=catalog.mag, variance=catalog.mag_err**2 + scatter**2, member=np.ones(n),
+        draw, values=catalog.mag, variance=variance, star_values=catalog.mag,
+        star_variance=variance, member=np.ones(n),
         log_member=np.zeros(n), log_field=np.full(n, -50.0), logp=np.zeros(n),
     )  # fmt: skip
 

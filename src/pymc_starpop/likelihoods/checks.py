@@ -90,12 +90,13 @@ def check_cluster(
     """Check the parameters that are numbers, the priors of the others, and the options."""
     check_structure(grid, p, options)
     check_spread(grid, p, options)
+    ranged = ranged_values(grid, p)
+    numbers = [constant_value(name, value) for name, value, _ in ranged]
     for amount in (p.av, p.av_scatter):
         grid.check_extinction(catalog.bands, amount, p.rv)
-    for name, value, (limits, meaning) in ranged_values(grid, p):
+    for (name, value, (limits, meaning)), number in zip(ranged, numbers, strict=True):
         shape = value.type.shape if isinstance(value, Variable) else np.shape(value)
         check_shape(name, shape, len(catalog.bands), catalog.n_star)
-        number = constant_value(name, value)
         if number is not None:
             check_number(name, number, limits, meaning)
         else:

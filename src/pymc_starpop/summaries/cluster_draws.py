@@ -18,7 +18,7 @@ from pymc_starpop.likelihoods.masses import track_masses
 from pymc_starpop.likelihoods.stars import Limits, star_arrays
 from pymc_starpop.likelihoods.track import Layout, model_tracks
 from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.summaries.membership import _cluster_variable, _posterior
+from pymc_starpop.summaries.membership import _cluster_variable, _model_of, _posterior
 
 __all__ = ["ClusterDraw", "ClusterDraws"]
 
@@ -120,7 +120,7 @@ class ClusterDraws:
         self, idata: Any, model: pm.Model | None = None, catalog: StarCatalog | None = None,
         *, name: str | None = None, thin: int = 1,
     ):  # fmt: skip
-        self.model = pm.modelcontext(model)
+        self.model = _model_of(model)
         rv = _cluster_variable(self.model, name)
         cluster = rv.owner.op.model
         if catalog is not None and tuple(catalog.bands) != cluster.bands:
@@ -136,7 +136,7 @@ class ClusterDraws:
         self.layout: Layout = cluster.layout
         labels = self.model.coords["star"] if catalog is None else catalog.star
         self.star: np.ndarray = np.asarray(labels)
-        self.posterior = _posterior(idata).isel(draw=slice(None, None, thin))
+        self.posterior = _posterior(idata, self.model).isel(draw=slice(None, None, thin))
         self._outputs = _outputs(self.model, rv, catalog)
 
     @property

@@ -53,9 +53,10 @@ def membership(
     Raises
     ------
     ValueError
-        If the model has no such variable, or the catalog has other bands.
+        If there is no model, the model has no such variable, the posterior lacks one of its
+        parameters, or the catalog has other bands.
     """
-    model = pm.modelcontext(model)
+    model = _model_of(model)
     rv = _cluster_variable(model, name)
     terms_of = rv.owner.op.model
     if catalog is not None and tuple(catalog.bands) != terms_of.bands:
@@ -64,7 +65,7 @@ def membership(
             "bands in the same order, with NaN where a star has no measurement"
         )
     probability = membership_probability(model, rv, catalog)
-    posterior = _posterior(idata)
+    posterior = _posterior(idata, model)
     stars = np.asarray(model.coords["star"]) if catalog is None else catalog.star
     function = model.compile_fn(inputs=model.free_RVs, outs=[probability], on_unused_input="ignore")
     result = apply_function_over_dataset(
@@ -131,13 +132,29 @@ def _cluster_variable(model: pm.Model, name: str | None) -> TensorVariable:
     )
 
 
-def _posterior(idata: Any) -> xr.Dataset:
-    """Return the posterior as a dataset."""
+def _model_of(model: pm.Model | None) -> pm.Model:
+    """Return the model, or the one of the surrounding ``with``."""
+    found = pm.Model.get_context(error_if_none=False) if model is None else model
+    if found is None:
+        raise ValueError("model=None: there is no surrounding model; call it within `with model:`")
+    return found
+
+
+def _posterior(idata: Any, model: pm.Model) -> xr.Dataset:
+    """Return the posterior of the parameters of a model as a dataset."""
     if isinstance(idata, xr.DataTree):
-        return (idata["posterior"] if "posterior" in idata.children else idata).dataset
-    if isinstance(idata, xr.Dataset):
-        return idata
-    raise ValueError(
-        f"idata must be an xarray.DataTree from pm.sample or its posterior Dataset, got "
-        f"{type(idata).__name__}"
-    )
+        found = (idata["posterior"] if "posterior" in idata.children else idata).dataset
+    elif isinstance(idata, xr.Dataset):
+        found = idata
+    else:
+        raise ValueError(
+            f"idata must be an xarray.DataTree from pm.sample or its posterior Dataset, got "
+            f"{type(idata).__name__}"
+        )
+    lacking = [v.name for v in model.free_RVs if v.name not in found]
+    if lacking:
+        raise ValueError(
+            f"idata: the posterior has no {', '.join(lacking)}, which the model has; give what "
+            "pm.sample returned for this model"
+        )
+    return found

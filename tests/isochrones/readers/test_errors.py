@@ -54,11 +54,14 @@ def test_missing_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", list(READERS))
-def test_no_files_and_no_names(name):
+def test_no_files_and_no_names(tmp_path, name):
     with pytest.raises(ValueError, match="paths is empty"):
         READERS[name]([])
-    with pytest.raises(ValueError, match="expected file names, got 3"):
-        READERS[name]([3])
+    for given, shown in (([3], "3"), (None, "None"), (b"a.iso", "b'a.iso'")):
+        with pytest.raises(ValueError, match=f"expected file names, got {shown}"):
+            READERS[name](given)
+    with pytest.raises(ValueError, match="is a folder; give its files"):
+        READERS[name](tmp_path)
 
 
 @pytest.mark.parametrize("name", list(READERS))
@@ -73,6 +76,8 @@ def test_a_field_that_is_no_number(tmp_path, lines, name):
     fields = content[row - 1].split()
     content[row - 1] = " ".join([*fields[:-1], "n.a."])
     fails(tmp_path, name, content, row, "'n.a.'", "expected a finite number")
+    content[row - 1] = " ".join([*fields[:-1], "1_0.5"])
+    fails(tmp_path, name, content, row, "'1_0.5'", "expected a finite number")
     content[row - 1] = " ".join([*fields[:-1], "NaN"])
     fails(tmp_path, name, content, row, "'NaN'")
 

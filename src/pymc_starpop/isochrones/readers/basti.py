@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values
-from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number_block
+from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
 from pymc_starpop.isochrones.source import EepScale
 
 __all__ = ["BASTI_SCALE", "parse_basti"]
@@ -103,7 +103,7 @@ def _read_header(file: TextFile, k: int) -> dict[str, Any]:
     values = {}
     for name, text in _VALUE.findall(file.lines[k]):
         try:
-            values[name.split()[0].split("(")[0]] = float(text)
+            values[name.split()[0].split("(")[0]] = number(text)
         except ValueError:
             raise file.error(k, f"{name} is {text!r}, expected a number") from None
     lacking = [name for name in ("Np", "[M/H]", "Age") if name not in values]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values
-from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number_block
+from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
 
 __all__ = ["parse_mist"]
 
@@ -102,7 +102,7 @@ def _read_header(file: TextFile, stop: int) -> _Header:
 
 def _check_extinction(file: TextFile, k: int, text: str) -> None:
     try:
-        av = float(text)
+        av = number(text)
     except ValueError:
         raise file.error(k, f"Av is {text!r}, expected a number") from None
     if av != 0.0:
@@ -115,7 +115,7 @@ def _read_abundances(file: TextFile, header: _Header, k: int) -> None:
     names = file.lines[k].lstrip("#").split()
     values = file.lines[k + 1].lstrip("#").split() if k + 1 < len(file.lines) else []
     try:
-        numbers = dict(zip(names, map(float, values), strict=True))
+        numbers = dict(zip(names, map(number, values), strict=True))
     except ValueError:
         raise file.error(k + 1, f"expected a number for each of {' '.join(names)}") from None
     if "[Fe/H]" not in numbers:

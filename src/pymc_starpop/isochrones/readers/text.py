@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["IsochroneFileError", "TextFile", "as_paths", "number_block"]
+__all__ = ["IsochroneFileError", "TextFile", "as_paths", "number", "number_block"]
 
 PathLike = str | os.PathLike[str]
 
@@ -99,10 +99,12 @@ def as_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     Raises
     ------
     ValueError
-        For an empty sequence, and for what is no path.
+        For an empty sequence, for what is no path, and for a folder.
     FileNotFoundError
         If one of the files does not exist.
     """
+    if isinstance(paths, bytes) or not isinstance(paths, str | os.PathLike | Iterable):
+        raise ValueError(f"paths: expected file names, got {paths!r}")
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not given:
         raise ValueError("paths is empty: expected at least one file")
@@ -111,9 +113,27 @@ def as_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
             raise ValueError(f"paths: expected file names, got {path!r}")
     files = [Path(path) for path in given]
     for file in files:
+        if file.is_dir():
+            raise ValueError(
+                f"paths: {file} is a folder; give its files, as in sorted(Path({str(file)!r}).glob"
+                "('*.iso'))"
+            )
         if not file.is_file():
             raise FileNotFoundError(f"paths: there is no file {file}")
     return files
+
+
+def number(text: str) -> float:
+    """Return the number that a text is.
+
+    Raises
+    ------
+    ValueError
+        Where it is none, and for Python's underscores between digits.
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
 
 
 def number_block(
@@ -140,13 +160,14 @@ def number_block(
         return np.empty((0, n_column))
     lines = [file.lines[row] for row in rows]
     _check_last_line(file, rows)
+    together = " ".join(lines)
     try:
         # Not np.loadtxt, which skips what it takes for a blank line.
-        table = np.array(" ".join(lines).split(), dtype=np.float64)
+        table = np.array(together.split(), dtype=np.float64)
     except ValueError:
         raise _fault(file, rows, n_column, names) from None
     good = table.size == len(rows) * n_column and np.isfinite(table).all()
-    if not good or any(len(line.split()) != n_column for line in lines):
+    if not good or "_" in together or any(len(line.split()) != n_column for line in lines):
         raise _fault(file, rows, n_column, names)
     return table.reshape(len(rows), n_column)
 
@@ -179,7 +200,7 @@ def _fault(
             )
         for k, field in enumerate(fields):
             try:
-                value = float(field)
+                value = number(field)
             except ValueError:
                 value = np.nan
             if not np.isfinite(value):
