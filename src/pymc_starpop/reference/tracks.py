@@ -1,0 +1,249 @@
+"""Tracks of the slow cluster likelihood, in magnitudes or fluxes as the catalog."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pymc_starpop import population
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.magnitudes import Interpolation, model_magnitudes
+from pymc_starpop.kernels.reference_interpolation import (
+    interpolate_bolometric,
+    interpolate_theory,
+)
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.photometry import StarCatalog
+
+__all__ = ["MAG_TO_LN", "Tracks", "model_tracks", "parallax_of", "single_star_track", "spreads_of"]
+
+MAG_TO_LN = 0.4 * math.log(10.0)
+_LN10_FIFTH = 0.2 * math.log(10.0)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Single stars, then one track for each mass ratio, of one age of one population.
+
+    Attributes
+    ----------
+    rows : (T, E, D) what the data are compared with: bands, T_eff, [Fe/H], parallax
+    changes : dict of (T, E, D), their change with A_V, distance modulus, and age
+    weights, tilts : (T, E - 1)
+    """
+
+    rows: np.ndarray
+    changes: dict[str, np.ndarray]
+    weights: np.ndarray
+    tilts: np.ndarray
+
+
+def model_tracks(
+    iso: IsochroneGrid, catalog: StarCatalog, p: ClusterParameters, options: ClusterOptions
+) -> list[Tracks]:
+    """Tracks of every age of every population, in magnitudes or fluxes as the catalog."""
+    found = []
+    for share, member in p.populations():
+        nodes, ages = member.ages(options)
+        for weight, around in zip(nodes.weight, nodes.places()[1], strict=True):
+            three = [ages[i] for i in around]
+            tracks = _tracks_of_age(iso, catalog, member, options, three, nodes.smear)
+            found.append(replace(tracks, weights=tracks.weights * share * weight))
+    return found
+
+
+def _tracks_of_age(iso, catalog, p, options, ages, smear):
+    """Tracks of stars around the second of three ages."""
+    p = replace(p, av=np.mean(p.av))
+    has_binaries = np.ndim(p.binary_fraction) > 0 or p.binary_fraction != 0
+    nodes = [
+        _nodes_of_age(iso, catalog, replace(p, log_age=age), options, has_binaries) for age in ages
+    ]
+    eep = nodes[1].eep
+    weights = [population.mass_weights(one.mass, p.imf, options.mass_min) for one in nodes]
+    shares = population.shares_of_ages([w for w, _ in weights], smear)
+
+    def mean(columns):
+        return sum(s * c for s, c in zip(shares, columns, strict=True))
+
+    mass, rows = mean([one.mass for one in nodes]), mean([one.rows for one in nodes])
+    changes = {name: mean([one.changes[name] for one in nodes]) for name in nodes[1].changes}
+    changes["age"] = 0.5 * smear * (nodes[2].rows - nodes[0].rows)
+    rule = population.age_rule(smear)
+    weight = sum(r * w for r, (w, _) in zip(rule, weights, strict=True))
+    density = mean([d for _, d in weights])
+    if not has_binaries:
+        tracks = Tracks(
+            rows.T[None], {name: c.T[None] for name, c in changes.items()}, weight[None],
+            population.relative_tilt(density)[None],
+        )  # fmt: skip
+    else:
+        ratio, probability, dark = population.mass_ratios(
+            mass, p.mass_ratio_slope, options.mass_ratio_nodes, options.mass_ratio_min,
+            options.mass_min,
+        )  # fmt: skip
+        last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
+        weights, tilts, _ = population.mix_tracks(
+            weight, density, p.binary_fraction, probability, dark, last
+        )
+        both, moved = _binaries(
+            mass, rows.T, {name: c.T for name, c in changes.items()}, ratio,
+            (options.mass_min, last, len(catalog.bands)),
+        )  # fmt: skip
+        tracks = Tracks(both, moved, weights, tilts)
+    tracks = _thinned(tracks, catalog, p, options)
+    return _in_data_space(tracks, catalog, p)
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """EEP and mass (E,), magnitudes and T_eff (R, E), and their changes (R, E)."""
+
+    eep: np.ndarray
+    mass: np.ndarray
+    rows: np.ndarray
+    changes: dict[str, np.ndarray]
+
+
+def _nodes_of_age(iso, catalog, p, options, has_binaries):
+    eep, mass, mag, reddening, teff = _uncut_track(iso, catalog.bands, p, options)
+    rows, av, distance = mag.T, reddening.T, np.ones_like(mag.T)
+    if catalog.teff is not None:
+        nothing = np.zeros((1, len(eep)))
+        rows = np.concatenate([rows, teff[None]])
+        av, distance = np.concatenate([av, nothing]), np.concatenate([distance, nothing])
+    shift, mass = population.cut_at_mass(mass, options.mass_min)
+    rows, av, distance = (population.shifted(column, shift) for column in (rows, av, distance))
+    columns = [eep.astype(float), mass, rows, av, distance]
+    if has_binaries:
+        columns = [population.subdivide(column, options.node_pieces) for column in columns]
+    eep, mass, rows, av, distance = columns
+    return _Nodes(eep, mass, rows, {"av": av, "distance": distance})
+
+
+def _columns(grid, names, feh, log_age):
+    return interpolate_theory(feh, log_age, *grid.column_arrays(names))[0]
+
+
+def _bolometric(part, bands, log_teff, log_g, feh):
+    table = part.table(bands)
+    return interpolate_bolometric(
+        log_teff, log_g, feh, table.log_teff, table.log_g, table.feh, table.coefficients
+    )[0]
+
+
+_SLOW = Interpolation(_columns, _bolometric)
+
+
+def single_star_track(
+    iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """EEP and initial mass (E,), apparent magnitude and dm/dA_V (E, B), cut at both ends."""
+    return single_star_nodes(iso, bands, p, options)[:4]
+
+
+def single_star_nodes(
+    iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """As `single_star_track`, and T_eff (E,), K, or None where the isochrones have none."""
+    eep, mass, mag, reddening, teff = _uncut_track(iso, bands, p, options)
+    shift, mass = population.cut_at_mass(mass, options.mass_min)
+    mag, reddening = (population.shifted(column.T, shift).T for column in (mag, reddening))
+    teff = None if teff is None else np.asarray(population.shifted(teff, shift))
+    return eep, mass, mag, reddening, teff
+
+
+def _uncut_track(iso, bands, p, options):
+    """EEP and mass (E,), magnitude and dm/dA_V (E, B), T_eff (E,) at the nodes."""
+    keep = iso.eep <= options.eep_max
+    eep = iso.eep[keep]
+    track = model_magnitudes(
+        iso, bands, (p.feh, p.log_age), (p.av, p.rv), p.corrections, int(keep.sum()), _SLOW
+    )
+    mag = track.mag + p.true_distance_modulus() + p.zero_points
+    mass = 10.0**track.log10_mass
+    teff = None if track.log_teff is None else 10.0**track.log_teff
+    return eep, mass, mag, track.reddening, teff
+
+
+def _binaries(mass, rows, changes, ratio, limits):
+    """Add fluxes of primary and secondary to rows (E, R) and changes (E, R), node by node.
+
+    The rows after the bands stay those of the primary.
+    """
+    mass_min, last, n_band = limits
+    above = np.flatnonzero(mass > mass_min * (1.0 + 1e-12))
+    first = above[0] - 1
+    tracks = np.repeat(rows[None], len(ratio) + 1, axis=0)
+    moved = {name: np.repeat(c[None], len(ratio) + 1, axis=0) for name, c in changes.items()}
+    mag = rows[:, :n_band]
+    for j, ratios in enumerate(ratio):
+        for e in range(first, last + 1):
+            secondary = ratios[e] * mass[e]
+            reached = np.flatnonzero(mass[first + 1 :] >= secondary)
+            i = first + reached[0]
+            t = np.clip((secondary - mass[i]) / (mass[i + 1] - mass[i]), 0.0, 1.0)
+            flux1 = 10.0 ** (-0.4 * mag[e])
+            flux2 = 10.0 ** (-0.4 * (mag[i] + t * (mag[i + 1] - mag[i])))
+            tracks[j + 1, e, :n_band] = -2.5 * np.log10(flux1 + flux2)
+            for name, change in changes.items():
+                own, low, high = (change[k, :n_band] for k in (e, i, i + 1))
+                other = low + t * (high - low)
+                moved[name][j + 1, e, :n_band] = (flux1 * own + flux2 * other) / (flux1 + flux2)
+    return tracks, moved
+
+
+def _thinned(tracks, catalog, p, options):
+    """Multiply the weights with the completeness, a straight line along each segment."""
+    if options.selection is None or options.selection.completeness is None:
+        return tracks
+    band = catalog.bands.index(options.selection.band)
+    found = options.selection.completeness_at(tracks.rows[..., band])
+    start, end, tilt = found[:, :-1], found[:, 1:], tracks.tilts
+    t = (np.arange(1000) + 0.5)[:, None, None] / 1000
+    mean = ((1.0 + tilt * (t - 0.5)) * (start + t * (end - start))).mean(axis=0)
+    start, end = start * (1.0 - 0.5 * tilt), end * (1.0 + 0.5 * tilt)
+    tilts = 2.0 * (end - start) / np.where(start + end > 0.0, start + end, 1.0)
+    return replace(tracks, weights=tracks.weights * mean, tilts=tilts)
+
+
+def _in_data_space(tracks, catalog, p):
+    """Turn magnitudes into fluxes if the data are, and add the rows of [Fe/H] and parallax."""
+    n_band = len(catalog.bands)
+    rows, changes, spreads = tracks.rows, dict(tracks.changes), spreads_of(p)
+    if catalog.is_flux:
+        variance = np.asarray(p.intrinsic_scatter) ** 2 + sum(
+            (spreads[name] * change[..., :n_band]) ** 2 for name, change in changes.items()
+        )
+        flux = 10.0 ** (-0.4 * (rows[..., :n_band] - 22.5))
+        flux = flux * np.exp(0.5 * MAG_TO_LN**2 * variance)
+        rows = np.concatenate([flux, rows[..., n_band:]], axis=-1)
+        for name, change in changes.items():
+            moved = -MAG_TO_LN * flux * change[..., :n_band]
+            changes[name] = np.concatenate([moved, change[..., n_band:]], axis=-1)
+    more, slopes = [], []
+    if catalog.feh is not None:
+        more.append(p.feh)
+        slopes.append(0.0)
+    if catalog.parallax is not None and not is_zero(p.distance_modulus_scatter):
+        log_mean = 0.5 * (_LN10_FIFTH * spreads["distance"]) ** 2
+        parallax = (parallax_of(p) - p.parallax_zero_point) * math.exp(log_mean)
+        more.append(parallax + p.parallax_zero_point)
+        slopes.append(-_LN10_FIFTH * parallax)
+    if more:
+        shape = (*rows.shape[:-1], len(more))
+        rows = np.concatenate([rows, np.broadcast_to(more, shape)], axis=-1)
+        for name, change in changes.items():
+            added = np.broadcast_to(slopes if name == "distance" else np.zeros(len(more)), shape)
+            changes[name] = np.concatenate([change, added], axis=-1)
+    return replace(tracks, rows=rows, changes=changes)
+
+
+def parallax_of(p):
+    """Parallax that the distance of the cluster predicts, mas."""
+    return 1000.0 / 10.0 ** (0.2 * p.true_distance_modulus() + 1.0) + p.parallax_zero_point
+
+
+def spreads_of(p):
+    """Return the standard deviation between stars along each direction."""
+    return {"av": p.av_scatter, "distance": p.distance_modulus_scatter, "age": 1.0}
