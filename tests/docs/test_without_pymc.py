@@ -46,6 +46,7 @@ def test_scipy(page):
     assert np.all(names["gradient"] != 0.0)
 
 
+@pytest.mark.filterwarnings("ignore:The sampling was stopped short")
 @pytest.mark.parametrize(("package", "index"), [("emcee", 0), ("dynesty", 1)])
 def test_samplers(page, package, index):
     pytest.importorskip(package)
