@@ -196,7 +196,9 @@ def draw(
         ax.axhline(limit, color="0.6", linestyle=":", linewidth=1.0)
     figure.savefig(OUTPUT / "m67_cmd.png", dpi=150)
     plt.close(figure)
-    azp.plot_rank(idata, var_names=NAMES).savefig(OUTPUT / "m67_rank.png")
+    size = {"figsize": (13.0, 9.0), "layout": "constrained"}
+    ranks = azp.plot_rank(idata, var_names=NAMES, figure_kwargs=size)
+    ranks.savefig(OUTPUT / "m67_rank.png")
 
 
 def main(arguments: list[str] | None = None) -> int:

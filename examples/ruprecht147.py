@@ -113,7 +113,9 @@ def draw(catalog: psp.StarCatalog, idata: xr.DataTree, members: xr.DataArray) ->
     )
     ax.axhline(LIMITS.faint, color="0.6", linestyle=":", linewidth=1.0)
     figure.savefig(OUTPUT / "ruprecht147_cmd.png", dpi=150)
-    azp.plot_rank(idata, var_names=NAMES).savefig(OUTPUT / "ruprecht147_rank.png")
+    size = {"figsize": (13.0, 9.0), "layout": "constrained"}
+    ranks = azp.plot_rank(idata, var_names=NAMES, figure_kwargs=size)
+    ranks.savefig(OUTPUT / "ruprecht147_rank.png")
 
 
 def main() -> None:
