@@ -146,8 +146,8 @@ class Study:
         function.set_extra_values({})
         return function
 
-    def laplace(self, catalog, center, seed=0, n_start=3, n_draw=4000):
-        """Draws (n_draw,) by name from the Gaussian at the best of several optima."""
+    def summit(self, catalog, center, seed=0, n_start=3):
+        """The best of the optima that are climbed to from the center and `n_start` other places."""
         with self.model:
             pm.set_data(self.data(catalog, center))
         names = [v.name for v in self.model.value_vars]
@@ -155,8 +155,13 @@ class Study:
         starts = np.concatenate([np.zeros((1, len(names))), rng.normal(size=(n_start, len(names)))])
         starts[:, names.index("intrinsic_scatter_log__")] += SCATTER[0]
         summits = [climb(self._evaluate, x, np.ones(len(names))) for x in starts]
-        mode = max((s for s in summits if s is not None), key=lambda s: s.logp).position
-        normal = rng.standard_normal((n_draw, len(names)))
+        return max((s for s in summits if s is not None), key=lambda s: s.logp)
+
+    def laplace(self, catalog, center, seed=0, n_start=3, n_draw=4000):
+        """Draws (n_draw,) by name from the Gaussian at the best of several optima."""
+        mode = self.summit(catalog, center, seed, n_start).position
+        names = [v.name for v in self.model.value_vars]
+        normal = np.random.default_rng(seed).standard_normal((n_draw, len(names)))
         u = mode + normal @ np.linalg.cholesky(self._covariance(mode)).T
         columns = dict(zip(names, u.T, strict=True))
         low, high = BINARY_RANGE
@@ -188,9 +193,10 @@ class Study:
     def sample(self, catalog, center, seed=0, draws=400, tune=400, chains=2):
         """Draws by name from the sampler.
 
-        A chain that ended at a rival maximum, where the log density is far below that of the
-        others, is left out; `psp.find_start` is what a user has against that.
+        A chain that stayed at a rival maximum, far below the best optimum, is left out;
+        `psp.find_start` is what a user has against that.
         """
+        summit = self.summit(catalog, center, seed, n_start=2)
         compiled = self._compiled.with_data(**self.data(catalog, center))
         for attempt in range(_MAX_ATTEMPTS):
             trace = nutpie.sample(
@@ -198,10 +204,12 @@ class Study:
                 seed=seed + 1000 * attempt, progress_bar=False,
             )  # fmt: skip
             level = trace.sample_stats["logp"].mean("draw").values
-            good = np.flatnonzero(level > level.max() - _RIVAL)
-            if good.size > 1:
-                break
-        return {k: trace.posterior[k].values[good].ravel() for k in NAMES}
+            good = np.flatnonzero(level > summit.logp - _RIVAL)
+            if good.size:
+                return {k: trace.posterior[k].values[good].ravel() for k in NAMES}
+        raise AssertionError(
+            f"all chains are {summit.logp - level.max():.0f} nats below the optimum"
+        )
 
 
 def _priors(center, with_field):
