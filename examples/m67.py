@@ -23,7 +23,7 @@ The same stars are then fitted with the raw models, and with those of BaSTI (Hid
 ApJ 856, 125) where the package ``lachesis-grids`` of the Python Package Index is installed, which
 carries them; magnitudes come from the same bolometric corrections. Leave-one-out cross-validation
 compares the three: the corrected models are ahead of BaSTI by 310 +- 35 nats, and of the raw ones
-by 360 nats at the maximum. Both others want A_V near 0 and high [Fe/H], to make their dwarfs red.
+by 360 +- 34. Both others want A_V near 0 and high [Fe/H], to make their dwarfs red.
 
 Run: ``python examples/m67.py``. Figures go to examples/output.
 """
