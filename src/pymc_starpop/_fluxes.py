@@ -9,7 +9,11 @@ softening b in the same unit is
 It is defined for every flux, and for f >> b it is the magnitude.
 """
 
+from typing import Any
+
 import numpy as np
+
+from pymc_starpop._namespace import NUMPY, Namespace
 
 __all__ = [
     "FLUX_ZERO_POINT",
@@ -18,6 +22,7 @@ __all__ = [
     "flux_of_asinh_mag",
     "flux_of_mag",
     "log_asinh_slope",
+    "log_flux_norm",
     "mag_of_flux",
 ]
 
@@ -49,3 +54,26 @@ def flux_of_asinh_mag(mag: np.ndarray, softening: np.ndarray) -> np.ndarray:
 def log_asinh_slope(flux: np.ndarray, softening: np.ndarray) -> np.ndarray:
     """Return ln |dmu/df|, the change from a density in asinh magnitude to one in flux."""
     return np.log(MAG_PER_LN) - np.log(np.hypot(flux, 2.0 * softening))
+
+
+def log_flux_norm(scatter: Any, error: Any, xp: Namespace = NUMPY) -> Any:
+    """Log of the norm of a Gaussian in flux whose variance was taken at the observed flux.
+
+    The likelihood of a mean flux m is h(x) N(x + V'(x) | m, V(x)), V(x) = s x^2 + e x^2, with the
+    observed x also in the variance. To the first order in s the mean score of the scatter is 0 for
+    log-normal fluxes with Gaussian noise if, with k = s / (s + e) and L = ln(1 + s / e),
+
+        ln h = s/4 + 2 e L - 5/4 e k + 3 e k^2.
+
+    It is s for small s / e, and s / 4 where noise is negligible.
+
+    Parameters
+    ----------
+    scatter : array
+        s, the variance of the scatter in ln flux.
+    error : array
+        e, the squared ratio of photometric error and observed flux.
+    """
+    share = scatter / (scatter + error)
+    log_ratio = xp.log1p(scatter / error)
+    return 0.25 * scatter + error * (2.0 * log_ratio - 1.25 * share + 3.0 * share * share)

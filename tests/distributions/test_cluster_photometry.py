@@ -9,6 +9,7 @@ import cloudpickle
 import numpy as np
 import pymc as pm
 import pytest
+import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
@@ -234,6 +235,22 @@ def test_membership_says_what_is_wrong(cluster_model, easy_catalog, nutpie_fit):
         pm.Data("x", 1.0)
     with pytest.raises(ValueError, match="none"):
         psp.membership(idata, empty)
+
+
+@pytest.mark.parametrize("name", ["av", "field"])
+def test_what_belongs_to_each_star_is_not_taken_for_others(coarse, easy_catalog, name):
+    values = np.linspace(0.2, 0.4, easy_catalog.n_star) - 8.0 * (name == "field")
+    with pm.Model(coords=easy_catalog.coords()) as model:
+        modulus = pm.Normal("distance_modulus", 9.4, 0.1)
+        parameters = {"feh": 0.0, "log_age": 9.3, "av": 0.3, "field_fraction": 0.1, name: values}
+        psp.ClusterPhotometry(
+            "stars", coarse, distance_modulus=modulus, **parameters, observed=easy_catalog
+        )
+    posterior = xr.Dataset({"distance_modulus": (("chain", "draw"), [[9.4]])})
+    turned = easy_catalog.select(np.arange(easy_catalog.n_star)[::-1])
+    for judge in (psp.membership, psp.star_posterior):
+        with pytest.raises(ValueError, match=f"whose {name} hold one value for each star"):
+            judge(posterior, model, catalog=turned)
 
 
 def test_find_start_climbs_to_the_optimum_and_lists_rivals():

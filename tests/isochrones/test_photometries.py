@@ -101,6 +101,21 @@ def test_errors_of_tables(table, changes, message):
         psp.read_table(table, **(arguments | changes))
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "expected a mapping of columns, .* got NoneType"),
+        ("table.csv", "got str; read a file first"),
+        ({"m": [], "V": []}, "column 'm' is empty"),
+        ({"m": [0.5, 0.6], "V": [5.0, 4.0 + 1.0j]}, "column 'V' does not hold numbers"),
+        ({"m": [0.5, 0.6], "V": [True, False]}, "column 'V' does not hold numbers"),
+    ],
+)
+def test_errors_of_what_is_no_table(given, message):
+    with pytest.raises(ValueError, match=message):
+        psp.read_table(given, initial_mass="m", feh=0.0, log_age=9.5, bands=["V"])
+
+
 def test_table_with_a_missing_value(table):
     broken = table | {"TESS": np.where(np.arange(table["TESS"].size) == 7, np.nan, table["TESS"])}
     with pytest.raises(ValueError, match="column 'TESS': row 8 is not a finite number"):

@@ -1,10 +1,15 @@
 """Gradients of every parameter against differences of the slow likelihood, star by star."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cluster_fixtures import FULL_POINT, SINGLE_POINT
+import pymc_starpop as psp
+from cluster_fixtures import FULL_POINT, SINGLE_POINT, TRUTH
 from tolerances import TOLERANCE
 
 # Steps: small against the photometric errors, large against the rounding of the log-likelihood.
@@ -138,3 +143,19 @@ def test_of_single_stars_that_are_certain_members(single):
     check(single, point, {"field_fraction": [FORWARD], "scatter_first": [FORWARD]})
     assert single.value(point)[0] < -1000.0
     assert np.abs(single.jacobian(point)["av"][0]) > 1000.0
+
+
+def test_fractions_of_zero_where_stars_are_inconceivable_without_them(coarse, stars):
+    """Companions and the field explain stars exp(700) times better: steep, but no NaN."""
+    catalog = replace(stars, mag_err=np.full(stars.mag.shape, 1e-3))
+    names = ("log_age", "av", "binary_fraction", "field_fraction")
+    v = {name: pt.dscalar(name) for name in names}
+    logp = psp.cluster_logp(coarse, catalog, **(TRUTH | {"intrinsic_scatter": 0.0} | v))
+    outputs = [logp, *pt.grad(logp.sum(), list(v.values()))]
+    function = pytensor.function(list(v.values()), outputs, mode="FAST_COMPILE")
+    values, *gradient = function(TRUTH["log_age"], TRUTH["av"], 0.0, 0.0)
+    assert np.isfinite(values).all()
+    assert values.min() < -1000.0
+    assert np.isfinite(gradient).all()
+    assert gradient[2] > 1e200
+    assert gradient[3] > 1e200

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import pymc_starpop as psp
 from cluster_fixtures import BANDS, LIMITS, OPTIONS, TRUTH
-from tolerances import assert_close, assert_gradient_close
+from tolerances import NATS_STAGED_WORST, assert_close, assert_gradient_close
 
 # Finite-difference weights of fourth order; offsets in steps.
 CENTRAL = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
@@ -188,6 +188,27 @@ def test_known_extinction_of_bright_stars_is_the_same_in_flux(iso):
     print(f"worst star: {np.abs(got - expected).max():.3f} nat")
     assert np.abs(got - expected).max() < 0.3
     assert np.abs(without - expected).max() > 3.0
+
+
+def test_depth_with_parallaxes_is_a_sum_over_distances(coarse):
+    """A spread of 0.05 mag at 760 pc, where parallaxes to 0.05 mas hardly tell."""
+    drawn = psp.simulate_cluster(
+        coarse, n_star=12, bands=BANDS, rng=2, mag_err=0.03, parallax_err=0.05,
+        distance_modulus_scatter=0.05, **TRUTH,
+    )  # fmt: skip
+    got = psp.cluster_logp(coarse, drawn, **TRUTH, distance_modulus_scatter=0.05)
+    modulus = pt.dscalar("distance_modulus")
+    one = psp.cluster_logp(coarse, drawn, **(TRUTH | {"distance_modulus": modulus}))
+    function = pytensor.function([modulus], one, mode="FAST_COMPILE")
+    x = np.linspace(-5.0, 5.0, 81)
+    share = np.exp(-0.5 * x**2) / np.exp(-0.5 * x**2).sum()
+    each = np.array([function(TRUTH["distance_modulus"] + 0.05 * step) for step in x])
+    expected = np.log(share @ np.exp(each))
+    difference = np.abs(got.eval(mode="FAST_COMPILE") - expected)
+    print(f"depth with parallaxes: worst star {difference.max():.4f} nat")
+    assert difference.max() < NATS_STAGED_WORST
+    flat = psp.cluster_logp(coarse, drawn, **TRUTH).eval(mode="FAST_COMPILE")
+    assert np.abs(flat - expected).max() > 1.0
 
 
 def test_a_given_distribution_of_ages(coarse, stars):

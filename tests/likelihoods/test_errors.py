@@ -93,6 +93,19 @@ def test_parameters_and_options(nodes, stars, change, words):
     assert_says(error, words)
 
 
+def test_stars_in_flux_differ_in_three_ways_at_most(nodes, stars):
+    flux = 10.0 ** (-0.4 * (stars.mag - 22.5))
+    in_flux = psp.StarCatalog.from_flux(flux, 0.02 * flux, bands=stars.bands)
+    ways = {
+        "av": np.full(stars.n_star, 0.35), "av_scatter": 0.05, "distance_modulus_scatter": 0.02,
+        "log_age_scatter": 0.02,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"at most three of an av of each star.*leave one"):
+        psp.cluster_logp(nodes, in_flux, **(TRUTH | ways))
+    psp.cluster_logp(nodes, in_flux, **(TRUTH | ways | {"av_scatter": 0.0}))
+    psp.cluster_logp(nodes, stars, **(TRUTH | ways))
+
+
 def test_unknown_names_are_a_type_error(nodes, stars):
     with pytest.raises(TypeError, match=r"unknown argument\(s\) age; parameters are") as error:
         psp.cluster_logp(nodes, stars, **TRUTH, age=2.5)

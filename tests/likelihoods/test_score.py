@@ -122,6 +122,10 @@ CASES = {
         MIXED | {"av_scatter": 0.1}, lambda v: v | {"field": FIELD, "selection": FAINT},
         {"flux_err": [1.5, 3.0, 30.0]},
     ),
+    "fluxes, scatter of 0.08 mag": Case(
+        {"intrinsic_scatter": 0.08}, lambda v: v | {"selection": FAINT},
+        {"flux_err": [1.5, 3.0, 30.0]},
+    ),
     "fluxes, extinction of each star": Case(
         SCATTER, lambda v: with_av_of_stars(v) | {"selection": FAINT},
         {"flux_err": [1.5, 3.0, 30.0]},

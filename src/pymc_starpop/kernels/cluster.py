@@ -30,7 +30,7 @@ import numpy as np
 from pymc_starpop.kernels.blocks import MIN_POINT, build_blocks
 from pymc_starpop.kernels.pair_vectors import pairs_0, pairs_1, pairs_2, pairs_3
 from pymc_starpop.kernels.scan import scan_star
-from pymc_starpop.kernels.segment import N_ROW
+from pymc_starpop.kernels.segment import MOST_LOG_DERIVATIVE, N_ROW
 from pymc_starpop.kernels.simd import LANES, add, address_of, get, put, still_needed
 from pymc_starpop.kernels.star_room import ROW_BYTES, WORD, addresses_of, new_arrays
 from pymc_starpop.kernels.track_model import (
@@ -229,7 +229,9 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
         probability = math.exp(prior + log_cluster - value)
         add(g_log_member, i, c * probability)
         add(g_log_field, i, c * math.exp(rest + log_field - value))
-        add(g_member, i, c * (math.exp(log_cluster - value) - math.exp(log_field - value)))
+        by_member = math.exp(min(log_cluster - value, MOST_LOG_DERIVATIVE))
+        by_field = math.exp(min(log_field - value, MOST_LOG_DERIVATIVE))
+        add(g_member, i, c * (by_member - by_field))
         if probability > 0.0:
             _add_star(
                 at, c * probability / total, n_pair, into, g_mag + skip, g_variance + skip,

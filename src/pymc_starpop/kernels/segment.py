@@ -58,6 +58,8 @@ CUT = 25.0
 A, B, C, TILT, WEIGHT = range(5)
 # ... and what comes out.
 LOG_PEAK, I0, I1, I2, TILT_MOMENT = range(5, 10)
+#: A derivative by what has no share yet grows to exp of this and no further.
+MOST_LOG_DERIVATIVE = 600.0
 N_ROW = 10
 
 
@@ -181,8 +183,9 @@ def sum_pairs(typingctx, batch, top):
 
     def codegen(context, builder, signature, args):
         weight, log_peak, i0 = load_rows(builder, args[0], (WEIGHT, LOG_PEAK, I0))
-        # Above 0 only without weight, where the sum does not see it.
-        below = (log_peak - splat(builder, args[1])).maximum(-700.0).minimum(700.0)
+        # Above 0 only without weight, where the sum does not see it; the derivative by that weight
+        # stays finite, also when it is summed over stars and multiplied.
+        below = (log_peak - splat(builder, args[1])).maximum(-700.0).minimum(MOST_LOG_DERIVATIVE)
         relative = below.exp()
         store_rows(builder, args[0], {LOG_PEAK: relative})
         return sum_lanes(builder, weight * i0 * relative)

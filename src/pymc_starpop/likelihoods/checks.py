@@ -15,6 +15,8 @@ from pytensor.tensor.random.op import RNGConsumerOp
 
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
+from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
 from pymc_starpop.parameter_checks import (
     Range,
     check_number,
@@ -25,7 +27,7 @@ from pymc_starpop.parameter_checks import (
     number_of,
     ranged_values,
 )
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["check_catalog", "check_cluster", "inside_support"]
@@ -90,6 +92,7 @@ def check_cluster(
     """Check the parameters that are numbers, the priors of the others, and the options."""
     check_structure(grid, p, options)
     check_spread(grid, p, options)
+    _check_directions(p, options, catalog)
     ranged = ranged_values(grid, p)
     numbers = [constant_value(name, value) for name, value, _ in ranged]
     for amount in (p.av, p.av_scatter):
@@ -102,6 +105,18 @@ def check_cluster(
         else:
             _check_prior(name, value, limits, meaning)
     _check_corrections(p.corrections)
+
+
+def _check_directions(p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog) -> None:
+    """Refuse more ways for stars to differ than there are kernels: four of them, in flux."""
+    names = [direction.name for direction in directions_of(p, options)]
+    apart = differs_between_stars(p.av) and not is_zero(p.av_scatter)
+    if catalog.is_flux and apart and len(names) == MOST_DIRECTIONS:
+        raise ValueError(
+            "a catalog in flux takes at most three of an av of each star, av_scatter, "
+            "distance_modulus_scatter and a spread of ages; leave one of the four out, or give "
+            "magnitudes"
+        )
 
 
 def constant_value(name: str, value: Any) -> np.ndarray | None:

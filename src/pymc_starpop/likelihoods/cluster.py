@@ -46,7 +46,7 @@ class ClusterParts:
     member : (N,) probability of membership before the photometry
     log_detection : log of the share Z of all stars that the catalog can hold
     log_apart : (N,) log of the factors of the members' density that no place on the tracks changes:
-        parallaxes that are no rows of the data, and the Jacobian of `stars`
+        parallaxes that are no rows of the data, and the Jacobian and norm of `stars`
     log_field : (N,) log density of field stars
     """
 
@@ -85,8 +85,7 @@ def cluster_parts(
     apart = 0.0 * ones
     if terms.parallax is not None and not has_parallax_row(terms, model):
         apart = log_normal(terms, parallax_of(p))
-    if stars.log_jacobian is not None:
-        apart = apart + stars.log_jacobian
+    apart = sum((x for x in (stars.log_jacobian, stars.log_norm) if x is not None), apart)
     logp = cluster_likelihood(
         mag=stars.values,
         variance=stars.variance,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pytensor import tensor as pt
 
-from pymc_starpop._fluxes import FLUX_ZERO_POINT
+from pymc_starpop._fluxes import FLUX_ZERO_POINT, log_flux_norm
 from pymc_starpop.likelihoods.stars import MAG_TO_LN, StarTerms
 from pymc_starpop.likelihoods.track import ModelTracks
 from pymc_starpop.ops.namespace import TENSOR
@@ -40,12 +40,14 @@ class Comparison:
     model : ModelTracks
     values, variance : (N, D) data with all independent scatter
     log_jacobian : (N,) log of the density of the data for each density of `values`, or None for 0
+    log_norm : (N,) log of what normalizes the density of members, or None for 0
     """
 
     model: ModelTracks
     values: Any
     variance: Any
     log_jacobian: Any = None
+    log_norm: Any = None
 
 
 def has_parallax_row(terms: StarTerms, model: ModelTracks) -> bool:
@@ -121,29 +123,34 @@ def compared(
     """Return what the kernel compares; in magnitudes, the rows of the data and the model.
 
     In flux, the scatter grows with the observed flux, so that a star too bright has more of it than
-    one too faint, and the mean of (x - y) / V(x) is -V'(y) / V(y): the data move by V'(x). And
-    stars with a known A_V are moved to the mean one by a factor each, so that a straight line
-    covers only how the reddening differs along the track.
+    one too faint, and the mean of (x - y) / V(x) is -V'(y) / V(y): the data move by V'(x), and
+    `log_flux_norm` does the same for the scatter itself. And stars with a known A_V are moved to
+    the mean one by a factor each, so that a straight line covers only how the reddening differs
+    along the track.
     """
     values, variance = data_rows(terms, scatter, model)
     if not terms.is_flux:
         return Comparison(model, values, variance)
     n_band = len(terms.layout.bands)
-    moved = values[:, :n_band]
-    moved = moved + 2.0 * (MAG_TO_LN * scatter) ** 2 * pt.maximum(moved, 0.0)
+    flux = terms.values
+    moved = flux + 2.0 * (MAG_TO_LN * scatter) ** 2 * pt.maximum(flux, 0.0)
+    is_used = pt.isfinite(terms.variance) & (flux > 0.0)
+    # Infinite times a parameter would have no derivative.
+    error = pt.switch(is_used, pt.sqrt(terms.variance), 1.0) / pt.switch(is_used, flux, 1.0)
+    norms = log_flux_norm((MAG_TO_LN * scatter) ** 2, error**2, TENSOR)
+    log_norm = pt.switch(is_used, norms, 0.0).sum(axis=1)
     if model.offset is None:
-        return Comparison(model, _with_bands(values, moved), variance)
+        return Comparison(model, _with_bands(values, moved), variance, log_norm=log_norm)
     av = model.names.index("av")
-    flux = model.tracks[:n_band]
-    reddening = model.directions[av, :n_band] / (-MAG_TO_LN * flux)
+    track = model.tracks[:n_band]
+    reddening = model.directions[av, :n_band] / (-MAG_TO_LN * track)
     middle = 0.5 * (reddening[:, :-1] + reddening[:, 1:])
     mean = (model.weights * middle).sum(axis=1) / model.weights.sum()
     log_factor = MAG_TO_LN * model.offset[:, av, None] * mean
     spread = variance[:, :n_band]
-    # Infinite times a parameter would have no derivative.
     measured = pt.isfinite(spread)
     scaled = pt.switch(measured, spread, 1.0) * pt.exp(2.0 * log_factor)
-    rest = -MAG_TO_LN * flux * (reddening - mean[:, None])
+    rest = -MAG_TO_LN * track * (reddening - mean[:, None])
     others = pt.zeros_like(model.directions[av, n_band:])
     displaced = replace(
         model,
@@ -163,6 +170,7 @@ def compared(
         _with_bands(values, moved * pt.exp(log_factor)),
         _with_bands(variance, pt.switch(measured, scaled, math.inf)),
         pt.switch(measured, log_factor, 0.0).sum(axis=1),
+        log_norm,
     )
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy import special
 
+from pymc_starpop._fluxes import log_flux_norm
 from pymc_starpop.kernels.reference_segment import log_segment_integral
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.photometry import StarCatalog
@@ -43,6 +44,10 @@ def log_member_density(
         n_band = len(catalog.bands)
         flux = values[:, :n_band]
         scatter = MAG_TO_LN * np.asarray(p.intrinsic_scatter)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            norm = log_flux_norm(scatter**2, (catalog.errors / catalog.values) ** 2)
+        if inflation == 1.0:
+            log_density += np.where(catalog.values > 0.0, norm, 0.0).sum(axis=1)
         values[:, :n_band] = flux + 2.0 * scatter**2 * np.maximum(flux, 0.0)
         mean = _mean_reddening(tracks, n_band)
         displacements = [_from_mean(t, mean) for t in tracks]

@@ -18,7 +18,12 @@ from pymc_starpop.likelihoods.masses import track_masses
 from pymc_starpop.likelihoods.stars import Limits, star_arrays
 from pymc_starpop.likelihoods.track import Layout, model_tracks
 from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.summaries.membership import _cluster_variable, _model_of, _posterior
+from pymc_starpop.summaries.membership import (
+    _check_other_stars,
+    _cluster_variable,
+    _model_of,
+    _posterior,
+)
 
 __all__ = ["ClusterDraw", "ClusterDraws"]
 
@@ -123,11 +128,7 @@ class ClusterDraws:
         self.model = _model_of(model)
         rv = _cluster_variable(self.model, name)
         cluster = rv.owner.op.model
-        if catalog is not None and tuple(catalog.bands) != cluster.bands:
-            raise ValueError(
-                f"catalog has the bands {catalog.bands}, the model {cluster.bands}; give the same "
-                "bands in the same order, with NaN where a star has no measurement"
-            )
+        _check_other_stars(self.model, rv, catalog)
         if not (isinstance(thin, int | np.integer) and thin >= 1):
             raise ValueError(f"thin must be a whole number of at least 1, got {thin!r}")
         self.bands: tuple[str, ...] = cluster.bands

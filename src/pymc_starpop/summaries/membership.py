@@ -10,8 +10,10 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.distributions.cluster import ClusterPhotometryRV
+from pymc_starpop.field import FieldDensity
 from pymc_starpop.likelihoods.cluster import ClusterParts, cluster_parts
 from pymc_starpop.likelihoods.stars import star_arrays
+from pymc_starpop.likelihoods.track import differs_between_stars
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["membership"]
@@ -58,12 +60,7 @@ def membership(
     """
     model = _model_of(model)
     rv = _cluster_variable(model, name)
-    terms_of = rv.owner.op.model
-    if catalog is not None and tuple(catalog.bands) != terms_of.bands:
-        raise ValueError(
-            f"catalog has the bands {catalog.bands}, the model {terms_of.bands}; give the same "
-            "bands in the same order, with NaN where a star has no measurement"
-        )
+    _check_other_stars(model, rv, catalog)
     probability = membership_probability(model, rv, catalog)
     posterior = _posterior(idata, model)
     stars = np.asarray(model.coords["star"]) if catalog is None else catalog.star
@@ -130,6 +127,29 @@ def _cluster_variable(model: pm.Model, name: str | None) -> TensorVariable:
         f"name={name!r}: the model's ClusterPhotometry variables are: {listed}; give the name of "
         "one of them"
     )
+
+
+def _check_other_stars(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -> None:
+    """Refuse stars in other bands, and other stars than those to which vectors belong."""
+    cluster = rv.owner.op.model
+    if catalog is None:
+        return
+    if tuple(catalog.bands) != cluster.bands:
+        raise ValueError(
+            f"catalog has the bands {catalog.bands}, the model {cluster.bands}; give the same "
+            "bands in the same order, with NaN where a star has no measurement"
+        )
+    p, options = cluster.fill(cluster.split(tuple(rv.owner.op.dist_params(rv.owner)))[2])
+    by_star = {
+        "av": differs_between_stars(p.av),
+        "field": isinstance(options.field, FieldDensity),
+    }
+    names = [name for name, given in by_star.items() if given]
+    if names and not np.array_equal(np.asarray(model.coords["star"]), np.asarray(catalog.star)):
+        raise ValueError(
+            f"catalog has other stars than the model, whose {' and '.join(names)} hold one value "
+            "for each star; give the fitted stars in their order, or leave catalog out"
+        )
 
 
 def _model_of(model: pm.Model | None) -> pm.Model:

@@ -65,6 +65,19 @@ def test_no_files_and_no_names(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", list(READERS))
+def test_what_editors_put_before_the_first_line(tmp_path, lines, name):
+    path = tmp_path / "marked"
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join([*lines(name), ""]).encode("latin-1"))
+    assert READERS[name](path, **GIVEN[name]).fingerprint
+
+
+@pytest.mark.parametrize("name", list(READERS))
+def test_one_band_is_a_list_of_one(tmp_path, name):
+    with pytest.raises(ValueError, match=r"bands='V': expected several; write \['V'\]"):
+        READERS[name](tmp_path, **(GIVEN[name] | {"bands": "V"}))
+
+
+@pytest.mark.parametrize("name", list(READERS))
 def test_a_file_of_another_library(shared_data, name):
     with pytest.raises(psp.IsochroneFileError, match=r", line \d+: this is no "):
         READERS[name](shared_data / OTHER[name], **GIVEN[name])

@@ -181,6 +181,8 @@ def make_choices(given: Mapping[str, Any]) -> GridChoices:
     unknown = sorted(set(given) - set(names))
     if unknown:
         raise TypeError(f"unknown argument(s) {', '.join(unknown)}; choices are {', '.join(names)}")
+    if isinstance(given.get("bands"), str):
+        raise ValueError(f"bands={given['bands']!r}: expected several; write [{given['bands']!r}]")
     return GridChoices(**given)
 
 
@@ -188,8 +190,13 @@ def _for_each(name: str, value: Any, n_file: int) -> list[float | None]:
     """One value for each file."""
     if value is None:
         return [None] * n_file
-    values = np.atleast_1d(np.asarray(value, dtype=float))
-    if values.ndim != 1 or values.size not in (1, n_file) or not np.isfinite(values).all():
+    values = np.atleast_1d(np.asarray(value))
+    if (
+        values.dtype.kind not in "iuf"
+        or values.ndim != 1
+        or values.size not in (1, n_file)
+        or not np.isfinite(values).all()
+    ):
         raise ValueError(
             f"{name}: expected one finite number, or one for each of {n_file} files, got {value!r}"
         )

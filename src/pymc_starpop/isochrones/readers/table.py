@@ -132,11 +132,19 @@ class _Columns:
     def __init__(self, table: Any) -> None:
         if isinstance(table, xr.Dataset):
             table = table.to_dataframe().reset_index()
+        if not hasattr(table, "__getitem__") or isinstance(table, str | bytes):
+            raise ValueError(
+                f"table: expected a mapping of columns, a pandas.DataFrame or an xarray.Dataset, "
+                f"got {type(table).__name__}; read a file first, e.g. with pandas.read_csv"
+            )
         self.table = table
 
     def __getitem__(self, name: str) -> np.ndarray:
         try:
-            values = np.array(self.table[name], dtype=np.float64)
+            given = np.asarray(self.table[name])
+            if given.dtype.kind in "bcmM":
+                raise TypeError(f"it holds {given.dtype}")
+            values = np.array(given, dtype=np.float64)
         except KeyError:
             raise ValueError(f"the table has no column {name!r}") from None
         except (TypeError, ValueError) as error:
@@ -145,6 +153,8 @@ class _Columns:
             bad = np.flatnonzero(~np.isfinite(values.ravel()))
             where = f"row {bad[0] + 1} is not" if bad.size else f"shape {values.shape} is not 1-D,"
             raise ValueError(f"column {name!r}: {where} a finite number; leave such rows out")
+        if not values.size:
+            raise ValueError(f"column {name!r} is empty: the table has no rows")
         return values
 
 

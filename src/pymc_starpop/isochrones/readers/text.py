@@ -1,6 +1,7 @@
 """Text files of isochrones: lines with their numbers, blocks of numbers, one kind of error."""
 
 import gzip
+import io
 import os
 import re
 import zlib
@@ -15,6 +16,8 @@ __all__ = ["IsochroneFileError", "TextFile", "as_paths", "number", "number_block
 PathLike = str | os.PathLike[str]
 
 _GZIP_MAGIC = b"\x1f\x8b"
+# What some editors put before the first line.
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A file larger than this (bytes, unpacked) is none of these tables.
 _MOST_BYTES = 4_000_000_000
 
@@ -77,7 +80,7 @@ class TextFile:
         if data.startswith(_GZIP_MAGIC):
             data = _unpack(source, data)
         # Latin-1 decodes any byte: names in comments may have accents, numbers have none.
-        text = data.decode("latin-1").replace("\r\n", "\n")
+        text = data.removeprefix(_BYTE_ORDER_MARK).decode("latin-1").replace("\r\n", "\n")
         if not text.strip():
             raise cls._empty(source)
         lines = text.split("\n")
@@ -103,7 +106,7 @@ def as_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     FileNotFoundError
         If one of the files does not exist.
     """
-    if isinstance(paths, bytes) or not isinstance(paths, str | os.PathLike | Iterable):
+    if isinstance(paths, bytes | io.IOBase) or not isinstance(paths, str | os.PathLike | Iterable):
         raise ValueError(f"paths: expected file names, got {paths!r}")
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not given:
@@ -116,7 +119,7 @@ def as_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
         if file.is_dir():
             raise ValueError(
                 f"paths: {file} is a folder; give its files, as in sorted(Path({str(file)!r}).glob"
-                "('*.iso'))"
+                "('*'))"
             )
         if not file.is_file():
             raise FileNotFoundError(f"paths: there is no file {file}")
