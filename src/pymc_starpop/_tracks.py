@@ -11,7 +11,7 @@ from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.grid import RV_RANGE
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters
-from pymc_starpop.reference import single_star_track
+from pymc_starpop.reference.tracks import single_star_track
 
 # Lighter stars (Msun) pass from the tip of the red giant branch to core helium burning by the
 # helium flash, too fast to be seen.

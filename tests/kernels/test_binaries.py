@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from pymc_starpop import population, reference
+from pymc_starpop import population
 from pymc_starpop.kernels import binaries, binaries_pullback
 from pymc_starpop.kernels.binaries import BinaryLaw
+from pymc_starpop.reference.tracks import binary_tracks
 from tolerances import assert_close, assert_gradient_close
 
 N_NODE, N_BAND = 30, 3
@@ -47,7 +48,7 @@ def slow_twin(mass, mag, directions, law, n_light):
     ratio, probability, dark = population.mass_ratios(mass, law.slope, n_ratio, 0.1, MASS_MIN)
     parts = population.mix_tracks(law.weight, law.density, law.fraction, probability, dark, LAST)
     changes = {k: along.T for k, along in enumerate(directions)}
-    tracks, moved = reference._binaries(mass, mag.T, changes, ratio, (MASS_MIN, LAST, n_light))
+    tracks, moved = binary_tracks(mass, mag.T, changes, ratio, (MASS_MIN, LAST, n_light))
     directed = np.array([moved[k] for k in changes]).reshape((-1, *tracks.shape))
     return tracks, directed, *parts
 

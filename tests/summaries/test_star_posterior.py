@@ -8,8 +8,8 @@ from scipy import stats
 
 import pymc_starpop as psp
 from after_fit_fixtures import BANDS, FIXED, FREE, build_model
-from pymc_starpop import reference
 from pymc_starpop.parameters import split_arguments
+from pymc_starpop.reference.tracks import single_star_track
 from pymc_starpop.summaries.cluster_draws import ClusterDraws
 from tolerances import assert_close
 
@@ -127,7 +127,7 @@ def test_draws_count_with_the_membership_in_them():
 def magnitudes_at(iso, mass, ratio):
     """Magnitudes (P, B) of systems of given masses, from the slow track of single stars."""
     p, options = split_arguments(FREE | FIXED)
-    _, track_mass, mag, _ = reference.single_star_track(iso, BANDS, p, options)
+    _, track_mass, mag, _ = single_star_track(iso, BANDS, p, options)
     first = np.flatnonzero(track_mass >= 0.1 * (1.0 - 1e-12))[0]
     track_mass, mag = track_mass[first:], mag[first:]
     flux = sum(

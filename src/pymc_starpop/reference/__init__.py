@@ -15,9 +15,9 @@ from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.parameters import is_zero, split_arguments
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.reference.members import data_of, detected_share, log_member_density
-from pymc_starpop.reference.tracks import model_tracks, single_star_track
+from pymc_starpop.reference.tracks import model_tracks
 
-__all__ = ["cluster_logp", "single_star_track"]
+__all__ = ["cluster_logp"]
 
 
 def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) -> np.ndarray:

@@ -15,7 +15,15 @@ from pymc_starpop.kernels.reference_interpolation import (
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.photometry import StarCatalog
 
-__all__ = ["MAG_TO_LN", "Tracks", "model_tracks", "parallax_of", "single_star_track", "spreads_of"]
+__all__ = [
+    "MAG_TO_LN",
+    "Tracks",
+    "binary_tracks",
+    "model_tracks",
+    "parallax_of",
+    "single_star_track",
+    "spreads_of",
+]
 
 MAG_TO_LN = 0.4 * math.log(10.0)
 _LN10_FIFTH = 0.2 * math.log(10.0)
@@ -86,7 +94,7 @@ def _tracks_of_age(iso, catalog, p, options, ages, smear):
         weights, tilts, _ = population.mix_tracks(
             weight, density, p.binary_fraction, probability, dark, last
         )
-        both, moved = _binaries(
+        both, moved = binary_tracks(
             mass, rows.T, {name: c.T for name, c in changes.items()}, ratio,
             (options.mass_min, last, len(catalog.bands)),
         )  # fmt: skip
@@ -166,7 +174,7 @@ def _uncut_track(iso, bands, p, options):
     return eep, mass, mag, track.reddening, teff
 
 
-def _binaries(mass, rows, changes, ratio, limits):
+def binary_tracks(mass, rows, changes, ratio, limits):
     """Add fluxes of primary and secondary to rows (E, R) and changes (E, R), node by node.
 
     The rows after the bands stay those of the primary.
