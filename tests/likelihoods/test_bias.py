@@ -121,6 +121,10 @@ def test_what_each_term_is_for(iso, thirty, name):
     shift = np.array([shifts(b, a) for a, b in zip(draws, without, strict=True)])
     mean, error = shift.mean(axis=0), shift.std(axis=0, ddof=1) / np.sqrt(N_WITHOUT)
     print("  mean shift", dict(zip(NAMES, mean.round(2), strict=True)), "+-", error.round(2))
-    # All shifted to one side, or each somewhere else.
-    one_side, anywhere = np.abs(mean) > 4.0 * error, shift.std(axis=0) > SD_PULL[1]
-    assert (one_side | anywhere).any(), (mean, error)
+    if name == "without field model":
+        # Field stars pull every cluster somewhere else.
+        assert (shift.std(axis=0) > SD_PULL[1]).all(), shift.std(axis=0)
+    else:
+        # Too metal-poor, and too many binaries.
+        assert mean[1] < -4.0 * error[1], (mean, error)
+        assert mean[2] > 4.0 * error[2], (mean, error)

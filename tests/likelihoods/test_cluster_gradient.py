@@ -6,12 +6,14 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 import pymc_starpop as psp
 from cluster_fixtures import FULL_POINT, SINGLE_POINT, TRUTH
 from tolerances import TOLERANCE
 
+# Where differences overflow, the derivative ends at exp(600) times the share.
+BEYOND = 1e250
 # Steps: small against the photometric errors, large against the rounding of the log-likelihood.
 STEPS = {
     "feh": 1e-5,
@@ -80,9 +82,11 @@ def check(compiled, point, stencils=None):
     for name in compiled.names:
         for stencil in (stencils or {}).get(name, [CENTRAL]):
             numeric = difference(compiled, point, name, stencil)
-            # A star beyond hope as a member has an infinite derivative by a fraction at its bound.
+            # A star beyond hope as a member has an enormous derivative by a fraction at its bound.
             finite = np.isfinite(numeric)
-            assert_array_equal(jacobian[name][~finite], numeric[~finite], err_msg=name)
+            beyond = jacobian[name][~finite]
+            assert np.isfinite(beyond).all(), name
+            assert (np.sign(numeric[~finite]) * beyond > BEYOND).all(), name
             exact, numeric = jacobian[name][finite], numeric[finite]
             allowed = TOLERANCE["gradient"].atol * np.maximum(1.0, np.abs(numeric))
             assert_allclose(exact / allowed, numeric / allowed, rtol=0.0, atol=1.0, err_msg=name)
