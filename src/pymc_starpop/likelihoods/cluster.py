@@ -18,6 +18,7 @@ from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, inside
 from pymc_starpop.likelihoods.data_space import (
     Comparison,
     compared,
+    data_rows,
     has_parallax_row,
     in_data_space,
     parallax_of,
@@ -42,6 +43,8 @@ class ClusterParts:
     ----------
     logp : (N,) log-likelihood of each star
     model : the tracks, in the space of the data
+    scatter : (B,) intrinsic scatter of each band, mag
+    data : (N, D) each: rows of the data, and variances with the scatter
     stars : what each star is compared with
     member : (N,) probability of membership before the photometry
     log_detection : log of the share Z of all stars that the catalog can hold
@@ -52,6 +55,8 @@ class ClusterParts:
 
     logp: Any
     model: ModelTracks
+    scatter: Any
+    data: tuple[Any, Any]
     stars: Comparison
     member: Any
     log_detection: Any
@@ -74,7 +79,8 @@ def cluster_parts(
     model = thinned(model_tracks(grid, terms.layout, p, options), terms)
     model = in_data_space(model, p, terms, scatter)
     log_z = log_detection(model, terms, scatter)
-    stars = compared(model, p, terms, scatter)
+    data = data_rows(terms, scatter, model)
+    stars = compared(model, p, terms, data, scatter)
     ones = pt.ones_like(terms.log_field)
     member = (1.0 - p.field_fraction) * ones
     log_field = terms.log_field
@@ -108,7 +114,7 @@ def cluster_parts(
         + p.parallax_zero_point
     )  # fmt: skip
     logp = pt.switch(inside_support(grid, p, options), pt.switch(known, logp, np.nan), -np.inf)
-    return ClusterParts(logp, model, stars, member, log_z, apart, log_field)
+    return ClusterParts(logp, model, scatter, data, stars, member, log_z, apart, log_field)
 
 
 def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) -> TensorVariable:

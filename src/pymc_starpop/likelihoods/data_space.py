@@ -118,20 +118,28 @@ def data_rows(terms: StarTerms, scatter: Any, model: ModelTracks) -> tuple[Any, 
 
 
 def compared(
-    model: ModelTracks, p: ClusterParameters, terms: StarTerms, scatter: Any
+    model: ModelTracks, p: ClusterParameters, terms: StarTerms, data: tuple[Any, Any], scatter: Any
 ) -> Comparison:
     """Return what the kernel compares; in magnitudes, the rows of the data and the model.
 
     In flux, the scatter grows with the observed flux, so that a star too bright has more of it than
     one too faint, and the mean of (x - y) / V(x) is -V'(y) / V(y): the data move by V'(x), and
-    `log_flux_norm` does the same for the scatter itself. And stars with a known A_V are moved to
-    the mean one by a factor each, so that a straight line covers only how the reddening differs
-    along the track.
+    `log_flux_norm` does the same for the scatter itself.
+
+    Parameters
+    ----------
+    model : ModelTracks
+        From `in_data_space`.
+    p : ClusterParameters
+    terms : StarTerms
+    data : pair of TensorVariable (N, D)
+        From `data_rows`.
+    scatter : TensorVariable (B,)
+        Intrinsic scatter, mag.
     """
-    values, variance = data_rows(terms, scatter, model)
+    values, variance = data
     if not terms.is_flux:
         return Comparison(model, values, variance)
-    n_band = len(terms.layout.bands)
     flux = terms.values
     moved = flux + 2.0 * (MAG_TO_LN * scatter) ** 2 * pt.maximum(flux, 0.0)
     is_used = pt.isfinite(terms.variance) & (flux > 0.0)
@@ -139,38 +147,42 @@ def compared(
     error = pt.switch(is_used, pt.sqrt(terms.variance), 1.0) / pt.switch(is_used, flux, 1.0)
     norms = log_flux_norm((MAG_TO_LN * scatter) ** 2, error**2, TENSOR)
     log_norm = pt.switch(is_used, norms, 0.0).sum(axis=1)
-    if model.offset is None:
-        return Comparison(model, _with_bands(values, moved), variance, log_norm=log_norm)
+    stars = Comparison(model, _with_bands(values, moved), variance, log_norm=log_norm)
+    return stars if model.offset is None else _at_mean_extinction(stars, p, terms)
+
+
+def _at_mean_extinction(stars: Comparison, p: ClusterParameters, terms: StarTerms) -> Comparison:
+    """Move fluxes of stars with a known A_V to the mean one, by a factor each.
+
+    A straight line covers only how the reddening differs along the track.
+    """
+    model, n_band = stars.model, len(terms.layout.bands)
     av = model.names.index("av")
     track = model.tracks[:n_band]
     reddening = model.directions[av, :n_band] / (-MAG_TO_LN * track)
     middle = 0.5 * (reddening[:, :-1] + reddening[:, 1:])
     mean = (model.weights * middle).sum(axis=1) / model.weights.sum()
     log_factor = MAG_TO_LN * model.offset[:, av, None] * mean
-    spread = variance[:, :n_band]
+    spread = stars.variance[:, :n_band]
     measured = pt.isfinite(spread)
     scaled = pt.switch(measured, spread, 1.0) * pt.exp(2.0 * log_factor)
     rest = -MAG_TO_LN * track * (reddening - mean[:, None])
-    others = pt.zeros_like(model.directions[av, n_band:])
+    rest = pt.concatenate([rest, pt.zeros_like(model.directions[av, n_band:])])
+    # Without a scatter in A_V, nothing else moves along its direction.
+    keep = np.flatnonzero([k != av or not is_zero(p.av_scatter) for k in range(len(model.names))])
     displaced = replace(
         model,
-        directions=pt.concatenate([model.directions, pt.concatenate([rest, others])[None]]),
-        spread=pt.concatenate([model.spread, np.zeros(1)]),
-        offset=pt.concatenate([0.0 * model.offset, model.offset[:, av, None]], axis=1),
-        names=(*model.names, "av of stars"),
+        directions=pt.concatenate([model.directions[keep], rest[None]]),
+        spread=pt.concatenate([model.spread[keep], np.zeros(1)]),
+        offset=pt.concatenate([0.0 * model.offset[:, keep], model.offset[:, av, None]], axis=1),
+        names=(*(model.names[k] for k in keep), "av of stars"),
     )
-    if is_zero(p.av_scatter):
-        keep = np.array([k for k in range(len(displaced.names)) if k != av])
-        displaced = replace(
-            displaced, directions=displaced.directions[keep], spread=displaced.spread[keep],
-            offset=displaced.offset[:, keep], names=tuple(displaced.names[k] for k in keep),
-        )  # fmt: skip
-    return Comparison(
-        displaced,
-        _with_bands(values, moved * pt.exp(log_factor)),
-        _with_bands(variance, pt.switch(measured, scaled, math.inf)),
-        pt.switch(measured, log_factor, 0.0).sum(axis=1),
-        log_norm,
+    return replace(
+        stars,
+        model=displaced,
+        values=_with_bands(stars.values, stars.values[:, :n_band] * pt.exp(log_factor)),
+        variance=_with_bands(stars.variance, pt.switch(measured, scaled, math.inf)),
+        log_jacobian=pt.switch(measured, log_factor, 0.0).sum(axis=1),
     )
 
 

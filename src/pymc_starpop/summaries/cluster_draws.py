@@ -11,7 +11,6 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.likelihoods.cluster import cluster_parts
-from pymc_starpop.likelihoods.data_space import data_rows
 from pymc_starpop.likelihoods.detection import segment_variance
 from pymc_starpop.likelihoods.field import offset_of
 from pymc_starpop.likelihoods.masses import track_masses
@@ -187,9 +186,7 @@ def _outputs(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -
     every = model_tracks(cluster.iso, cluster.layout, p, options)
     masses = track_masses(cluster.iso, cluster.layout, p, options, every.starts)
     n_band = len(cluster.bands)
-    scatter = pt.as_tensor(p.intrinsic_scatter, dtype="float64") * pt.ones(n_band)
-    data, data_variance = data_rows(terms, scatter, seen)
-    stars_of = parts.stars
+    (data, data_variance), stars_of = parts.data, parts.stars
     result: dict[str, Any] = {
         name: getattr(seen, name)
         for name in ("tracks", "directions", "weights", "tilts", "scale", "starts", "spread")
@@ -212,6 +209,6 @@ def _outputs(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -
         # The share of detected stars is linear in the weights.
         "detected": pt.grad(pt.exp(parts.log_detection), seen.weights),
         "segment_variance": pt.stack([segment_variance(seen, b) for b in range(n_band)]),
-        "scatter": scatter,
+        "scatter": parts.scatter,
         **vars(masses),
     }
