@@ -12,11 +12,10 @@ import numpy as np
 import nutpie
 import pymc as pm
 import pytensor.tensor as pt
-from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.replace import graph_replace
-from pytensor.graph.traversal import graph_inputs
 
 import pymc_starpop as psp
+from cluster_fixtures import CatalogGraph
 from pymc_starpop.summaries.climb import climb
 
 BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3", "2MASS_J", "2MASS_Ks")
@@ -120,24 +119,20 @@ class Study:
         with pm.Model() as self.model:
             v = _priors(first.center, with_field)
             self._inputs = {k: pt.dscalar(k) for k in v}
-            logp, shared = self._graph(first.catalog)
-            _, others = self._graph(second.catalog)
-            # Tables of the isochrones are the same variable in both.
-            pairs = enumerate(zip(shared, others, strict=True))
-            self._places = [i for i, (a, b) in pairs if a is not b]
-            given = {shared[i]: pm.Data(f"stars_{i}", shared[i].get_value()) for i in self._places}
+            self._graph = CatalogGraph(self._logp, first.catalog, second.catalog)
+            given = {
+                variable: pm.Data(f"stars_{i}", variable.get_value())
+                for i, variable in enumerate(self._graph.variables)
+            }
             given |= {self._inputs[k]: v[k] for k in v}
-            pm.Potential("stars", graph_replace(logp, given).sum())
+            pm.Potential("stars", graph_replace(self._graph.logp, given).sum())
 
-    def _graph(self, catalog):
-        """Log-likelihood and the shared variables that it is computed from, always in one order."""
-        logp = psp.cluster_logp(self.iso, catalog, **self._inputs, **self.options)
-        return logp, [x for x in graph_inputs([logp]) if isinstance(x, SharedVariable)]
+    def _logp(self, catalog):
+        return psp.cluster_logp(self.iso, catalog, **self._inputs, **self.options)
 
     def data(self, catalog, center):
         """Values of the model's data by name."""
-        _, shared = self._graph(catalog)
-        values = {f"stars_{i}": shared[i].get_value() for i in self._places}
+        values = {f"stars_{i}": value for i, value in enumerate(self._graph.values(catalog))}
         return values | {f"center_{k}": np.float64(center[k]) for k in WIDTHS}
 
     @cached_property

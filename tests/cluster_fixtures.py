@@ -4,6 +4,8 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.traversal import graph_inputs
 
 import pymc_starpop as psp
 
@@ -30,6 +32,37 @@ def make_stars(iso):
     return psp.StarCatalog(
         mag, cat.mag_err, bands=BANDS, parallax=parallax, parallax_err=cat.parallax_err
     )
+
+
+class CatalogGraph:
+    """A log-likelihood, and which of its shared variables are the data of a catalog.
+
+    Parameters
+    ----------
+    build : callable
+        From a catalog to its log-likelihood (N,).
+    first, second : StarCatalog
+        Any two that differ: what differs between the two graphs is the data.
+    """
+
+    def __init__(self, build, first, second):
+        self._build = build
+        self.logp, shared = self._graph(first)
+        _, others = self._graph(second)
+        # Tables of the isochrones are the same variable in both.
+        pairs = enumerate(zip(shared, others, strict=True))
+        self._places = [i for i, (a, b) in pairs if a is not b]
+        self.variables = [shared[i] for i in self._places]
+
+    def _graph(self, catalog):
+        """Log-likelihood and the shared variables that it is computed from, always in one order."""
+        logp = self._build(catalog)
+        return logp, [x for x in graph_inputs([logp]) if isinstance(x, SharedVariable)]
+
+    def values(self, catalog):
+        """What the variables hold for a catalog."""
+        _, shared = self._graph(catalog)
+        return [shared[i].get_value() for i in self._places]
 
 
 class Compiled:

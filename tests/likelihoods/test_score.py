@@ -8,16 +8,16 @@ also those between parameters along which the likelihood is wide and a small slo
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.traversal import graph_inputs
 from scipy import stats
 
 import pymc_starpop as psp
+from cluster_fixtures import CatalogGraph
 
 BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "2MASS_Ks")
 POSITION = {"feh": 0.03, "log_age": 9.05, "distance_modulus": 9.0, "av": 0.4}
@@ -138,29 +138,20 @@ class Score:
 
     def __init__(self, iso, catalogs, truth, build):
         self.names = list(truth)
-        self.iso, self.build = iso, build
-        self._point = [np.float64(truth[name]) for name in self.names]
-        self._inputs = {name: pt.dscalar(name) for name in self.names}
-        logp, shared = self._graph(catalogs[0])
-        _, others = self._graph(catalogs[1])
-        # Tables of the isochrones are the same variable in both; the rest is data.
-        pairs = enumerate(zip(shared, others, strict=True))
-        self._places = [i for i, (a, b) in pairs if a is not b]
-        data = {shared[i]: shared[i].type() for i in self._places}
-        gradient = pt.grad(logp.sum(), list(self._inputs.values()))
-        self._function = pytensor.function(
-            [*self._inputs.values(), *data.values()], gradient, givens=data, mode="FAST_COMPILE"
+        point = [np.float64(truth[name]) for name in self.names]
+        inputs = {name: pt.dscalar(name) for name in self.names}
+        self._graph = CatalogGraph(
+            lambda catalog: psp.cluster_logp(iso, catalog, **build(inputs)), *catalogs[:2]
         )
-
-    def _graph(self, catalog):
-        logp = psp.cluster_logp(self.iso, catalog, **self.build(self._inputs))
-        return logp, [x for x in graph_inputs([logp]) if isinstance(x, SharedVariable)]
+        data = {variable: variable.type() for variable in self._graph.variables}
+        gradient = pt.grad(self._graph.logp.sum(), list(inputs.values()))
+        function = pytensor.function(
+            [*inputs.values(), *data.values()], gradient, givens=data, mode="FAST_COMPILE"
+        )
+        self._function = partial(function, *point)
 
     def __call__(self, catalog):
-        _, shared = self._graph(catalog)
-        return np.array(
-            self._function(*self._point, *(shared[i].get_value() for i in self._places))
-        )
+        return np.array(self._function(*self._graph.values(catalog)))
 
 
 def scores(iso, case, n_batch, simulated=None):
