@@ -13,6 +13,7 @@ from pymc_starpop.field import (
     UniformField,
 )
 from pymc_starpop.hess import (
+    Background,
     ErrorModel,
     ExponentialError,
     HessAxes,
@@ -108,6 +109,7 @@ from pymc_starpop.summaries import (
 __all__ = [
     "AgeBins",
     "AgeDistribution",
+    "Background",
     "BrokenPowerLaw",
     "Chabrier",
     "ChiSquareField",

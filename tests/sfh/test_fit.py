@@ -278,7 +278,7 @@ def test_masked_bins_do_not_count(tmpl, stars):
 def test_background_explains_what_the_templates_cannot(tmpl, stars):
     background = np.full(tmpl.axes.shape, 3.0)
     n = stars + np.random.default_rng(4).poisson(background)
-    fit = psp.fit_sfh(tmpl, n, background=background)
+    fit = psp.fit_sfh(tmpl, n, background=psp.Background(background, fixed=True))
     assert fit.nll == pytest.approx(psp.plr(fit.model, n), rel=1e-12)
     assert fit.nll < psp.fit_sfh(tmpl, n).nll - 100.0
     assert abs(fit.map.parameters["beta"] + 1.8) < 4 * fit.errors["beta"]

@@ -1,12 +1,14 @@
 """Hess diagrams: bins, photometric errors, templates."""
 
 from pymc_starpop.hess.axes import HessAxes, bin_cmd, polygon_mask
+from pymc_starpop.hess.background import Background
 from pymc_starpop.hess.binaries import MassRatioBinaries, NoBinaries, RandomBinaryPairs
 from pymc_starpop.hess.errors import ErrorModel, ExponentialError, LogisticCompleteness
 from pymc_starpop.hess.template_set import TemplateSet, load_templates
 from pymc_starpop.hess.templates import build_template, build_templates
 
 __all__ = [
+    "Background",
     "ErrorModel",
     "ExponentialError",
     "HessAxes",

@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pymc_starpop.sfh.box_newton import minimize_in_box
+from pymc_starpop.sfh.amplitudes import WithAmplitudes
+from pymc_starpop.sfh.box_newton import Optimum, minimize_in_box
 from pymc_starpop.sfh.fit_data import fit_data
 from pymc_starpop.sfh.formula_check import check_formula
 from pymc_starpop.sfh.free import FreeCoefficients, fit_free
@@ -36,7 +38,9 @@ def fit_sfh(
 
     Maximizes ln PLR (Garling et al. 2025, eq. 6) over the masses formed R_j >= 0, the parameters of
     the metallicity model and the dispersion, by damped Gauss-Newton steps within the bounds.
-    Errors, draws and the mode in ln R are computed when they are first asked for.
+    Amplitudes of backgrounds are fitted too: what is maximized then is ln PLR plus their log-normal
+    priors, as Gaussians in ln a; ``fit.nll`` is -ln PLR there, without the priors. Errors, draws
+    and the mode in ln R are computed when they are first asked for.
 
     Parameters
     ----------
@@ -51,8 +55,11 @@ def fit_sfh(
         End of the oldest age bin, Gyr, and origin of the time of the metallicity models.
     sigma : float, optional
         Dispersion of [M/H] at fixed age, dex; fitted by default.
-    background : array (N_mag, N_color), or list, optional
-        Expected stars in each bin that are not the galaxy's.
+    background : float, array (N_mag, N_color), Background, mapping, or list of them, optional
+        Stars that are not the galaxy's: how many are expected in each bin, one number for all bins
+        or a diagram, or a mapping from names to such. Each has an amplitude that is fitted, with
+        the prior of `Background`; ``Background(..., fixed=True)`` is known. A list has one entry
+        for each diagram, whose amplitudes are its own; None where there is no background.
     mask : array of bool (N_mag, N_color), or list, optional
         True where a bin counts.
     start : mapping, optional
@@ -68,7 +75,8 @@ def fit_sfh(
     ValueError
         For a metallicity model whose formula is not analytic or depends on masses without saying
         so, for data that do not fit the templates, no stars, templates that are all zero, stars
-        where every template is zero, an unknown metallicity model, ``t_max_gyr`` within the oldest
+        where every template is zero, a background as in `Background` or with no stars in any bin
+        that counts, an unknown metallicity model, ``t_max_gyr`` within the oldest
         bin, and starting values that are negative or not finite.
 
     Warns
@@ -104,10 +112,10 @@ def fit_sfh(
         problem = Hierarchy(data, as_metallicity_model(metallicity), t_max_gyr, sigma)
         _check_hierarchy(problem)
         point = _with_stars(problem, _first_point(problem, np.diff(edges), start))
-        found = minimize_in_box(problem.evaluate, point, problem.lower(), allowed=keeps_expecting)
+        found = _maximize(problem, point)
     history = history_of(problem, found.point)
     fit = SFHFit(
-        nll=data.exact_nll(history["weights"]),
+        nll=data.exact_nll(history["weights"], history["background_amplitudes"]),
         log_age=data.log_age,
         mh=data.mh,
         age_edges_gyr=edges,
@@ -121,8 +129,23 @@ def fit_sfh(
     return fit
 
 
+def _maximize(problem: Any, point: np.ndarray) -> Optimum:
+    """Maximize the likelihood, times the prior of the amplitudes where there are any."""
+    if problem.data.backgrounds.n == 0:
+        return minimize_in_box(problem.evaluate, point, problem.lower(), allowed=keeps_expecting)
+    objective: Any = WithAmplitudes(problem)
+    found = minimize_in_box(
+        objective.evaluate, objective.logarithms(point), objective.lower(),
+        allowed=lambda state, trial: keeps_expecting(state.inner, trial.inner),
+    )  # fmt: skip
+    return replace(found, point=objective.natural(found.point))
+
+
 def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) -> np.ndarray:
-    """Return where to begin: a constant rate that gives as many stars as there are."""
+    """Return where to begin: a constant rate that gives as many stars as there are.
+
+    Amplitudes of backgrounds start between what the stars and their priors say.
+    """
     shapes: dict[str, tuple[int, ...]] = {"mass_formed": (problem.n_age,)}
     shapes |= {p.name: () if p.size is None else (p.size,) for p in problem.parameters}
     _check_start(start, shapes)
@@ -133,13 +156,14 @@ def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) 
         if p.positive and np.min(values[p.name]) <= 0:
             raise ValueError(f"start: {p.name} must be positive, got {values[p.name]}.")
     mass = np.asarray(start.get("mass_formed", widths / widths.sum()), dtype=float)
-    _, theta, _ = problem.split(problem.join(mass, values))
+    amplitudes = problem.data.first_amplitudes()
+    point = problem.join(mass, values, amplitudes)
+    _, theta, _ = problem.split(point)
     check_formula(problem.model, theta, problem.epochs(mass))
     if "mass_formed" in start:
-        return problem.join(mass, values)
-    coefficients = problem.coefficients(problem.join(mass, values))
-    expected = float(np.sum(coefficients * problem.data.totals))
-    return problem.join(mass * problem.data.observed.sum() / expected, values)
+        return point
+    expected = float(np.sum(problem.coefficients(point) * problem.data.totals))
+    return problem.join(mass * problem.data.observed.sum() / expected, values, amplitudes)
 
 
 def _with_stars(problem: Hierarchy, point: np.ndarray) -> np.ndarray:
@@ -151,13 +175,13 @@ def _with_stars(problem: Hierarchy, point: np.ndarray) -> np.ndarray:
     point = point.copy()
     widest = float(np.ptp(problem.data.mh))
     while not np.isfinite(problem.evaluate(point).value):
-        if problem.fixed_sigma is not None or point[-1] > widest:
+        if problem.fixed_sigma is not None or point[problem.n_history - 1] > widest:
             raise ValueError(
                 "start: at the starting values some bins that hold stars expect none; give values "
                 "in start= that are nearer to the galaxy's, a background= or a mask=, or let sigma "
                 "be fitted."
             )
-        point[-1] *= 1.5
+        point[problem.n_history - 1] *= 1.5
     return point
 
 

@@ -1,17 +1,24 @@
 """Templates and stars as a fit needs them: the bins with stars of one diagram or several."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from pymc_starpop.hess.axes import HessAxes, check_hess, check_mask
+from pymc_starpop.hess.axes import check_hess, check_mask
+from pymc_starpop.hess.background import (
+    OF_FIT,
+    Component,
+    background_components,
+    first_amplitudes,
+    unique_names,
+)
 from pymc_starpop.hess.template_set import TemplateSet
-from pymc_starpop.kernels.plr_fisher import gather_templates
+from pymc_starpop.kernels.plr_fisher import free_counts, gather_templates
 
-__all__ = ["FitData", "fit_data", "root_curvature"]
+__all__ = ["Backgrounds", "Diagram", "FitData", "fit_data", "root_curvature"]
 
 # Bins named in a message.
 _MAX_NAMED = 5
@@ -28,23 +35,60 @@ class Diagram:
     templates : TemplateSet
     observed : (N_bin,) stars
     counted : (N_bin,) bool, which bins count
-    background : (N_bin,) expected stars that are not the galaxy's
+    backgrounds : tuple of Component, by names that no other diagram has
     """
 
     templates: TemplateSet
     observed: np.ndarray
     counted: np.ndarray
-    background: np.ndarray
+    backgrounds: tuple[Component, ...] = ()
 
     @property
     def bins(self) -> np.ndarray:
         """Indices of the bins that count and hold stars."""
         return np.flatnonzero(self.counted & (self.observed > 0))
 
-    def model(self, coefficients: np.ndarray) -> np.ndarray:
+    @property
+    def known(self) -> np.ndarray:
+        """Expected stars (N_bin,) of the backgrounds whose amplitudes are known."""
+        fixed = {b.name: b.amplitude if b.fixed else 0.0 for b in self.backgrounds}
+        return self.background(fixed)
+
+    def background(self, amplitudes: Mapping[str, float]) -> np.ndarray:
+        """Return the expected stars (N_bin,) of all backgrounds, for amplitudes by name."""
+        out = np.zeros(self.observed.size)
+        for b in self.backgrounds:
+            out += amplitudes[b.name] * b.template.ravel()
+        return out
+
+    def model(self, coefficients: np.ndarray, amplitudes: Mapping[str, float]) -> np.ndarray:
         """Return the expected counts (N_bin,) for masses (N_age, N_mh)."""
         matrix = self.templates.counts.reshape(coefficients.size, -1)
-        return coefficients.ravel() @ matrix + self.background
+        return coefficients.ravel() @ matrix + self.background(amplitudes)
+
+
+@dataclass(frozen=True, eq=False)
+class Backgrounds:
+    """Backgrounds whose amplitudes are fitted.
+
+    Attributes
+    ----------
+    names : tuple of str (K,)
+    rows : (K, N_row) expected stars in the bins with stars, at an amplitude of 1
+    totals : (K,) sums over all bins that count
+    median, sigma : (K,) of the log-normal priors
+    """
+
+    names: tuple[str, ...]
+    rows: np.ndarray
+    totals: np.ndarray
+    median: np.ndarray
+    sigma: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Number of amplitudes K."""
+        return len(self.names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +100,17 @@ class FitData:
     rows : (N_age * N_mh, N_row) float32
         Templates in the bins with stars, ages one after another, stars per Msun.
     observed, background : (N_row,)
-        Stars, all positive, and expected counts that belong to no template.
+        Stars, all positive, and expected counts that are known.
     totals : (N_age, N_mh)
         Sum of each template over all bins that count.
     constant : float
-        n ln n - n, summed over the rows, plus the background of all bins that count.
+        n ln n - n, summed over the rows, plus the known counts of all bins that count.
     log_age, mh : (N_age,), (N_mh,)
         Grid of the templates.
     diagrams : tuple of Diagram
         What was given.
+    backgrounds : Backgrounds
+        Those with amplitudes to be fitted.
     """
 
     rows: np.ndarray
@@ -75,6 +121,7 @@ class FitData:
     log_age: np.ndarray
     mh: np.ndarray
     diagrams: tuple[Diagram, ...]
+    backgrounds: Backgrounds
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,21 +142,53 @@ class FitData:
             return np.inf
         return total + self.constant - float(self.observed @ np.log(expected))
 
-    def exact_nll(self, coefficients: np.ndarray) -> float:
+    def amplitudes(self, fitted: np.ndarray) -> dict[str, float]:
+        """Return the amplitudes of all backgrounds by name, from those that are fitted (K,)."""
+        by_name = dict(zip(self.backgrounds.names, map(float, fitted), strict=True))
+        every = [b for d in self.diagrams for b in d.backgrounds]
+        return {b.name: b.amplitude if b.fixed else by_name[b.name] for b in every}
+
+    def first_amplitudes(self) -> np.ndarray:
+        """Return where to begin with the amplitudes that are fitted (K,)."""
+        b = self.backgrounds
+        if b.n == 0:
+            return np.zeros(0)
+        totals = self.totals.ravel()
+        lit = totals > 0.0
+        per_star = np.divide(1.0 / lit.sum(), totals, out=np.zeros_like(totals), where=lit)
+        shape = free_counts(self.rows, np.zeros_like(self.observed), per_star)
+        return first_amplitudes(shape, b.rows, self.observed, b.totals, b.median, b.sigma)
+
+    def exact_nll(self, coefficients: np.ndarray, amplitudes: Mapping[str, float]) -> float:
         """Return -ln PLR for masses (N_age, N_mh), from the templates in double precision."""
         total = 0.0
         for diagram in self.diagrams:
-            model = diagram.model(coefficients)[diagram.counted]
+            model = diagram.model(coefficients, amplitudes)[diagram.counted]
             stars = diagram.observed[diagram.counted]
             total += float(np.sum(special.kl_div(stars, model)))
         return total
 
-    def model(self, coefficients: np.ndarray) -> list[Any]:
+    def model(self, coefficients: np.ndarray, amplitudes: Mapping[str, float]) -> list[Any]:
         """Return the expected counts in every bin of each diagram, for masses (N_age, N_mh)."""
-        return [
-            d.templates.axes.wrap(d.model(coefficients).reshape(d.templates.axes.shape), "stars")
+        return [_wrap(d, d.model(coefficients, amplitudes)) for d in self.diagrams]
+
+    def background_counts(self, amplitudes: Mapping[str, float]) -> list[Any]:
+        """Return the expected counts of all backgrounds in every bin of each diagram."""
+        counts = [_wrap(d, d.background(amplitudes)) for d in self.diagrams]
+        return [c.assign_attrs({OF_FIT: 1}) for c in counts]
+
+    def background_stars(self, amplitudes: Mapping[str, float]) -> dict[str, float]:
+        """Return the expected stars of each background in the bins that count."""
+        return {
+            b.name: amplitudes[b.name] * float(b.template.ravel()[d.counted].sum())
             for d in self.diagrams
-        ]
+            for b in d.backgrounds
+        }
+
+
+def _wrap(diagram: Diagram, counts: np.ndarray) -> Any:
+    axes = diagram.templates.axes
+    return axes.wrap(counts.reshape(axes.shape), "stars")
 
 
 def root_curvature(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -150,19 +229,42 @@ def fit_data(tmpl: Any, hess: Any, background: Any = None, mask: Any = None) -> 
         gather_templates(matrix, d.bins, empty, part, totals)
         _check_lit(part, d)
     stars = np.concatenate([d.observed[d.bins] for d in diagrams])
-    other = sum(float(d.background[d.counted].sum()) for d in diagrams)
+    other = sum(float(d.known[d.counted].sum()) for d in diagrams)
     data = FitData(
         rows=rows,
         observed=stars,
-        background=np.concatenate([d.background[d.bins] for d in diagrams]),
+        background=np.concatenate([d.known[d.bins] for d in diagrams]),
         totals=totals.reshape(first.n_age, first.n_mh),
         constant=other + float(np.sum(stars * np.log(stars) - stars)),
         log_age=first.log_age,
         mh=first.mh,
         diagrams=diagrams,
+        backgrounds=_backgrounds(diagrams, n_row),
     )
     _check_totals(data)
     return data
+
+
+def _backgrounds(diagrams: tuple[Diagram, ...], n_row: int) -> Backgrounds:
+    """Gather the backgrounds with amplitudes; each has stars in the bins of its diagram only."""
+    names, rows, totals, priors = [], [], [], []
+    n_before = 0
+    for d in diagrams:
+        n_after = n_before + d.bins.size
+        for b in d.backgrounds:
+            if b.sigma is None:
+                continue
+            row = np.zeros(n_row)
+            row[n_before:n_after] = b.template.ravel()[d.bins]
+            names.append(b.name)
+            rows.append(row)
+            totals.append(float(b.template.ravel()[d.counted].sum()))
+            priors.append((b.amplitude, b.sigma))
+        n_before = n_after
+    prior = np.array(priors).reshape(-1, 2)
+    return Backgrounds(
+        tuple(names), np.array(rows).reshape(-1, n_row), np.array(totals), prior[:, 0], prior[:, 1]
+    )
 
 
 def _diagrams(tmpl: Any, hess: Any, background: Any, mask: Any) -> tuple[Diagram, ...]:
@@ -173,14 +275,22 @@ def _diagrams(tmpl: Any, hess: Any, background: Any, mask: Any) -> tuple[Diagram
         _as_list(name, value, len(templates))
         for name, value in (("hess", hess), ("mask", mask), ("background", background))
     ]
+    hess, mask, background = lists
+    counted = [check_mask(m, t.axes) for m, t in zip(mask, templates, strict=True)]
+    others = [
+        background_components(b, t.axes, c)
+        for b, t, c in zip(background, templates, counted, strict=True)
+    ]
     return tuple(
         Diagram(
             templates=t,
             observed=check_hess(h, t.axes).ravel(),
-            counted=check_mask(m, t.axes).ravel(),
-            background=_check_background(b, t.axes).ravel(),
+            counted=c.ravel(),
+            backgrounds=tuple(replace(b, name=n) for b, n in zip(o, names, strict=True)),
         )
-        for t, h, m, b in zip(templates, *lists, strict=True)
+        for t, h, c, o, names in zip(
+            templates, hess, counted, others, unique_names(others), strict=True
+        )
     )
 
 
@@ -218,26 +328,10 @@ def _check_templates(templates: Sequence[TemplateSet]) -> None:
                 )
 
 
-def _check_background(background: Any, axes: HessAxes) -> np.ndarray:
-    if background is None:
-        return np.zeros(axes.shape)
-    values = np.array(getattr(background, "values", background), dtype=float)
-    if values.shape != axes.shape:
-        raise ValueError(
-            f"background: expected shape (N_mag, N_color) = {axes.shape} of the axes, got "
-            f"{values.shape}."
-        )
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(
-            "background: expected counts must be finite and not negative; leave bins out with "
-            "mask=."
-        )
-    return values
-
-
 def _check_lit(rows: np.ndarray, diagram: Diagram) -> None:
     """Refuse stars where the model can have none."""
-    dark = (rows.max(axis=0) <= 0.0) & (diagram.background[diagram.bins] <= 0.0)
+    every = diagram.background({b.name: 1.0 for b in diagram.backgrounds})
+    dark = (rows.max(axis=0) <= 0.0) & (every[diagram.bins] <= 0.0)
     if not dark.any():
         return
     axes = diagram.templates.axes
@@ -249,8 +343,9 @@ def _check_lit(rows: np.ndarray, diagram: Diagram) -> None:
     more = ", ..." if dark.sum() > _MAX_NAMED else ""
     raise ValueError(
         f"hess: {int(dark.sum())} bins hold stars where every template is zero, at (mag, color) "
-        f"{', '.join(named)}{more}. Give background= (expected counts of stars that are not the "
-        f"galaxy's) or leave these bins out with mask=."
+        f"{', '.join(named)}{more}. Give background= for stars that are not the galaxy's: one "
+        f"number, such as background=0.001, will do, since its amplitude is fitted. Or leave these "
+        f"bins out with mask=."
     )
 
 

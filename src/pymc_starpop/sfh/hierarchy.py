@@ -1,13 +1,14 @@
 """-ln PLR of a hierarchical model: masses formed, a metallicity model, a dispersion.
 
-The parameters are one vector x = (R_1..R_N, metallicity parameters, sigma if it is fitted), in
-their own units. With y = (R, mu, sigma), which shapes the shares of the metallicities, and
-Y = dy/dx, the Jacobian of the counts is (P, R Q, S) Y, and
+The parameters are one vector x = (R_1..R_N, metallicity parameters, sigma if it is fitted,
+amplitudes of backgrounds), in their own units. With y = (R, mu, sigma), which shapes the shares of
+the metallicities, and Y = dy/dx, the Jacobian of the counts is (P, R Q, S) Y, and
 
     -ln PLR has gradient  T' - J'(n/m)  and Hessian  J' diag(n/m^2) J + sum_jk g_jk d2r_jk/dx2,
 
 g_jk = T_jk - sum_i C_ijk n_i/m_i. The first term alone is what iterations use (Gauss-Newton): it is
 never negative. The second needs only N_age x N_mh numbers, so that the exact Hessian is as cheap.
+Counts are linear in the amplitudes, which add rows to J and nothing else.
 """
 
 from collections.abc import Sequence
@@ -68,20 +69,21 @@ class Hierarchy:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Parameters after the masses."""
+        """Parameters after the masses and before the amplitudes of backgrounds."""
         return (*self.model.parameters, *(() if self.fixed_sigma is not None else (DISPERSION,)))
 
     @property
     def positive(self) -> np.ndarray:
         """Which elements (P,) of the vector must be positive; masses count as such."""
         of_parameters = [p.positive for p in self.parameters for _ in range(p.n)]
-        return np.array([True] * self.n_age + of_parameters)
+        return np.array([True] * self.n_age + of_parameters + [True] * self.data.backgrounds.n)
 
     @property
     def coordinates(self) -> Coordinates:
         """Coordinates (P,) without bounds."""
         soft = [p.soft or 0.0 for p in self.parameters for _ in range(p.n)]
-        return Coordinates(self.positive, np.array([0.0] * self.n_age + soft))
+        last = [0.0] * self.data.backgrounds.n
+        return Coordinates(self.positive, np.array([0.0] * self.n_age + soft + last))
 
     @property
     def names(self) -> list[str]:
@@ -89,14 +91,19 @@ class Hierarchy:
         names = [f"mass_formed[{i}]" for i in range(self.n_age)]
         for p in self.parameters:
             names += [p.name] if p.size is None else [f"{p.name}[{i}]" for i in range(p.size)]
-        return names
+        return names + [f"background_amplitude[{name}]" for name in self.data.backgrounds.names]
+
+    @property
+    def n_history(self) -> int:
+        """Number of elements of the vector before the amplitudes of backgrounds."""
+        return self.n_age + sum(p.n for p in self.parameters)
 
     def lower(self) -> np.ndarray:
         """Lower bounds (P,): 0 for what must be positive, a part of the spacing for sigma."""
         lower = np.where(self.positive, 0.0, -np.inf)
         if self.fixed_sigma is None:
             mh = self.data.mh
-            lower[-1] = _LEAST_SIGMA * np.diff(mh).min() if mh.size > 1 else 1e-3
+            lower[self.n_history - 1] = _LEAST_SIGMA * np.diff(mh).min() if mh.size > 1 else 1e-3
         return lower
 
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -105,15 +112,25 @@ class Hierarchy:
         sigma = self.fixed_sigma if self.fixed_sigma is not None else float(x[last])
         return x[: self.n_age], x[self.n_age : last], sigma
 
+    def amplitudes(self, x: np.ndarray) -> np.ndarray:
+        """Return the amplitudes of backgrounds (K,), of a vector or along the last axis."""
+        return x[..., self.n_history :]
+
     def values(self, x: np.ndarray) -> dict[str, Any]:
         """Return the metallicity parameters and the dispersion by name."""
         _, theta, sigma = self.split(x)
         return {**self.model.split(theta), "sigma": sigma}
 
-    def join(self, mass: np.ndarray, values: dict[str, Any]) -> np.ndarray:
-        """Return the vector of masses and of values by name."""
+    def join(
+        self, mass: np.ndarray, values: dict[str, Any], amplitudes: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the vector of masses, of values by name, and of amplitudes.
+
+        By default amplitudes are the medians of their priors.
+        """
         parts: Sequence[Any] = [np.ravel(values[p.name]) for p in self.parameters]
-        return np.concatenate([mass, *parts]).astype(float)
+        last = self.data.backgrounds.median if amplitudes is None else amplitudes
+        return np.concatenate([mass, *parts, last]).astype(float)
 
     def epochs(self, mass: Any) -> Epochs:
         """Ages and masses, for the formula of the metallicity."""
@@ -131,9 +148,11 @@ class Hierarchy:
         shares = metallicity_shares_with_derivatives(self.mean_metallicity(x), sigma, self.data.mh)
         return mass[:, None] * shares.w
 
-    def _counts(self, shares: Shares, mass: np.ndarray, window: np.ndarray) -> Any:
+    def _counts(
+        self, shares: Shares, mass: np.ndarray, background: np.ndarray, window: np.ndarray
+    ) -> Any:
         return hierarchical_counts(
-            self.data.rows, self.data.observed, self.data.background,
+            self.data.rows, self.data.observed, background,
             shares.stacked(), np.ascontiguousarray(window), mass,
         )  # fmt: skip
 
@@ -144,12 +163,15 @@ class Hierarchy:
         if not (np.isfinite(mean).all() and np.isfinite(per_parameter).all() and sigma > 0.0):
             return Outside()
         shares = metallicity_shares_with_derivatives(mean, sigma, self.data.mh)
-        expected, p, q, s, pull = self._counts(shares, mass, shares.window)
+        others, amplitudes = self.data.backgrounds, self.amplitudes(x)
+        background = self.data.background + amplitudes @ others.rows
+        expected, p, q, s, pull = self._counts(shares, mass, background, shares.window)
         left_out = float(mass @ np.sum(shares.outside() * self.data.totals, axis=1))
         if not np.max(self.data.observed / np.maximum(expected, _TINY)) * left_out < _LARGEST_ERROR:
             every = np.broadcast_to(np.array([0, self.data.mh.size]), shares.window.shape)
-            expected, p, q, s, pull = self._counts(shares, mass, every)
+            expected, p, q, s, pull = self._counts(shares, mass, background, every)
         total = float(mass @ np.sum(shares.w * self.data.totals, axis=1))
+        total += float(amplitudes @ others.totals)
         value = self.data.negative_log_ratio(expected, total)
         slope = self.data.totals - pull
         chain = np.zeros((2 * self.n_age + 1, x.size))
@@ -159,7 +181,7 @@ class Hierarchy:
         if per_mass is not None:
             chain[rows, : self.n_age] = per_mass
         if self.fixed_sigma is None:
-            chain[-1, -1] = 1.0
+            chain[-1, self.n_history - 1] = 1.0
         return HierarchyState(self, x, value, shares, expected, (p, q, s), slope, chain)
 
 
@@ -214,7 +236,10 @@ class HierarchyState:
 
     def gradient(self) -> np.ndarray:
         """Gradient (P,) of -ln PLR."""
-        return self._y_gradient() @ self.chain
+        h, others = self.hierarchy, self.hierarchy.data.backgrounds
+        gradient = self._y_gradient() @ self.chain
+        gradient[h.n_history :] = others.totals - others.rows @ (h.data.observed / self.expected)
+        return gradient
 
     def hessian(self) -> np.ndarray:
         """Gauss-Newton Hessian (P, P), less curved where the model is far below the data."""
@@ -232,8 +257,10 @@ class HierarchyState:
         jacobian[n_age:] = 0.0
         if moved.size:
             jacobian[moved] += through_mean[:, moved].T @ q
-        if self.chain[-1, -1] == 1.0:
-            jacobian[-1] = s
+        first = self.hierarchy.n_history
+        if self.hierarchy.fixed_sigma is None:
+            jacobian[first - 1] = s
+        jacobian[first:] = self.hierarchy.data.backgrounds.rows
         jacobian *= weight
         # BLAS reads the transpose of a C-ordered array without a copy and fills one triangle.
         upper = dsyrk(1.0, jacobian.T, trans=1)

@@ -1,9 +1,10 @@
 """A star formation history as part of a PyMC model, in coordinates in which samplers do well.
 
-One vector u holds ln R_j and the metallicity parameters, positive ones by their logarithms. Its
-prior is one multivariate normal. The sampler sees z with u = mode + L z, L L' the covariance of the
-Gaussian approximation of the posterior: nearly independent standard normals. Where the prior leaves
-masses uncertain by factors, mode + L z is not ln R but a coordinate that is R itself away from 0.
+One vector u holds ln R_j, the metallicity parameters, positive ones by their logarithms, and the
+logarithms of amplitudes of backgrounds. Its prior is one multivariate normal. The sampler sees z
+with u = mode + L z, L L' the covariance of the Gaussian approximation of the posterior: nearly
+independent standard normals. Where the prior leaves masses uncertain by factors, mode + L z is not
+ln R but a coordinate that is R itself away from 0.
 """
 
 from collections.abc import Mapping
@@ -109,6 +110,9 @@ class History:
         Metallicity parameters and the dispersion by name.
     weights : TensorVariable (N_age, N_mh)
         Mass formed at each age and metallicity, Msun: for `HessDiagram` and `hess_logp`.
+    background : TensorVariable (N_mag, N_color), list of them, or None
+        Expected stars of the fit's backgrounds, for `HessDiagram`; a list where there are several
+        diagrams, with None for those without a background.
     laplace : Laplace
         The mode and the covariance that whiten the sampler's coordinates.
     """
@@ -118,6 +122,7 @@ class History:
     mh_mean: TensorVariable
     parameters: dict[str, Any]
     weights: TensorVariable
+    background: Any
     laplace: Laplace
 
 
@@ -132,8 +137,10 @@ def StarFormationHistory(
 
     Its variables are ``mass_formed``, ``sfr`` and ``mh_mean`` with dim ``log_age``, the parameters
     of the metallicity model by their names, and ``sigma``. They are functions of one random
-    vector, `name`. For several galaxies in one model, give each its own ``pm.Model(name=...)``
-    inside.
+    vector, `name`. Where amplitudes of backgrounds were fitted, they belong to it, with the priors
+    of the fit: ``background_amplitude`` and ``background_stars``, with dim ``background``. Hand
+    ``background=sfh.background`` to `HessDiagram` then. For several galaxies in one model, give
+    each its own ``pm.Model(name=...)`` inside.
 
     Parameters
     ----------
@@ -178,6 +185,10 @@ def StarFormationHistory(
     problem: Hierarchy = fit.problem
     prior = ContinuityPrior() if prior is None else prior
     priors = _parameter_priors(problem.parameters, parameter_priors)
+    others = problem.data.backgrounds
+    priors += [
+        (float(np.log(m)), float(s), 1) for m, s in zip(others.median, others.sigma, strict=True)
+    ]
     gaussian, covariance = _joint_prior(fit, prior, priors)
     start = _start(fit, gaussian, flat=isinstance(prior, FlatPrior))
     laplace, soft = _whitening(problem, gaussian, start)
@@ -301,9 +312,29 @@ def _variables(fit: SFHFit, u: TensorVariable, laplace: Laplace) -> History:
         value = u[first] if p.size is None else u[first : first + p.size]
         parameters[p.name] = pm.Deterministic(p.name, p.natural(value, TENSOR))
         first += p.n
+    background = _background(problem, pt.exp(u[first:]))
     mean = problem.model.mean(parameters, problem.epochs(mass), TENSOR)
     mean = pm.Deterministic("mh_mean", pt.as_tensor(mean), dims="log_age")
     sigma = parameters.get("sigma", problem.fixed_sigma)
     pm.Data("t_max_gyr", fit.t_max_gyr)
     weights = metallicity_weights(mass, mean, sigma, fit.mh)
-    return History(mass, sfr, mean, parameters, weights, laplace)
+    return History(mass, sfr, mean, parameters, weights, background, laplace)
+
+
+def _background(problem: Hierarchy, amplitudes: TensorVariable) -> Any:
+    """Return the expected stars of each diagram's backgrounds, and name the amplitudes."""
+    data, others = problem.data, problem.data.backgrounds
+    if others.n:
+        model = pm.modelcontext(None)
+        if "background" not in model.coords:
+            model.add_coord("background", others.names)
+        pm.Deterministic("background_amplitude", amplitudes, dims="background")
+        pm.Deterministic("background_stars", amplitudes * others.totals, dims="background")
+    counts: list[Any] = []
+    for d in data.diagrams:
+        expected = pt.as_tensor(d.known) if d.backgrounds else None
+        for b in d.backgrounds:
+            if not b.fixed:
+                expected += amplitudes[others.names.index(b.name)] * b.template.ravel()
+        counts.append(None if expected is None else expected.reshape(d.templates.axes.shape))
+    return counts[0] if len(counts) == 1 else counts

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pymc_starpop.sfh.amplitudes import amplitude_prior
 from pymc_starpop.sfh.free import FreeCoefficients
-from pymc_starpop.sfh.laplace import Laplace, find_mode, flat_prior
+from pymc_starpop.sfh.laplace import Laplace, find_mode
 
 __all__ = ["HERE", "SFHFit", "SFHMode", "history_of"]
 
@@ -41,6 +42,8 @@ class SFHMode:
         Metallicity parameters and the dispersion by name.
     weights : ndarray (N_age, N_mh)
         Mass formed at each age and metallicity, Msun.
+    background_amplitudes : dict
+        Amplitudes of the backgrounds by name.
     n_iterations, converged :
         Of the search.
     """
@@ -51,6 +54,7 @@ class SFHMode:
     mh_mean: np.ndarray
     parameters: dict[str, Any]
     weights: np.ndarray
+    background_amplitudes: dict[str, float]
     n_iterations: int
     converged: bool
 
@@ -62,7 +66,8 @@ class SFHFit:
     Attributes
     ----------
     nll : float
-        -ln PLR (Garling et al. 2025, eq. 6) at the optimum, in double precision.
+        -ln PLR (Garling et al. 2025, eq. 6) at the optimum, in double precision, without the priors
+        of the amplitudes of backgrounds.
     mass_formed : ndarray (N_age,)
         Mass formed in each age bin, Msun; many are 0 at the optimum.
     mh_mean : ndarray (N_age,)
@@ -71,6 +76,9 @@ class SFHFit:
         Metallicity parameters by name, and ``sigma``, the dispersion in dex.
     weights : ndarray (N_age, N_mh)
         Mass formed at each age and metallicity, Msun.
+    background_amplitudes : dict
+        Amplitudes of the backgrounds by name, also of known ones; `background_stars` are the stars
+        that they stand for.
     log_age, mh : ndarray
         Grid of the templates.
     age_edges_gyr : ndarray (N_age + 1,)
@@ -88,6 +96,7 @@ class SFHFit:
     mh_mean: np.ndarray
     parameters: dict[str, Any]
     weights: np.ndarray
+    background_amplitudes: dict[str, float]
     log_age: np.ndarray
     mh: np.ndarray
     age_edges_gyr: np.ndarray
@@ -116,8 +125,22 @@ class SFHFit:
     @property
     def model(self) -> Any:
         """Expected stars in each bin (mag, color); a list where there are several diagrams."""
-        models = self.problem.data.model(self.weights)
+        models = self.problem.data.model(self.weights, self.background_amplitudes)
         return models[0] if len(models) == 1 else models
+
+    @property
+    def background(self) -> Any:
+        """Expected stars of all backgrounds in each bin, as part of `model`; 0 without any.
+
+        A list where there are several diagrams.
+        """
+        counts = self.problem.data.background_counts(self.background_amplitudes)
+        return counts[0] if len(counts) == 1 else counts
+
+    @property
+    def background_stars(self) -> dict[str, float]:
+        """Expected stars of each background, by name, in the bins that count."""
+        return self.problem.data.background_stars(self.background_amplitudes)
 
     @property
     def names(self) -> list[str]:
@@ -148,7 +171,7 @@ class SFHFit:
         x = self.problem.coordinates.natural(self.laplace.mode)
         history = history_of(self.problem, x)
         return SFHMode(
-            nll=self.problem.data.exact_nll(history["weights"]),
+            nll=self.problem.data.exact_nll(history["weights"], history["background_amplitudes"]),
             sfr=history["mass_formed"] / self.bin_years,
             n_iterations=self.laplace.n_iterations,
             converged=self.laplace.converged,
@@ -159,22 +182,38 @@ class SFHFit:
     def errors(self) -> dict[str, Any]:
         """Standard errors by name, at the mode: of ``mass_formed`` and of each parameter.
 
-        In linear order: of x = exp(u), the error of u times x.
+        In linear order: of x = exp(u), the error of u times x. Where amplitudes were fitted,
+        ``background_amplitudes`` and ``background_stars`` hold theirs by name.
         """
         coordinates, mode = self.problem.coordinates, self.laplace.mode
         x, (slope, _) = coordinates.natural(mode), coordinates.derivatives(mode)
         error = np.sqrt(np.diag(self.laplace.covariance)) * slope
+        others = self._background_errors(self.problem.amplitudes(error))
         if isinstance(self.problem, FreeCoefficients):
             shape = self.problem.data.shape
-            covariance = self.covariance * np.outer(x, x)
+            n = self.problem.n_history
+            covariance = self.covariance[:n, :n] * np.outer(x[:n], x[:n])
             by_age = covariance.reshape(*shape, *shape).sum(axis=(1, 3))
             return {
                 "mass_formed": np.sqrt(np.diag(by_age)),
-                "weights": error.reshape(shape),
+                "weights": error[:n].reshape(shape),
+                **others,
             }
         mass, theta, sigma = self.problem.split(error)
         fitted = {} if self.problem.fixed_sigma is not None else {"sigma": sigma}
-        return {"mass_formed": mass, **_plain(self.problem.model.split(theta)), **fitted}
+        return {
+            "mass_formed": mass, **_plain(self.problem.model.split(theta)), **fitted, **others
+        }  # fmt: skip
+
+    def _background_errors(self, error: np.ndarray) -> dict[str, Any]:
+        """Errors of amplitudes (K,) by name, and of the stars that they stand for."""
+        b = self.problem.data.backgrounds
+        if b.n == 0:
+            return {}
+        return {
+            "background_amplitudes": dict(zip(b.names, map(float, error), strict=True)),
+            "background_stars": dict(zip(b.names, map(float, error * b.totals), strict=True)),
+        }
 
     def draws(self, n: int = 1000, rng: Any = None) -> xr.Dataset:
         """Draw star formation histories from the Gaussian approximation.
@@ -191,6 +230,8 @@ class SFHFit:
         xarray.Dataset
             ``mass_formed`` (Msun), ``sfr`` (Msun/yr) and ``mh_mean`` (dex) with dims chain, draw,
             log_age, and the parameters. With free coefficients ``mass_formed`` has the dim mh too.
+            Where amplitudes were fitted, ``background_amplitude`` and ``background_stars``, the
+            stars in the bins that count, with the dim background, whose coordinate is the names.
         """
         if n < 1:
             raise ValueError(f"n must be 1 or more, got {n}.")
@@ -198,6 +239,13 @@ class SFHFit:
         u = self.laplace.mode + normal @ self.laplace.cholesky.T
         x = self.problem.coordinates.natural(u)
         data, coords = self._variables(x)
+        others = self.problem.data.backgrounds
+        if others.n:
+            amplitudes = self.problem.amplitudes(x)[None]
+            dims = ("chain", "draw", "background")
+            data["background_amplitude"] = (dims, amplitudes)
+            data["background_stars"] = (dims, amplitudes * others.totals)
+            coords["background"] = list(others.names)
         coords |= {"chain": [0], "draw": np.arange(n)}
         return xr.Dataset(data, coords=coords, attrs={"t_max_gyr": self.t_max_gyr})
 
@@ -206,7 +254,7 @@ class SFHFit:
         age = ("chain", "draw", "log_age")
         data: dict[str, Any]
         if isinstance(self.problem, FreeCoefficients):
-            weights = x.reshape(1, -1, *self.problem.data.shape)
+            weights = x[:, : self.problem.n_history].reshape(1, -1, *self.problem.data.shape)
             mass = weights.sum(axis=-1)
             data = {
                 "mass_formed": ((*age, "mh"), weights),
@@ -234,14 +282,14 @@ class SFHFit:
         coordinates = self.problem.coordinates
         x = np.where(coordinates.positive, np.maximum(self.point, 1.0 / reach), self.point)
         start = coordinates.unbounded(x)
-        found = find_mode(self.problem, flat_prior(start.size), start)
+        found = find_mode(self.problem, amplitude_prior(self.problem), start)
         self._warn_of_errors(found)
         return found
 
     def _warn_of_errors(self, found: Laplace) -> None:
         n_mass = self.mass_formed.size
         if isinstance(self.problem, FreeCoefficients):
-            n_mass = self.point.size
+            n_mass = self.problem.n_history
         errors = np.sqrt(np.diag(found.covariance))
         large = errors[:n_mass] > _LARGE_ERROR
         if large.mean() > _MANY:
@@ -254,7 +302,7 @@ class SFHFit:
         if isinstance(self.problem, FreeCoefficients):
             return
         scales = np.array([p.scale for p in self.problem.parameters for _ in range(p.n)])
-        loose = np.flatnonzero(errors[n_mass:] > _LOOSE * scales)
+        loose = np.flatnonzero(errors[n_mass : self.problem.n_history] > _LOOSE * scales)
         if loose.size:
             names = ", ".join(self.problem.names[n_mass + i] for i in loose)
             warnings.warn(
@@ -266,7 +314,7 @@ class SFHFit:
 
 
 def history_of(problem: Any, x: np.ndarray) -> dict[str, Any]:
-    """Masses, mean metallicities, parameters and coefficients of a vector."""
+    """Masses, mean metallicities, parameters, coefficients and amplitudes of a vector."""
     weights = problem.coefficients(x)
     mass = weights.sum(axis=1)
     if isinstance(problem, FreeCoefficients):
@@ -279,6 +327,7 @@ def history_of(problem: Any, x: np.ndarray) -> dict[str, Any]:
         "mh_mean": mean,
         "parameters": _plain(problem.values(x)),
         "weights": weights,
+        "background_amplitudes": problem.data.amplitudes(problem.amplitudes(x)),
     }
 
 
