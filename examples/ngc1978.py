@@ -65,10 +65,11 @@ def read_stars() -> dict[str, np.ndarray]:
 def read_errors() -> psp.ErrorModel:
     """Errors, bias and completeness from the artificial stars."""
     table = np.loadtxt(DATA / "ngc1978_f555w_f814w.asts.dat.gz")
-    mag_in, shift = table[:, :2], table[:, 2:]
-    recovered = (np.abs(shift) < 9.0).all(axis=1)
+    # Input minus output, with an output of 99.999 where a star was lost.
+    mag_in, mag_out = table[:, :2], table[:, :2] - table[:, 2:]
+    recovered = (mag_out < 90.0).all(axis=1)
     return psp.ErrorModel.from_asts(
-        to_bessell(mag_in), to_bessell(mag_in + shift), recovered, bands=BANDS, joint=True
+        to_bessell(mag_in), to_bessell(mag_out), recovered, bands=BANDS, joint=True
     )
 
 

@@ -13,6 +13,7 @@ from pymc_starpop.field import (
     UniformField,
 )
 from pymc_starpop.hess import (
+    ArtificialStars,
     Background,
     ErrorModel,
     ExponentialError,
@@ -109,6 +110,7 @@ from pymc_starpop.summaries import (
 __all__ = [
     "AgeBins",
     "AgeDistribution",
+    "ArtificialStars",
     "Background",
     "BrokenPowerLaw",
     "Chabrier",

@@ -177,14 +177,14 @@ def test_joint_model_can_be_pickled_and_needs_both_bands(table, points):
 
 def test_ngc1978(shared_data):
     table = np.loadtxt(shared_data / "ngc1978_f555w_f814w.asts.dat.gz")
-    mag, shift = table[:, :2], table[:, 2:]
-    detected = np.abs(shift) < 9
-    models = {
-        joint: psp.ErrorModel.from_asts(
-            mag, mag + shift, detected, bands=("F555W", "F814W"), joint=joint
+    mag, shift = table[:, :2], -table[:, 2:]
+    with pytest.warns(UserWarning, match="22939 of 95029 in F555W, 23251 of 95029 in F814W"):
+        stars = psp.ArtificialStars(
+            mag, shift=-shift, shift_sign="in - out", bands=("F555W", "F814W")
         )
-        for joint in (False, True)
-    }
+    detected = stars.recovered
+    assert np.array_equal(detected, np.abs(shift) < 9)
+    models = {joint: psp.ErrorModel.from_asts(stars, joint=joint) for joint in (False, True)}
     color = mag[:, 0] - mag[:, 1]
     for bright in (20.0, 22.0, 24.0, 25.0):
         for blue in (-0.5, 0.5, 1.5):
@@ -211,8 +211,14 @@ GOOD = np.linspace(18.0, 28.0, 200)[:, None]
         ((GOOD[:50], GOOD[:50]), {}, "50 artificial stars; at least 100"),
         ((GOOD, GOOD[:150]), {}, r"same stars.*\(200, 1\).*\(150, 1\)"),
         ((GOOD, np.c_[GOOD, GOOD]), {}, r"mag_out must have shape \(N, 1\)"),
-        ((np.where(GOOD < 19, np.nan, GOOD), GOOD), {}, "input magnitudes that are not finite"),
-        ((GOOD, GOOD * np.nan, np.ones(200, bool)), {}, "200 values are not finite though"),
+        ((np.where(GOOD < 24, np.nan, GOOD), GOOD), {}, "80 artificial stars.*without an input"),
+        ((GOOD, GOOD * np.nan, np.ones(200, bool)), {}, "no artificial star was recovered in V"),
+        ((GOOD,), {}, "either mag_out or shift, with shift_sign.*got neither"),
+        ((GOOD, GOOD), {"shift": GOOD, "shift_sign": "out - in"}, "got both"),
+        ((GOOD, GOOD), {"shift_sign": "out - in"}, "belongs to shift"),
+        ((GOOD,), {"shift": 0 * GOOD}, "'out - in' or 'in - out', got None"),
+        ((GOOD,), {"shift": 0 * GOOD, "shift_sign": "out"}, "got 'out'"),
+        ((GOOD,), {"shift": np.c_[GOOD, GOOD], "shift_sign": "out - in"}, "shift must have shape"),
         ((GOOD, GOOD, np.zeros(200, bool)), {}, "no artificial star was recovered in V"),
         ((GOOD, GOOD, np.ones(200)), {}, "detected must be booleans, got float64"),
         ((GOOD, GOOD, np.ones(20, bool)), {}, "detected must have shape"),

@@ -1,5 +1,6 @@
 """Hess diagrams: bins, photometric errors, templates."""
 
+from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.axes import HessAxes, bin_cmd, polygon_mask
 from pymc_starpop.hess.background import Background
 from pymc_starpop.hess.binaries import MassRatioBinaries, NoBinaries, RandomBinaryPairs
@@ -8,6 +9,7 @@ from pymc_starpop.hess.template_set import TemplateSet, load_templates
 from pymc_starpop.hess.templates import build_template, build_templates
 
 __all__ = [
+    "ArtificialStars",
     "Background",
     "ErrorModel",
     "ExponentialError",

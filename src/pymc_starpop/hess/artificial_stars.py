@@ -1,37 +1,57 @@
-"""Photometric errors from artificial stars, as functions of one magnitude or of two.
+"""Artificial stars: stars put into the images with known magnitudes and measured like the others.
 
-Stars are put into the images with known magnitudes (in) and measured like the others (out). Where
-they are recovered, the median of out - in is the bias and 1.4826 times the median absolute
-deviation from it is the standard deviation, which outliers hardly move.
+Whatever way a table says that a star was not recovered, it is dealt with here and nowhere else.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
-__all__ = ["ArtificialStars", "BandCurve", "PairTable", "band_curves", "pair_tables"]
+from pymc_starpop.hess.ast_tables import check_bands, detected_table, magnitude_table
+from pymc_starpop.hess.lost_rows import (
+    SHIFT_SIGNS,
+    is_no_input,
+    is_no_recovery,
+    sign_of_lost_rows,
+    warn_if_faint_shifts,
+)
+from pymc_starpop.hess.rounding import rounding_step
 
-MAD_TO_SIGMA = 1.4826  # 1 / Phi^-1(3/4): sigma of a Gaussian from its median absolute deviation
+__all__ = ["MIN_RECOVERED", "MIN_STARS", "ArtificialStars", "as_artificial_stars"]
+
 MIN_STARS = 100  # with fewer, neither a scatter nor a completeness is known to 10 %
 MIN_RECOVERED = 10  # for a median and its deviation
-N_BINS = 40
-N_CELLS = 400  # patches that hold as many stars as a node of a `PairTable` has neighbors
-NEIGHBORS = 50, 400
-FAINT_FADE = 0.5  # mag over which the completeness falls to 0 beyond the faintest star
-FAINT_WARNING = 0.1  # completeness of the faintest artificial stars
-BRIGHT_WARNING = 1.0  # mag
 
 _PACKAGE = str(Path(__file__).parents[1])  # warnings point at the code that calls this package
 
 
-@dataclass(frozen=True, eq=False)
 class ArtificialStars:
-    """Artificial stars after all checks.
+    """Artificial stars: input magnitudes, and what was measured where they were recovered.
+
+    Not recovered in a band is what `detected` says, and a measured magnitude that is NaN,
+    infinite, 90 mag or more (99.999, -99), more than 30 mag from the input magnitude (MATCH
+    writes the input plus or minus 99.999), or a number that comes back in ten or more stars
+    though it is more than 9 mag from their input. Stars without an input magnitude in every band
+    are left out. A warning tells what was found.
+
+    Parameters
+    ----------
+    mag_in : array-like (N, B), mapping, or table
+        Input magnitudes, mag. They are taken to be exact as they stand.
+    mag_out : array-like (N, B), mapping, or table
+        Measured magnitudes, mag.
+    detected : array-like of bool, shape (N,) or (N, B), optional
+        Whether a star was recovered, in each band or in all of them. One value a star is the
+        recovery in all bands together.
+    bands : sequence of str
+        The B bands: the columns of arrays, or the names of columns.
+    shift : array-like (N, B), mapping, or table, optional
+        In place of `mag_out`: the differences of output and input, mag.
+    shift_sign : str
+        With `shift`: ``"out - in"`` or ``"in - out"``. Files of MATCH are written both ways.
 
     Attributes
     ----------
@@ -43,332 +63,207 @@ class ArtificialStars:
         Whether a star was recovered in a band.
     together : bool
         Whether the recovery was said for all bands at once.
+    step : ndarray (B,)
+        What the measured magnitudes are rounded to, mag; 0 where nothing is seen of it.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 100 stars, shapes that differ, no recovered star in a band, and `shift`
+        without its sign or beside `mag_out`.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc_starpop as psp
+    >>> rng = np.random.default_rng(1)
+    >>> mag_in = rng.uniform(20, 28, (5000, 2))
+    >>> shift = 0.03 * rng.normal(size=mag_in.shape)
+    >>> lost = rng.random(5000) > psp.LogisticCompleteness(1, 26, 0.3)(mag_in[:, 0])
+    >>> shift[lost] = np.nan
+    >>> psp.ArtificialStars(mag_in, shift=shift, shift_sign="out - in", bands=["V", "I"])
+    <ArtificialStars: 5000 stars in V, I, 76 % recovered in all bands>
     """
 
-    bands: tuple[str, ...]
-    mag: np.ndarray
-    shift: np.ndarray
-    recovered: np.ndarray
-    together: bool
-
-    @classmethod
-    def from_tables(
-        cls, mag_in: Any, mag_out: Any, detected: Any, bands: Sequence[str]
-    ) -> "ArtificialStars":
-        """Check tables of input and output magnitudes; see `ErrorModel.from_asts`."""
-        bands = tuple(bands)
-        if not bands or len(set(bands)) != len(bands) or not all(isinstance(b, str) for b in bands):
-            raise ValueError(f"bands must be distinct names, at least one, got {bands}.")
-        mag, out = _table("mag_in", mag_in, bands), _table("mag_out", mag_out, bands)
-        if mag.shape != out.shape:
+    def __init__(
+        self,
+        mag_in: Any,
+        mag_out: Any = None,
+        detected: Any = None,
+        *,
+        bands: Sequence[str],
+        shift: Any = None,
+        shift_sign: str | None = None,
+    ):
+        self.bands = check_bands(bands)
+        mag = magnitude_table("mag_in", mag_in, self.bands)
+        sign = _check_shift(mag_out, shift, shift_sign)
+        name, given = ("mag_out", mag_out) if shift is None else ("shift", shift)
+        values = magnitude_table(name, given, self.bands)
+        if mag.shape != values.shape:
             raise ValueError(
-                f"mag_in and mag_out must hold the same stars, got shapes {mag.shape} and "
-                f"{out.shape}."
+                f"mag_in and {name} must hold the same stars, got shapes {mag.shape} and "
+                f"{values.shape}."
             )
-        if len(mag) < MIN_STARS:
+        said, self.together = _said(detected, mag.shape, self.bands)
+        known = ~is_no_input(mag).any(axis=1)
+        if known.sum() < MIN_STARS:
             raise ValueError(
-                f"mag_in holds {len(mag)} artificial stars; at least {MIN_STARS} are needed."
+                f"mag_in holds {int(known.sum())} artificial stars; at least {MIN_STARS} are "
+                f"needed{'' if known.all() else ' beside those without an input magnitude'}."
             )
-        if not np.isfinite(mag).all():
-            raise ValueError(
-                f"mag_in: {int((~np.isfinite(mag)).any(axis=1).sum())} stars have input "
-                f"magnitudes that are not finite; leave them out."
-            )
-        given = np.isfinite(out) if detected is None else _detected(detected, mag.shape, bands)
-        recovered = np.broadcast_to(given if given.ndim == 2 else given[:, None], mag.shape)
-        if not np.isfinite(out[recovered]).all():
-            raise ValueError(
-                f"mag_out: {int((~np.isfinite(out[recovered])).sum())} values are not finite "
-                f"though detected is True; set detected to False there."
-            )
-        for band, some in zip(bands, recovered.any(axis=0), strict=True):
+        mag, values, said = mag[known], values[known], said[known]
+        if shift is not None:
+            _warn_if_other_sign(mag, values, str(shift_sign))
+            values = mag + sign * values
+        no_number = is_no_recovery(mag, values)
+        self.mag, self.recovered = mag, said & ~no_number
+        self.shift = np.where(self.recovered, values, np.nan) - mag
+        self.step = np.array([self._step(values, index) for index in range(len(self.bands))])
+        for band, some in zip(self.bands, self.recovered.any(axis=0), strict=True):
             if not some:
                 raise ValueError(
-                    f"detected: no artificial star was recovered in {band}; True must stand for "
-                    f"a recovered star."
+                    f"detected: no artificial star was recovered in {band}; a recovered one has a "
+                    f"measured magnitude, and True where detected is given."
                 )
-        shift = np.where(recovered, out, np.nan) - mag
-        return cls(bands, mag, shift, recovered, together=given.ndim == 1 and len(bands) > 1)
+        for array in (self.mag, self.shift, self.recovered, self.step):
+            array.flags.writeable = False
+        self._tell(no_number & said & np.isfinite(values), int((~known).sum()), values)
+        warn_if_faint_shifts(self.bands, self.mag, self.shift, self.recovered, _PACKAGE)
 
+    def _step(self, out: np.ndarray, index: int) -> float:
+        seen = self.recovered[:, index]
+        return max(rounding_step(out[seen, index]), rounding_step(self.shift[seen, index]))
 
-@dataclass(frozen=True, eq=False)
-class BandCurve:
-    """A function of one magnitude, linear between points, constant beyond the first and last.
+    def _tell(self, replaced: np.ndarray, n_unknown: int, out: np.ndarray) -> None:
+        """Say once what was taken for a star that was lost, and what was left out."""
+        said = []
+        if replaced.any():
+            counts = (
+                f"{int(n)} of {len(replaced)} in {band}"
+                for band, n in zip(self.bands, replaced.sum(axis=0), strict=True)
+            )
+            said.append(
+                f"numbers that stand for 'not recovered', such as {out[replaced][0]:g}, are taken "
+                f"as lost stars: {', '.join(counts)}"
+            )
+        if n_unknown:
+            said.append(f"{n_unknown} stars without an input magnitude are left out")
+        if said:
+            warnings.warn(f"artificial stars: {'; '.join(said)}.", skip_file_prefixes=(_PACKAGE,))
 
-    Attributes
-    ----------
-    band : str
-        The band of the magnitude.
-    mag, value : ndarray (K,)
-        Points; magnitudes ascend.
-    limits : (float, float)
-        Brightest and faintest artificial star, mag.
-    fades : bool
-        Whether the function falls to 0 within 0.5 mag beyond the faintest artificial star.
-    """
-
-    band: str
-    mag: np.ndarray
-    value: np.ndarray
-    limits: tuple[float, float]
-    fades: bool = False
-
-    def __call__(self, mag: Any) -> np.ndarray:
-        """Evaluate at magnitudes of any shape."""
-        mag = np.asarray(mag, dtype=float)
-        value = np.interp(mag, self.mag, self.value)
-        if not self.fades:
-            return value
-        _warn_if_bright(self.band, mag, self.limits)
-        return value * _fade(mag, self.limits)
+    def __len__(self) -> int:
+        return len(self.mag)
 
     def __repr__(self) -> str:
+        share = 100.0 * self.recovered.all(axis=1).mean()
         return (
-            f"<BandCurve in {self.band}: {self.mag.size} points from artificial stars of "
-            f"{self.limits[0]:g} to {self.limits[1]:g} mag>"
+            f"<ArtificialStars: {len(self)} stars in {', '.join(self.bands)}, {share:.0f} % "
+            f"recovered in all bands>"
         )
 
+    def select_bands(self, bands: Sequence[str]) -> "ArtificialStars":
+        """Return the artificial stars in some of the bands, in that order.
 
-@dataclass(frozen=True, eq=False)
-class PairTable:
-    """A function of two magnitudes, bilinear between nodes in color and magnitude.
+        Parameters
+        ----------
+        bands : sequence of str
+            Distinct names from `bands`.
 
-    Attributes
-    ----------
-    bands : (str, str)
-        The bands whose magnitudes the function takes; the color is the first minus the second.
-    color, mag : ndarray (K,), (L,)
-        Nodes in color and in the second magnitude, evenly spaced.
-    value : ndarray (L, K)
-        Values at the nodes. Beyond them those at the edge count.
-    limits : ((float, float), (float, float))
-        Brightest and faintest artificial star in each band, mag.
-    fades : bool
-        Whether the function falls to 0 within 0.5 mag beyond the faintest artificial star of
-        either band.
-    """
-
-    bands: tuple[str, str]
-    color: np.ndarray
-    mag: np.ndarray
-    value: np.ndarray
-    limits: tuple[tuple[float, float], tuple[float, float]]
-    fades: bool = False
-
-    def __call__(self, first: Any, second: Any) -> np.ndarray:
-        """Evaluate at magnitudes in the two bands, each (N,)."""
-        first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-        i, s = _position(second, self.mag)
-        j, t = _position(first - second, self.color)
-        v = self.value
-        value = (1 - s) * ((1 - t) * v[i, j] + t * v[i, j + 1])
-        value = value + s * ((1 - t) * v[i + 1, j] + t * v[i + 1, j + 1])
-        if not self.fades:
-            return value
-        for band, mag, limits in zip(self.bands, (first, second), self.limits, strict=True):
-            _warn_if_bright(band, mag, limits)
-            value = value * _fade(mag, limits)
-        return value
-
-    def __repr__(self) -> str:
-        return (
-            f"<PairTable of {self.value.shape[0]} x {self.value.shape[1]} nodes from artificial "
-            f"stars in {self.bands[0]} and {self.bands[1]}>"
-        )
-
-
-def band_curves(
-    stars: ArtificialStars, band: str, edges: Any, stars_per_bin: int | None, sigma_floor: float
-) -> tuple[BandCurve, BandCurve, BandCurve]:
-    """Return noise, completeness and bias of one band as functions of its magnitude.
-
-    Parameters
-    ----------
-    stars : ArtificialStars
-    band : str
-    edges : array-like (K + 1,), optional
-        Edges of the bins, mag; bins of equal numbers of stars by default.
-    stars_per_bin : int, optional
-        Stars in each of these bins.
-    sigma_floor : float
-        Smallest standard deviation, mag.
-    """
-    index = stars.bands.index(band)
-    mag, shift = stars.mag[:, index], stars.shift[:, index]
-    recovered = stars.recovered[:, index]
-    limits = float(mag.min()), float(mag.max())
-    given = edges is not None
-    edges = _check_edges(edges, band) if given else _equal_counts(mag, stars_per_bin)
-    bins = np.searchsorted(edges, mag, side="right") - 1
-    bins = np.where(mag == edges[-1], edges.size - 2, bins)
-    center, complete, center_seen, bias = [], [], [], []
-    members = [np.flatnonzero(bins == k) for k in range(edges.size - 1)]
-    members = [m for m in members if m.size >= MIN_RECOVERED]
-    seen = [m[recovered[m]] for m in members]
-    seen = [m for m in seen if m.size >= MIN_RECOVERED]
-    if not seen:
-        raise ValueError(
-            f"{band}: no bin in magnitude holds {MIN_RECOVERED} recovered artificial stars; "
-            f"{'widen mag_edges' if given else 'give more artificial stars'}."
-        )
-    for m in members:
-        center.append(mag[m].mean())
-        complete.append(recovered[m].mean())
-    for m in seen:
-        center_seen.append(mag[m].mean())
-        bias.append(np.median(shift[m]))
-    bias_curve = BandCurve(band, np.array(center_seen), np.array(bias), limits)
-    # About the curve, not about the bin's own median, or the slope of the bias adds to the scatter.
-    scatter = np.abs(shift - bias_curve(mag))
-    sigma = np.array([MAD_TO_SIGMA * np.median(scatter[m]) for m in seen])
-    noise = BandCurve(band, bias_curve.mag, np.maximum(sigma, sigma_floor), limits)
-    completeness = BandCurve(band, np.array(center), np.array(complete), limits, fades=True)
-    _warn_if_deep(band, limits, complete[-1])
-    return noise, completeness, bias_curve
-
-
-def pair_tables(
-    stars: ArtificialStars, stars_per_bin: int | None, sigma_floor: float
-) -> dict[str, Any]:
-    """Return noise and bias of two bands, and the completeness in both, as functions of both.
-
-    At each node of a grid in color and magnitude they come from the nearest stars, so that the
-    patch that is averaged shrinks where there are many. Keys: ``noise`` and ``bias`` (each a
-    tuple of two `PairTable`), ``completeness``.
-    """
-    n_star = len(stars.mag)
-    n_near = stars_per_bin or int(np.clip(n_star // N_CELLS, *NEIGHBORS))
-    places = np.stack([stars.mag[:, 0] - stars.mag[:, 1], stars.mag[:, 1]], axis=1)
-    both = stars.recovered.all(axis=1)
-    if both.sum() < MIN_RECOVERED:
-        raise ValueError(
-            f"detected: {int(both.sum())} artificial stars were recovered in both bands; at least "
-            f"{MIN_RECOVERED} are needed."
-        )
-    color, mag = (_nodes(column, n_star / n_near) for column in places.T)
-    nodes = np.stack(np.meshgrid(color, mag), axis=-1).reshape(-1, 2)
-    limits = tuple((float(m.min()), float(m.max())) for m in stars.mag.T)
-    shape = mag.size, color.size
-    bands = stars.bands
-
-    def table(values: np.ndarray, fades: bool = False) -> PairTable:
-        return PairTable(bands, color, mag, values.reshape(shape), limits, fades)  # type: ignore[arg-type]
-
-    complete = both[_nearest(places, nodes, n_near)].mean(axis=1)
-    near = _nearest(places[both], nodes, min(n_near, int(both.sum())))
-    noise, bias = [], []
-    for index, band in enumerate(bands):
-        shift = stars.shift[both, index]
-        bias.append(table(np.median(shift[near], axis=1)))
-        scatter = np.abs(shift - bias[-1](*stars.mag[both].T))
-        sigma = MAD_TO_SIGMA * np.median(scatter[near], axis=1)
-        noise.append(table(np.maximum(sigma, sigma_floor)))
-        faintest = np.argsort(stars.mag[:, index])[-max(n_star // N_BINS, MIN_RECOVERED) :]
-        _warn_if_deep(band, limits[index], float(both[faintest].mean()))
-    return {"noise": tuple(noise), "bias": tuple(bias), "completeness": table(complete, True)}
-
-
-def _nearest(places: np.ndarray, nodes: np.ndarray, n_near: int) -> np.ndarray:
-    """Indices (n_node, n_near) of the stars nearest to each node."""
-    return KDTree(places).query(nodes, k=np.arange(1, n_near + 1))[1]
-
-
-def _nodes(values: np.ndarray, n_cell: float) -> np.ndarray:
-    """Evenly spaced nodes over the range of values, about two for each patch of stars."""
-    # Stars fill the plane more thinly than the box: sqrt(n_cell) patches along each axis, and
-    # the magnitude is much the longer one.
-    low, high = float(values.min()), float(values.max())
-    step = max(0.05, (high - low) / (4.0 * np.sqrt(n_cell)))
-    return np.linspace(low, max(high, low + 1e-3), max(2, 1 + int(np.ceil((high - low) / step))))
-
-
-def _position(values: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the node below and the fraction of the way to the next, held to the grid."""
-    at = (values - nodes[0]) / (nodes[1] - nodes[0])
-    at = np.clip(at, 0.0, nodes.size - 1.0)
-    index = np.minimum(np.nan_to_num(at).astype(np.int64), nodes.size - 2)
-    return index, at - index
-
-
-def _fade(mag: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    return np.clip(1.0 - (mag - limits[1]) / FAINT_FADE, 0.0, 1.0)
-
-
-def _warn_if_bright(band: str, mag: np.ndarray, limits: tuple[float, float]) -> None:
-    if mag.size and np.nanmin(mag) < limits[0] - BRIGHT_WARNING:
-        # The same words for every isochrone, so that they are shown once.
-        warnings.warn(
-            f"errors and completeness of the brightest artificial stars, {limits[0]:.2f} mag in "
-            f"{band}, are used for stars that are more than {BRIGHT_WARNING:g} mag brighter.",
-            skip_file_prefixes=(_PACKAGE,),
-        )
-
-
-def _warn_if_deep(band: str, limits: tuple[float, float], completeness: float) -> None:
-    if completeness > FAINT_WARNING:
-        warnings.warn(
-            f"{100 * completeness:.0f} % of the faintest artificial stars in {band} "
-            f"({limits[1]:.2f} mag) were recovered: all stars beyond "
-            f"{limits[1] + FAINT_FADE:.2f} mag are taken to be lost; fainter artificial stars "
-            f"would tell.",
-            skip_file_prefixes=(_PACKAGE,),
-        )
-
-
-def _equal_counts(mag: np.ndarray, stars_per_bin: int | None) -> np.ndarray:
-    per_bin = stars_per_bin or max(50, mag.size // N_BINS)
-    n_bin = max(1, mag.size // per_bin)
-    return np.unique(np.quantile(mag, np.linspace(0.0, 1.0, n_bin + 1)))
-
-
-def _check_edges(edges: Any, band: str) -> np.ndarray:
-    values = np.asarray(edges, dtype=float)
-    if values.ndim != 1 or values.size < 2 or not np.all(np.diff(values) > 0):
-        raise ValueError(
-            f"mag_edges of {band} must be two or more ascending numbers, got {edges!r}."
-        )
-    return values
-
-
-def _table(name: str, table: Any, bands: tuple[str, ...]) -> np.ndarray:
-    """Columns (N, B) of an array, or of anything that gives a band as ``table[band]``."""
-    names = getattr(table, "columns", None) if not isinstance(table, Mapping) else table
-    if names is not None and not isinstance(table, np.ndarray):
-        missing = [band for band in bands if band not in names]
+        Raises
+        ------
+        ValueError
+            For a band that is not there.
+        """
+        bands = check_bands(bands)
+        missing = [band for band in bands if band not in self.bands]
         if missing:
             raise ValueError(
-                f"{name} lacks the band {missing[0]!r}, it has {', '.join(map(str, names))}."
+                f"artificial stars: no band {missing[0]!r}, there are {', '.join(self.bands)}."
             )
-        columns = [np.ma.filled(np.ma.asarray(table[b], dtype=float), np.nan) for b in bands]
-        if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
+        if bands == self.bands:
+            return self
+        columns = [self.bands.index(band) for band in bands]
+        chosen = object.__new__(ArtificialStars)
+        chosen.bands, chosen.together = bands, self.together
+        chosen.mag, chosen.shift = self.mag[:, columns], self.shift[:, columns]
+        chosen.recovered, chosen.step = self.recovered[:, columns], self.step[columns]
+        return chosen
+
+    def select(self, which: Any) -> "ArtificialStars":
+        """Return some of the artificial stars.
+
+        Parameters
+        ----------
+        which : array-like
+            Bool of shape (N,), or indices.
+
+        Raises
+        ------
+        ValueError
+            Where fewer than 100 are left.
+        """
+        rows = np.arange(len(self))[np.asarray(which)]
+        if rows.size < MIN_STARS:
             raise ValueError(
-                f"{name} must have one value a star in every band, got shapes "
-                f"{', '.join(str(c.shape) for c in columns)}."
+                f"which leaves {rows.size} artificial stars; at least {MIN_STARS} are needed."
             )
-        return np.stack(columns, axis=1)
-    values = np.ma.filled(np.ma.asarray(table, dtype=float), np.nan)
-    if values.ndim == 1 and len(bands) == 1:
-        values = values[:, None]
-    if values.ndim != 2 or values.shape[1] != len(bands):
-        raise ValueError(
-            f"{name} must have shape (N, {len(bands)}), one column for each of "
-            f"{', '.join(bands)}, got {values.shape}."
-        )
-    return values
+        chosen = object.__new__(ArtificialStars)
+        chosen.bands, chosen.together, chosen.step = self.bands, self.together, self.step
+        for name in ("mag", "shift", "recovered"):
+            setattr(chosen, name, getattr(self, name)[rows])
+        return chosen
 
 
-def _detected(detected: Any, shape: tuple[int, ...], bands: tuple[str, ...]) -> np.ndarray:
-    """Booleans (N,) or (N, B)."""
-    if isinstance(detected, Mapping) or hasattr(detected, "columns"):
-        detected = np.stack([np.asarray(detected[band]) for band in bands], axis=1)
-    values = np.asarray(detected)
-    if values.dtype != bool:
-        raise ValueError(
-            f"detected must be booleans, got {values.dtype}; compare, such as "
-            f"abs(mag_out - mag_in) < 9."
+def as_artificial_stars(
+    mag_in: Any, mag_out: Any, detected: Any, bands: Any, shift: Any, shift_sign: Any
+) -> ArtificialStars:
+    """Return artificial stars, given as such or as tables; arguments as of `ArtificialStars`."""
+    if not isinstance(mag_in, ArtificialStars):
+        if bands is None:
+            raise ValueError("bands is missing; name the columns of mag_in.")
+        return ArtificialStars(
+            mag_in, mag_out, detected, bands=bands, shift=shift, shift_sign=shift_sign
         )
-    if values.shape not in (shape[:1], shape):
+    others = {"mag_out": mag_out, "detected": detected, "shift": shift, "shift_sign": shift_sign}
+    beside = [name for name, value in others.items() if value is not None]
+    if beside:
         raise ValueError(
-            f"detected must have shape {shape[:1]} or {shape}, as mag_in, got {values.shape}."
+            f"{beside[0]} is given beside ArtificialStars, which hold what was measured; give one."
         )
-    return values
+    return mag_in if bands is None else mag_in.select_bands(bands)
+
+
+def _check_shift(mag_out: Any, shift: Any, shift_sign: Any) -> float:
+    """Return +1 for out - in, -1 for in - out."""
+    if (mag_out is None) == (shift is None):
+        raise ValueError(
+            "give either mag_out or shift, with shift_sign, of the artificial stars, got "
+            f"{'neither' if shift is None else 'both'}."
+        )
+    if shift is None and shift_sign is not None:
+        raise ValueError(f"shift_sign={shift_sign!r} belongs to shift, but mag_out is given.")
+    if shift is not None and shift_sign not in SHIFT_SIGNS:
+        raise ValueError(
+            f"shift_sign must be 'out - in' or 'in - out', got {shift_sign!r}; near the limit "
+            f"recovered stars are brighter than they were put in."
+        )
+    return -1.0 if shift_sign == "in - out" else 1.0
+
+
+def _said(detected: Any, shape: tuple[int, ...], bands: tuple[str, ...]) -> tuple[np.ndarray, bool]:
+    """Recovery (N, B) by the word of the caller, and whether it was said for all bands at once."""
+    if detected is None:
+        return np.ones(shape, dtype=bool), False
+    given = detected_table(detected, shape, bands)
+    together = given.ndim == 1 and len(bands) > 1
+    return np.broadcast_to(given if given.ndim == 2 else given[:, None], shape), together
+
+
+def _warn_if_other_sign(mag: np.ndarray, shift: np.ndarray, shift_sign: str) -> None:
+    found = sign_of_lost_rows(mag, shift)
+    if found is not None and found != shift_sign:
+        warnings.warn(
+            f"shift_sign={shift_sign!r}, but lost stars hold {found.replace('out', '99.999')}: the "
+            f"shifts are {found}.",
+            skip_file_prefixes=(_PACKAGE,),
+        )

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.hess.artificial_stars import ArtificialStars, band_curves, pair_tables
+from pymc_starpop.hess.artificial_stars import as_artificial_stars
+from pymc_starpop.hess.ast_curves import band_curves, pair_tables
 from pymc_starpop.hess.error_curves import Curve, ExponentialError, LogisticCompleteness
 
 __all__ = [
@@ -97,10 +98,12 @@ class ErrorModel:
     def from_asts(
         cls,
         mag_in: Any,
-        mag_out: Any,
+        mag_out: Any = None,
         detected: Any = None,
         *,
-        bands: Sequence[str],
+        bands: Sequence[str] | None = None,
+        shift: Any = None,
+        shift_sign: str | None = None,
         joint: bool = False,
         mag_edges: Any = None,
         stars_per_bin: int | None = None,
@@ -117,15 +120,16 @@ class ErrorModel:
         Parameters
         ----------
         mag_in, mag_out : array-like (N, B), mapping, or table
-            Input and measured magnitudes, mag. What `mag_out` holds of stars that were not
-            recovered does not matter.
+            Input and measured magnitudes, mag; or `ArtificialStars` alone. See there for what
+            is taken as not recovered.
         detected : array-like of bool, shape (N,) or (N, B), optional
-            Whether a star was recovered, in each band or in all of them; where `mag_out` is
-            finite by default. One value a star is the recovery in all bands together, which is
-            not the product over the bands: with two bands it becomes a function of both
-            magnitudes.
+            Whether a star was recovered, in each band or in all of them. One value a star is the
+            recovery in all bands together, which is not the product over the bands: with two
+            bands it becomes a function of both magnitudes.
         bands : sequence of str
             The B bands: the columns of arrays, or the names of columns.
+        shift, shift_sign : array-like (N, B), mapping, or table; str
+            In place of `mag_out`: differences, mag, and ``"out - in"`` or ``"in - out"``.
         joint : bool
             Make all three functions of the magnitudes in both of two bands, for stars recovered
             in both. Crowding loses stars in both bands at once, so that their completeness is
@@ -138,7 +142,8 @@ class ErrorModel:
             Stars in each of the bins of equal numbers, or nearest stars of each node with
             ``joint`` (by default N / 400, from 50 to 400).
         sigma_floor : float
-            Smallest standard deviation, mag: rounded magnitudes can have a deviation of 0.
+            Smallest standard deviation, mag. Rounding to 0.01 mag, say, is recognized and its
+            variance taken off, but errors below a third of the step cannot be told from 0.
 
         Returns
         -------
@@ -147,8 +152,7 @@ class ErrorModel:
         Raises
         ------
         ValueError
-            For fewer than 100 stars, shapes that differ, input magnitudes or detected ones that
-            are not finite, no recovered star, and ``joint`` with other than two bands.
+            As in `ArtificialStars`, and for ``joint`` with other than two bands.
 
         Examples
         --------
@@ -162,7 +166,7 @@ class ErrorModel:
         >>> round(float(errors.sigma[0, 0]), 2), round(float(errors.completeness[0]), 2)
         (0.05, 1.0)
         """
-        stars = ArtificialStars.from_tables(mag_in, mag_out, detected, bands)
+        stars = as_artificial_stars(mag_in, mag_out, detected, bands, shift, shift_sign)
         _check_ast_options(stars.bands, joint, mag_edges, stars_per_bin, sigma_floor)
         names = stars.bands
         if joint:
