@@ -46,7 +46,18 @@ def test_everything_comes_back_as_it_was(tmpl, tmp_path, name):
     assert again.axes.color == ("Bessell_V", "Bessell_I")
     assert again.axes.mag == "2MASS_J"
     assert again.metadata == METADATA
+    assert again.t_max_gyr is None
     assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["t.nc", "t.zarr"])
+def test_the_end_of_the_oldest_bin_comes_back(tmpl, tmp_path, name):
+    means = psp.TemplateSet.from_arrays(
+        tmpl.counts, tmpl.axes, tmpl.log_age, tmpl.mh, t_max_gyr=13.1
+    )
+    again = psp.load_templates(means.save(tmp_path / name))
+    assert again.t_max_gyr == 13.1
+    np.testing.assert_array_equal(again.age_gyr, means.age_gyr)
 
 
 def test_what_made_the_file_is_recorded(tmpl, tmp_path):

@@ -29,6 +29,16 @@ def test_age_bins_end_at_the_maximum_age(rng):
         tmpl.age_edges(9.0)
 
 
+def test_ages_are_the_middles_of_bins_of_means(rng):
+    single = make_templates(rng)
+    assert_close(single.age_gyr, [1.0, 10**0.5, 10.0], "same_formula")
+    means = psp.TemplateSet.from_arrays(single.counts, AXES, LOG_AGE, MH, t_max_gyr=13.0)
+    assert_close(means.age_edges(), [1.0, 10**0.5, 10.0, 13.0], "same_formula")
+    assert_close(means.age_gyr, [(1 + 10**0.5) / 2, (10**0.5 + 10) / 2, 11.5], "same_formula")
+    with pytest.raises(ValueError, match="t_max_gyr=10: the oldest age bin begins at 10"):
+        psp.TemplateSet.from_arrays(single.counts, AXES, LOG_AGE, MH, t_max_gyr=10.0)
+
+
 def test_rows_give_the_likelihood_ratio_of_all_bins(rng):
     tmpl = make_templates(rng)
     mass = rng.uniform(0, 1e4, (3, 2))

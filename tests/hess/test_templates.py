@@ -6,6 +6,7 @@ import pytest
 
 import pymc_starpop as psp
 from pymc_starpop.hess import template_grid
+from pymc_starpop.hess.age_means import LARGEST_ERROR
 from pymc_starpop.kernels import reference_hess
 from template_fixtures import (
     brute_mass_ratios,
@@ -239,7 +240,7 @@ GRID = {
 
 
 def test_a_grid_holds_the_template_of_each_isochrone(iso):
-    tmpl = psp.build_templates(iso, AXES, av=0.3, rv=2.9, **GRID)
+    tmpl = psp.build_templates(iso, AXES, av=0.3, rv=2.9, ages_per_bin=1, **GRID)
     assert tmpl.counts.shape == (3, 2, 40, 30)
     for i, log_age in enumerate(GRID["log_age"]):
         for j, mh in enumerate(GRID["mh"]):
@@ -263,6 +264,10 @@ def test_metadata_says_what_made_them(iso):
     assert "MIST" in stored["isochrones"]
     assert "LogisticCompleteness" in stored["errors"]
     assert stored["version"]
+    assert 3 <= stored["n_ages"][0] <= stored["n_ages"][1]
+    assert 0.0 < stored["age_error"] <= LARGEST_ERROR
+    single = psp.build_templates(iso, AXES, ages_per_bin=1, **options).metadata
+    assert (single["n_ages"], single["age_error"]) == ([1, 1], None)
 
 
 def test_several_processes_give_the_same(iso):

@@ -92,11 +92,12 @@ def read_templates(path: str | os.PathLike[str]) -> dict[str, Any]:
         "log_age": dataset["log_age"].values,
         "mh": dataset["mh"].values,
         "metadata": metadata,
+        "t_max_gyr": float(attrs["t_max_gyr"]) if "t_max_gyr" in attrs else None,
     }
 
 
 def _to_dataset(templates: "TemplateSet") -> xr.Dataset:
-    axes = templates.axes
+    axes, t_max = templates.axes, templates.t_max_gyr
     return xr.Dataset(
         {
             "counts": (_DIMS, templates.counts, {"units": "stars per bin per Msun formed"}),
@@ -116,6 +117,7 @@ def _to_dataset(templates: "TemplateSet") -> xr.Dataset:
             "mag_band": axes.mag,
             "counts_crc32": _checksum(templates.counts),
             "metadata": json.dumps(plain_metadata(templates.metadata)),
+            **({} if t_max is None else {"t_max_gyr": t_max}),
         },
     )
 

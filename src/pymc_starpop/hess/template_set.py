@@ -13,7 +13,7 @@ import xarray as xr
 from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.storage import read_templates, write_templates
 
-__all__ = ["TemplateSet", "load_templates"]
+__all__ = ["TemplateSet", "check_t_max", "load_templates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +29,14 @@ class TemplateSet:
     axes : HessAxes
         The bins.
     log_age : ndarray (N_age,)
-        log10(age / yr), ascending: the young edge of each age bin. The oldest bin ends at an age
-        that is given where it is needed.
+        log10(age / yr), ascending: the young edge of each age bin.
     mh : ndarray (N_mh,)
         [M/H], dex, ascending.
     metadata : mapping
         What made the templates: distance modulus, extinction, errors, mass function, ...
+    t_max_gyr : float or None
+        Old edge of the oldest bin, Gyr, of templates that are means over their bins. None for
+        templates of single ages, whose oldest bin ends at an age that is given to a fit.
     """
 
     counts: np.ndarray
@@ -42,6 +44,7 @@ class TemplateSet:
     log_age: np.ndarray
     mh: np.ndarray
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    t_max_gyr: float | None = None
 
     def __post_init__(self) -> None:
         log_age, mh = _check_grid("log_age", self.log_age), _check_grid("mh", self.mh)
@@ -59,12 +62,20 @@ class TemplateSet:
             raise ValueError(f"counts must not be negative, got {counts.min():g}.")
         counts = counts.view()
         counts.flags.writeable = False
+        if self.t_max_gyr is not None:
+            object.__setattr__(self, "t_max_gyr", check_t_max(self.t_max_gyr, log_age))
         for name, value in (("counts", counts), ("log_age", log_age), ("mh", mh)):
             object.__setattr__(self, name, value)
 
     @classmethod
     def from_arrays(
-        cls, counts: Any, axes: HessAxes, log_age: Any, mh: Any, metadata: Any = None
+        cls,
+        counts: Any,
+        axes: HessAxes,
+        log_age: Any,
+        mh: Any,
+        metadata: Any = None,
+        t_max_gyr: float | None = None,
     ) -> Self:
         """Build a set from your own templates.
 
@@ -80,6 +91,9 @@ class TemplateSet:
             [M/H], dex, ascending.
         metadata : mapping, optional
             Kept with the templates.
+        t_max_gyr : float, optional
+            Old edge of the oldest bin, Gyr, where each template is the mean over the ages of its
+            bin. Without it the templates count as those of the single ages `log_age`.
 
         Raises
         ------
@@ -95,7 +109,8 @@ class TemplateSet:
         >>> tmpl.n_age, tmpl.n_mh, tmpl.axes.shape
         (2, 1, (3, 2))
         """
-        return cls(counts, axes, log_age, mh, {} if metadata is None else dict(metadata))
+        record = {} if metadata is None else dict(metadata)
+        return cls(counts, axes, log_age, mh, record, t_max_gyr)
 
     @property
     def n_age(self) -> int:
@@ -109,23 +124,34 @@ class TemplateSet:
 
     @property
     def age_gyr(self) -> np.ndarray:
-        """Ages (N_age,), Gyr."""
-        return 10.0 ** (self.log_age - 9.0)
+        """Mean ages (N_age,) of the stars of the templates, Gyr.
+
+        The middle of each bin, or 10^log_age where templates are those of single ages.
+        """
+        if self.t_max_gyr is None:
+            return _gyr(self.log_age)
+        edges = self.age_edges()
+        return 0.5 * (edges[1:] + edges[:-1])
 
     def coords(self) -> dict[str, np.ndarray]:
         """Coordinates for `pymc.Model`: ``log_age``, ``mh``, ``mag``, ``color``."""
         return {"log_age": self.log_age, "mh": self.mh, **self.axes.coords()}
 
-    def age_edges(self, t_max_gyr: float) -> np.ndarray:
-        """Edges (N_age + 1,) of the age bins, Gyr; the oldest bin ends at `t_max_gyr`."""
-        if not isinstance(t_max_gyr, Real):
-            raise ValueError(f"t_max_gyr must be a number of Gyr, got {t_max_gyr!r}.")
-        if not t_max_gyr > self.age_gyr[-1]:
+    def age_edges(self, t_max_gyr: float | None = None) -> np.ndarray:
+        """Edges (N_age + 1,) of the age bins, Gyr.
+
+        Parameters
+        ----------
+        t_max_gyr : float, optional
+            Where the oldest bin ends, Gyr; that of the templates by default.
+        """
+        end = self.t_max_gyr if t_max_gyr is None else t_max_gyr
+        if end is None:
             raise ValueError(
-                f"t_max_gyr={t_max_gyr:g}: the oldest age bin begins at {self.age_gyr[-1]:g} Gyr, "
-                f"so it must end later; leave out older templates or give a larger t_max_gyr."
+                "t_max_gyr is needed: these templates have single ages and do not say where the "
+                "oldest bin ends; give it, such as t_max_gyr=13.7."
             )
-        return np.append(self.age_gyr, t_max_gyr)
+        return np.append(_gyr(self.log_age), check_t_max(end, self.log_age))
 
     def composite(self, mass: Any) -> xr.DataArray:
         """Expected stars in each bin for masses formed (N_age, N_mh), Msun."""
@@ -209,6 +235,30 @@ def load_templates(path: str | os.PathLike[str]) -> TemplateSet:
         return TemplateSet(**arguments)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def check_t_max(t_max_gyr: Any, log_age: np.ndarray) -> float:
+    """Return the old edge of the oldest bin (Gyr), or raise where it is no such thing.
+
+    Parameters
+    ----------
+    t_max_gyr : float
+    log_age : ndarray (N_age,)
+        Young edges of the bins, log10(age / yr).
+    """
+    if not isinstance(t_max_gyr, Real) or isinstance(t_max_gyr, bool):
+        raise ValueError(f"t_max_gyr must be a number of Gyr, got {t_max_gyr!r}.")
+    oldest = float(_gyr(log_age)[-1])
+    if not oldest < float(t_max_gyr) < np.inf:
+        raise ValueError(
+            f"t_max_gyr={t_max_gyr:g}: the oldest age bin begins at {oldest:g} Gyr, so it must end "
+            f"later; leave out older templates or give a larger t_max_gyr."
+        )
+    return float(t_max_gyr)
+
+
+def _gyr(log_age: np.ndarray) -> np.ndarray:
+    return 10.0 ** (log_age - 9.0)
 
 
 def _check_grid(name: str, values: Any) -> np.ndarray:

@@ -6,26 +6,32 @@ al. 2025, section 2.2), divided by the mass formed. See `isochrone_points` and t
 `hess_cells`, `hess_measured` and `hess_deposit` for how it is done.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
 import xarray as xr
 
+from pymc_starpop.hess.age_means import LARGEST_ERROR
 from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
 from pymc_starpop.hess.errors import as_error_model
 from pymc_starpop.hess.systems import Population
 from pymc_starpop.hess.template_counts import template_counts
-from pymc_starpop.hess.template_grid import TemplateGrid, compute_templates
-from pymc_starpop.hess.template_set import TemplateSet
+from pymc_starpop.hess.template_grid import TemplateGrid, Templates, compute_templates
+from pymc_starpop.hess.template_set import TemplateSet, check_t_max
 from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
 
 __all__ = ["build_template", "build_templates"]
 
 _PACKAGE = "pymc-starpop"
+_HERE = str(Path(__file__).parents[1])  # warnings point at the code that calls this package
+# Part of the oldest bin that may lie beyond the isochrones without a word.
+_LARGEST_GAP = 0.05
 
 
 def build_template(
@@ -110,6 +116,8 @@ def build_templates(
     *,
     log_age: Any,
     mh: Any,
+    t_max_gyr: SupportsFloat = 13.7,
+    ages_per_bin: int | None = None,
     distance_modulus: SupportsFloat,
     av: SupportsFloat = 0.0,
     rv: SupportsFloat = 3.1,
@@ -121,7 +129,12 @@ def build_templates(
     progress: bool = True,
     n_jobs: int = 1,
 ) -> TemplateSet:
-    """Build the templates of a grid of ages and metallicities.
+    """Build the templates of a grid of age bins and metallicities.
+
+    Each template is the mean over the ages of its bin, at a constant rate of star formation in
+    time. How many isochrones that takes is found for each bin: their number is doubled until
+    one doubling more would change the chi-square of 10,000 stars by less than 1. Neighboring bins
+    share the isochrone at their common edge.
 
     Parameters
     ----------
@@ -133,6 +146,13 @@ def build_templates(
         log10(age / yr), ascending: the young edge of each age bin.
     mh : array-like, shape (N_mh,)
         [M/H], dex, ascending; what the grid calls [Fe/H].
+    t_max_gyr : float
+        Old edge of the oldest bin, Gyr. Where the isochrones end before, the oldest template is
+        the mean up to their end, with a warning if more than 5 % of the bin lie beyond.
+    ages_per_bin : int, optional
+        Isochrones in the mean of each bin, both edges included, at even steps of log age; as many
+        as needed by default. With 1 there is no mean: the template has the age of the young edge,
+        and `t_max_gyr` is not used.
     distance_modulus : float
         True distance modulus, mag.
     av, rv : float
@@ -149,12 +169,20 @@ def build_templates(
     Returns
     -------
     TemplateSet
-        Stars per bin per Msun formed, with what made them in `metadata`.
+        Stars per bin per Msun formed, with what made them in `metadata`: there ``n_ages`` is the
+        number of isochrones in the means (least, greatest), ``age_error`` the largest estimate of
+        the chi-square for each star that more of them would change.
 
     Raises
     ------
     ValueError
-        For ages and metallicities outside the grid, missing bands, and errors out of range.
+        For ages and metallicities outside the grid, a `t_max_gyr` within the oldest bin, missing
+        bands, and errors out of range.
+
+    Warns
+    -----
+    UserWarning
+        Where a mean over a bin is not accurate with 129 isochrones.
 
     Examples
     --------
@@ -175,23 +203,59 @@ def build_templates(
         )
     ages = _check_grid("log_age", log_age, iso.log_age_range, "log10(age / yr)")
     metallicities = _check_grid("mh", mh, iso.feh_range, "dex")
-    jobs = _check_jobs(n_jobs)
+    n_age, jobs = _check_whole("ages_per_bin", ages_per_bin), _check_jobs(n_jobs)
+    t_max = None if n_age == 1 else check_t_max(t_max_gyr, ages)
     grid = TemplateGrid(
         iso=iso,
         population=population,
         distance_modulus=_check_finite("distance_modulus", distance_modulus),
         av=float(av),
         rv=float(rv),
+        edges=_age_edges(ages, t_max, iso.log_age_range[1]),
+        mh=metallicities,
+        ages_per_bin=n_age,
     )
     # Bands and extinction are checked by the first isochrone, before any process starts.
     iso.at(metallicities[0], ages[0], axes.bands, av=av, rv=rv)
-    points = [(m, a) for a in ages for m in metallicities]
-    counts = compute_templates(grid, points, progress=progress, n_jobs=jobs)
-    shape = (ages.size, metallicities.size, *axes.shape)
-    return TemplateSet(counts.reshape(shape), axes, ages, metallicities, _describe(grid))
+    made = compute_templates(grid, progress=progress, n_jobs=jobs)
+    _warn_of_age_error(made, ages)
+    return TemplateSet(made.counts, axes, ages, metallicities, _describe(grid, made), t_max)
 
 
-def _describe(grid: TemplateGrid) -> dict[str, Any]:
+def _age_edges(log_age: np.ndarray, t_max_gyr: float | None, last: float) -> np.ndarray:
+    """Edges (N_age + 1,) of the bins, log10(age / yr), the last within the isochrones."""
+    if t_max_gyr is None:
+        return np.append(log_age, log_age[-1])
+    oldest = np.log10(t_max_gyr) + 9.0
+    ages = 10.0 ** (np.array([log_age[-1], min(oldest, last), oldest]) - 9.0)
+    missing = (ages[2] - ages[1]) / (ages[2] - ages[0])
+    if missing > _LARGEST_GAP:
+        warnings.warn(
+            f"t_max_gyr={t_max_gyr:g}: the isochrones end at {ages[1]:.4g} Gyr, so that the oldest "
+            f"template lacks {100.0 * missing:.0f} % of its bin, {ages[0]:.4g} to "
+            f"{t_max_gyr:g} Gyr; its stars count as formed in all of it. Take older isochrones or "
+            f"a smaller t_max_gyr.",
+            skip_file_prefixes=(_HERE,),
+        )
+    return np.append(log_age, min(oldest, last))
+
+
+def _warn_of_age_error(made: Templates, log_age: np.ndarray) -> None:
+    """Name the bins whose means have not settled; NaN stands for errors that were not estimated."""
+    rough = made.error > LARGEST_ERROR
+    if not rough.any():
+        return
+    bins = ", ".join(f"{age:g}" for age in log_age[rough.any(axis=1)])
+    warnings.warn(
+        f"{int(rough.sum())} templates are not accurate with {int(made.n_age.max())} isochrones "
+        f"in their age bins (log_age {bins}): chi-square is off by up to "
+        f"{1e4 * np.nanmax(made.error):.2g} for 10,000 stars. Narrower age bins or larger bins of "
+        f"color and magnitude would do.",
+        skip_file_prefixes=(_HERE,),
+    )
+
+
+def _describe(grid: TemplateGrid, made: Templates) -> dict[str, Any]:
     """What made the templates, as strings and numbers."""
     population = grid.population
     try:
@@ -202,6 +266,8 @@ def _describe(grid: TemplateGrid) -> dict[str, Any]:
         "distance_modulus": grid.distance_modulus,
         "av": grid.av,
         "rv": grid.rv,
+        "n_ages": [int(made.n_age.min()), int(made.n_age.max())],
+        "age_error": None if np.isnan(made.error).all() else float(np.nanmax(made.error)),
         "bands": list(population.axes.bands),
         "imf": repr(population.imf),
         "binaries": repr(population.binaries),
@@ -317,6 +383,16 @@ def _check_grid(name: str, values: Any, limits: tuple[float, float], unit: str) 
 
 
 def _check_jobs(n_jobs: Any) -> int:
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs < 1:
-        raise ValueError(f"n_jobs must be a whole number of processes from 1 up, got {n_jobs!r}.")
-    return int(n_jobs)
+    jobs = _check_whole("n_jobs", n_jobs)
+    if jobs is None:
+        raise ValueError("n_jobs must be a whole number of processes from 1 up, got None.")
+    return jobs
+
+
+def _check_whole(name: str, value: Any) -> int | None:
+    """Return a whole number from 1 up, or None where nothing was given."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 up, got {value!r}.")
+    return int(value)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pymc_starpop.sfh.amplitudes import WithAmplitudes
 from pymc_starpop.sfh.box_newton import Optimum, minimize_in_box
-from pymc_starpop.sfh.fit_data import fit_data
+from pymc_starpop.sfh.fit_data import FitData, fit_data
 from pymc_starpop.sfh.formula_check import check_formula
 from pymc_starpop.sfh.free import FreeCoefficients, fit_free
 from pymc_starpop.sfh.hierarchy import DISPERSION, Hierarchy, keeps_expecting
@@ -21,13 +21,15 @@ __all__ = ["fit_sfh"]
 # At this spacing in units of the dispersion, the mean of the discrete shares is off by 0.8 % of the
 # dispersion and the dispersion by 1.5 %, and both grow fast: at 2.5 by 21 and 29 %.
 WIDEST_SPACING = 1.7
+# Age of the universe, Gyr; that of Garling et al. (2025), section 3.
+DEFAULT_T_MAX = 13.7
 
 
 def fit_sfh(
     tmpl: Any,
     hess: Any,
     metallicity: str | MetallicityModel = "linear_amr",
-    t_max_gyr: float = 13.7,
+    t_max_gyr: float | None = None,
     *,
     sigma: float | None = None,
     background: Any = None,
@@ -51,8 +53,9 @@ def fit_sfh(
     metallicity : str or MetallicityModel
         ``"linear_amr"``, ``"log_amr"``, ``"power_law_mzr"``, ``"monotone_amr"``, a model such as
         ``FixedAMR(mh)`` or your own, or ``"free"``: a coefficient for every age and metallicity.
-    t_max_gyr : float
-        End of the oldest age bin, Gyr, and origin of the time of the metallicity models.
+    t_max_gyr : float, optional
+        End of the oldest age bin, Gyr, and origin of the time of the metallicity models. By default
+        that of the templates, or 13.7 where they have none.
     sigma : float, optional
         Dispersion of [M/H] at fixed age, dex; fitted by default.
     background : float, array (N_mag, N_color), Background, mapping, or list of them, optional
@@ -82,8 +85,9 @@ def fit_sfh(
     Warns
     -----
     UserWarning
-        Where the metallicities of the templates are too far apart for the dispersion, and where
-        the search does not converge.
+        Where the metallicities of the templates are too far apart for the dispersion, where the
+        oldest template is a mean up to another age than ``t_max_gyr``, and where the search does
+        not converge.
 
     Examples
     --------
@@ -97,6 +101,7 @@ def fit_sfh(
     array([10000., 10000.])
     """
     data = fit_data(tmpl, hess, background, mask)
+    t_max_gyr = _end_of_bins(data, t_max_gyr)
     edges = data.diagrams[0].templates.age_edges(t_max_gyr)
     start = {} if start is None else dict(start)
     _check_sigma(sigma)
@@ -139,6 +144,21 @@ def _maximize(problem: Any, point: np.ndarray) -> Optimum:
         allowed=lambda state, trial: keeps_expecting(state.inner, trial.inner),
     )  # fmt: skip
     return replace(found, point=objective.natural(found.point))
+
+
+def _end_of_bins(data: FitData, t_max_gyr: float | None) -> float:
+    """Return the end of the oldest age bin, Gyr."""
+    of_templates = data.diagrams[0].templates.t_max_gyr
+    if t_max_gyr is None:
+        return DEFAULT_T_MAX if of_templates is None else of_templates
+    if of_templates is not None and not np.isclose(t_max_gyr, of_templates, rtol=1e-6):
+        warnings.warn(
+            f"t_max_gyr={t_max_gyr:g}: the oldest templates are means over ages from "
+            f"{10.0 ** (data.log_age[-1] - 9.0):.4g} to {of_templates:g} Gyr, of a bin that ends "
+            f"elsewhere here; build them with build_templates(..., t_max_gyr={t_max_gyr:g}).",
+            skip_file_prefixes=HERE,
+        )
+    return float(t_max_gyr)
 
 
 def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) -> np.ndarray:

@@ -130,8 +130,8 @@ class FitData:
 
     @property
     def age_gyr(self) -> np.ndarray:
-        """Ages (N_age,), Gyr."""
-        return 10.0 ** (self.log_age - 9.0)
+        """Mean ages (N_age,) of the stars of the templates, Gyr."""
+        return self.diagrams[0].templates.age_gyr
 
     def negative_log_ratio(self, expected: np.ndarray, total: float) -> float:
         """Return -ln PLR from the counts (N_row,) in the rows and the total of the templates.
@@ -326,6 +326,11 @@ def _check_templates(templates: Sequence[TemplateSet]) -> None:
                     f"tmpl: {name} of set {i} differs from that of set 0; diagrams that are fitted "
                     f"jointly need templates of the same ages and metallicities."
                 )
+        if first.t_max_gyr != other.t_max_gyr:
+            raise ValueError(
+                f"tmpl: the oldest bin of set {i} ends at t_max_gyr={other.t_max_gyr}, that of set "
+                f"0 at {first.t_max_gyr}; diagrams that are fitted jointly need the same bins."
+            )
 
 
 def _check_lit(rows: np.ndarray, diagram: Diagram) -> None:

@@ -108,7 +108,7 @@ class Epochs:
     Attributes
     ----------
     age_gyr : (N_age,)
-        Ages of the templates, Gyr, ascending.
+        Mean ages of the stars of the templates, Gyr, ascending: `TemplateSet.age_gyr`.
     t_max_gyr : float
         Lookback time at which star formation began, Gyr.
     mass_formed : (N_age,)

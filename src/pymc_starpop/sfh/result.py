@@ -22,7 +22,7 @@ _LARGE_ERROR, _MANY = 0.7, 0.25
 _LOOSE = 3.0
 _YEARS_PER_GYR = 1e9
 #: Warnings point at the line outside this package that led to them.
-HERE = (str(Path(__file__).parent),)
+HERE = (str(Path(__file__).parents[1]),)
 
 
 @dataclass(frozen=True, eq=False)
