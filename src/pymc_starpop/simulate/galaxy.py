@@ -49,7 +49,7 @@ def simulate_cmd(
         An isochrone is what ``iso.at`` gives, or a tuple of initial_mass (E,), Msun, and abs_mag
         (E, B) in the order of ``bands``. A list has one for each population.
     sfh : CompositePopulation, mapping, or float
-        Ages, metallicities and masses formed, or a mapping of the arguments of
+        Ages or ranges of ages, metallicities and masses formed, or a mapping of the arguments of
         `CompositePopulation`; with ``mass_formed`` of shape (N_age, N_mh) those of its
         ``from_grid``. For one isochrone the mass formed (Msun) will do, for a list one mass each.
     bands : sequence of str
@@ -86,9 +86,9 @@ def simulate_cmd(
     -------
     xarray.Dataset
         One row a system along ``star``: each band (mag), initial_mass of the more massive star and
-        companion_mass (Msun, 0 for single stars), log_age, mh (dex, that of the isochrone used),
-        and population, the index in `sfh`. Rows are in the order of the draws, population by
-        population, not a random one. `bin_cmd` and `observe` take the table as it is.
+        companion_mass (Msun, 0 for single stars), log_age of the stars, mh (dex, that of the
+        isochrone used), and population, the index in `sfh`. Rows are in the order of the draws,
+        population by population, not a random one. `bin_cmd` and `observe` take the table as it is.
 
     Raises
     ------

@@ -2,8 +2,9 @@
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
 from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.simulate.light import flux_per_mass
-from pymc_starpop.simulate.population import CompositePopulation, metallicity_nodes
+from pymc_starpop.simulate.nodes import IsochroneNodes, population_nodes
+from pymc_starpop.simulate.population import CompositePopulation
 from pymc_starpop.simulate.systems import Systems, SystemSampler
 from pymc_starpop.simulate.tracks import StarTrack
 
@@ -21,6 +23,7 @@ __all__ = ["GalaxyModel", "GalaxySampler", "isochrone_arrays"]
 
 CHUNK = 1_000_000  # systems drawn at a time: 100 MB of work space
 _LOST_WARNING = 0.01
+_ROUNDING = 1e-9  # dex
 _PACKAGE = str(Path(__file__).parents[1])  # warnings point at the code that calls this package
 
 Chunk = tuple[dict[str, np.ndarray], float]
@@ -101,9 +104,10 @@ class GalaxySampler:
             raise ValueError(
                 f"sfh has {len(sfh)} populations for {len(self._iso)} isochrones; give as many."
             )
+        _check_ages(iso, sfh)
         limits = iso.feh_range if is_grid else (-np.inf, np.inf)
-        self.nodes = [metallicity_nodes(sfh, k, limits) for k in range(len(sfh))]
-        lost = np.dot([n[2] for n in self.nodes], sfh.mass_formed) / sfh.total_mass
+        self.nodes = [population_nodes(sfh, k, limits) for k in range(len(sfh))]
+        lost = np.dot([n.lost for n in self.nodes], sfh.mass_formed) / sfh.total_mass
         if lost > _LOST_WARNING:
             warnings.warn(
                 f"{100 * lost:.1f} % of the mass lies outside the isochrones in [M/H], "
@@ -117,11 +121,18 @@ class GalaxySampler:
         others = ("initial_mass", "companion_mass", "log_age", "mh", "population")
         return (*self.model.bands, *others)
 
-    def sampler(self, index: int, mh: float) -> SystemSampler:
-        """Sampler of one population at one metallicity (dex)."""
+    def sampler(self, index: int, node: int) -> SystemSampler:
+        """Sampler of one population on one of its isochrones."""
+        model = self.model
+        limits = {model.bands.index(b): m for b, m in model.faint_limit.items()}
+        return SystemSampler(self.track(index, node), model.binaries, limits)
+
+    def track(self, index: int, node: int) -> StarTrack:
+        """One of the isochrones of a population, with the band of the light as a last column."""
         model = self.model
         if isinstance(self._iso, IsochroneGrid):
-            at = {"feh": mh, "log_age": self.sfh.log_age[index]}
+            nodes = self.nodes[index]
+            at = {"feh": nodes.mh[node], "log_age": nodes.log_age[node]}
             one = self._iso.at(**at, bands=model.bands, av=model.av, rv=model.rv)
             mass, mag = one.initial_mass, one.abs_mag
             if self._light_band is not None:
@@ -132,9 +143,7 @@ class GalaxySampler:
             if self._light_band is not None:
                 light = mag[:, [model.bands.index(self._light_band)]]
                 mag = np.concatenate([mag, light - model.distance_modulus], axis=1)
-        track = StarTrack(mass, mag + model.distance_modulus, model.imf)
-        limits = {model.bands.index(b): m for b, m in model.faint_limit.items()}
-        return SystemSampler(track, model.binaries, limits)
+        return StarTrack(mass, mag + model.distance_modulus, model.imf)
 
     def flux_per_mass(self) -> np.ndarray:
         """Flux 10^(-0.4 M) in the light band for each Msun formed, by population (K,)."""
@@ -142,10 +151,10 @@ class GalaxySampler:
         return np.array(
             [
                 sum(
-                    share * flux_per_mass(self.sampler(k, mh).track, column, self.model.binaries)
-                    for mh, share in zip(nodes, shares, strict=True)
+                    share * flux_per_mass(self.track(k, j), column, self.model.binaries)
+                    for j, share in enumerate(nodes.share)
                 )
-                for k, (nodes, shares, _) in enumerate(self.nodes)
+                for k, nodes in enumerate(self.nodes)
             ]
         )
 
@@ -160,13 +169,15 @@ class GalaxySampler:
 
         Columns of the table, and the part of all the work that they were.
         """
-        for k, (nodes, shares, _) in enumerate(self.nodes):
-            for mh, share in zip(nodes, shares, strict=True):
+        for k, nodes in enumerate(self.nodes):
+            for j, share in enumerate(nodes.share):
                 mass = share * self.sfh.mass_formed[k]
                 if mass == 0.0:
                     continue
-                for systems, part in self.sampler(k, mh).draw_poisson(mass, rng, CHUNK):
-                    yield self.columns(systems, k, mh), part * mass / self.sfh.total_mass
+                for systems, part in self.sampler(k, j).draw_poisson(mass, rng, CHUNK):
+                    log_age = nodes.draw_log_age(j, systems.initial_mass.size, rng)
+                    columns = self.columns(systems, k, log_age, nodes.mh[j])
+                    yield columns, part * mass / self.sfh.total_mass
 
     def chunks_to_target(
         self, target: np.ndarray, by_light: bool, rng: np.random.Generator
@@ -176,32 +187,37 @@ class GalaxySampler:
         The last system of each population is the one that reaches the target.
         """
         unit = self.flux_per_mass() if by_light else np.ones(len(self.sfh))
-        for k, (nodes, shares, _) in enumerate(self.nodes):
-            samplers = [self.sampler(k, mh) for mh in nodes]
+        for k, nodes in enumerate(self.nodes):
+            # All isochrones of a wide range of ages would fill the memory.
+            sampler_at = lru_cache(maxsize=128)(partial(self.sampler, k))
             left = float(target[k])
             while left > 0.0:
-                expected = left / unit[k] * samplers[0].per_mass
+                expected = left / unit[k] * sampler_at(0).per_mass
                 n = int(min(expected + 3.0 * np.sqrt(expected) + 10.0, CHUNK))
-                which = rng.choice(len(nodes), size=n, p=shares)
-                systems = _draw_mixed(samplers, which, rng)
+                which = rng.choice(len(nodes), size=n, p=nodes.share)
+                systems = _draw_mixed(sampler_at, which, rng)
                 gain = systems.initial_mass + systems.companion_mass
                 if by_light:
                     gain = 10.0 ** (-0.4 * systems.mag[:, -1])
                 reached = np.cumsum(gain)
                 stop = min(int(np.searchsorted(reached, left)) + 1, n)
                 left -= float(reached[stop - 1])
-                seen = np.flatnonzero(samplers[0].passes(systems.mag[:stop]))
+                seen = np.flatnonzero(sampler_at(0).passes(systems.mag[:stop]))
+                log_age = _draw_ages(nodes, which[seen], rng)
                 part = min(reached[stop - 1] / target[k], 1.0) / len(self.sfh)
-                yield self.columns(systems.select(seen), k, nodes[which[seen]]), part
+                systems = systems.select(seen)
+                yield self.columns(systems, k, log_age, nodes.mh[which[seen]]), part
 
-    def columns(self, systems: Systems, index: int, mh: Any) -> dict[str, np.ndarray]:
+    def columns(
+        self, systems: Systems, index: int, log_age: np.ndarray, mh: Any
+    ) -> dict[str, np.ndarray]:
         """Columns of the table for systems of one population."""
         n = systems.initial_mass.size
         columns = {band: systems.mag[:, i] for i, band in enumerate(self.model.bands)}
         return columns | {
             "initial_mass": systems.initial_mass,
             "companion_mass": systems.companion_mass,
-            "log_age": np.full(n, self.sfh.log_age[index]),
+            "log_age": log_age,
             "mh": np.broadcast_to(mh, n),
             "population": np.full(n, index, dtype=np.int32),
         }
@@ -227,11 +243,41 @@ def isochrone_arrays(iso: Any, n_band: int) -> list[tuple[np.ndarray, np.ndarray
     return [(mass, mag)]
 
 
+def _check_ages(iso: Any, sfh: CompositePopulation) -> None:
+    """Ranges of ages lie within the isochrones."""
+    if (sfh.log_age == sfh.log_age_old).all():
+        return
+    if not isinstance(iso, IsochroneGrid):
+        raise ValueError(
+            "log_age_old needs an IsochroneGrid; give one isochrone for each of the ages instead."
+        )
+    lowest, highest = iso.log_age_range
+    young, old = float(sfh.log_age.min()), float(sfh.log_age_old.max())
+    if young < lowest - _ROUNDING or old > highest + _ROUNDING:
+        raise ValueError(
+            f"log_age to log_age_old reach from {young:g} to {old:g}, the isochrones from "
+            f"{lowest:g} to {highest:g}; cut the ranges."
+        )
+
+
+def _draw_ages(nodes: IsochroneNodes, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Ages (n,) of systems on the isochrones that the indices name, log10(age / yr)."""
+    order = np.argsort(which, kind="stable")
+    drawn = [
+        nodes.draw_log_age(int(j), int(count), rng)
+        for j, count in zip(*np.unique(which, return_counts=True), strict=True)
+    ]
+    ages = np.empty(which.size)
+    ages[order] = np.concatenate([np.empty(0), *drawn])
+    return ages
+
+
 def _draw_mixed(
-    samplers: list[SystemSampler], which: np.ndarray, rng: np.random.Generator
+    sampler_at: Callable[[int], SystemSampler], which: np.ndarray, rng: np.random.Generator
 ) -> Systems:
     """Draw one system from the sampler that each index names."""
-    drawn = [s.draw(int((which == i).sum()), rng) for i, s in enumerate(samplers)]
+    indices, counts = np.unique(which, return_counts=True)
+    drawn = [sampler_at(int(i)).draw(int(n), rng) for i, n in zip(indices, counts, strict=True)]
     if len(drawn) == 1:
         return drawn[0]
     order = np.argsort(np.argsort(which, kind="stable"))

@@ -16,6 +16,8 @@ from pymc_starpop.imf import InitialMassFunction
 
 __all__ = ["Run", "StarTrack"]
 
+_Slice = tuple[np.ndarray, np.ndarray]
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -74,7 +76,7 @@ class StarTrack:
         self.imf = imf
         self.n_column = mag.shape[1]
         self._norm = float(imf.integral(imf.mass_min, imf.mass_max))
-        self.runs = self._slices(mass, mag, np.diff(mass) >= 0.0)
+        self.runs = self._populate(_slices(mass, mag, np.diff(mass) >= 0.0))
         if not self.runs:
             raise ValueError(
                 "initial_mass: no two neighboring points ascend; sort the isochrone by phase."
@@ -94,14 +96,15 @@ class StarTrack:
 
     def split(self, column: int, limit: float) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
         """Split the runs in pieces that come up to a magnitude in one column, and those fainter."""
-        bright: list[Run] = []
-        faint: list[Run] = []
+        bright: list[_Slice] = []
+        faint: list[_Slice] = []
         for run in self.runs:
             mag = run.mag[:, column]
             reaches = np.minimum(mag[1:], mag[:-1]) <= limit
-            for kept, mask in ((bright, reaches), (faint, ~reaches)):
-                kept += self._slices(run.mass, run.mag, mask)
-        return tuple(bright), tuple(faint)
+            bright += _slices(run.mass, run.mag, reaches)
+            faint += _slices(run.mass, run.mag, ~reaches)
+        runs = self._populate(bright + faint)
+        return runs[: len(bright)], runs[len(bright) :]
 
     def draw(
         self, n: int, runs: Sequence[Run], rng: np.random.Generator, dark: bool = False
@@ -164,12 +167,19 @@ class StarTrack:
         low, high = max(low, self.imf.mass_min), min(high, self.imf.mass_max)
         return self.imf.sample(int(n), float(low), float(high), rng)
 
-    def _slices(self, mass: np.ndarray, mag: np.ndarray, good: np.ndarray) -> tuple[Run, ...]:
-        """Each unbroken stretch of good pieces as a run."""
-        slices = [(mass[a:b], mag[a:b]) for a, b in _stretches(good)]
-        return tuple(
-            Run(m, columns, self.probability(m[0], m[-1])) for m, columns in slices if m[-1] > m[0]
-        )
+    def _populate(self, slices: Sequence[_Slice]) -> tuple[Run, ...]:
+        """Make runs of slices of the isochrone: the mass function is asked once for all."""
+        if not slices:
+            return ()
+        ends = np.array([(mass[0], mass[-1]) for mass, _ in slices])
+        ends = np.clip(ends, self.imf.mass_min, self.imf.mass_max)
+        probability = np.asarray(self.imf.integral(ends[:, 0], ends[:, 1])) / self._norm
+        return tuple(Run(*one, float(p)) for one, p in zip(slices, probability, strict=True))
+
+
+def _slices(mass: np.ndarray, mag: np.ndarray, good: np.ndarray) -> list[_Slice]:
+    """Each unbroken stretch of good pieces on which the mass rises."""
+    return [(mass[a:b], mag[a:b]) for a, b in _stretches(good) if mass[b - 1] > mass[a]]
 
 
 def _stretches(good: np.ndarray) -> list[tuple[int, int]]:
