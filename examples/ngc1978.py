@@ -137,7 +137,9 @@ def main() -> None:
     with pm.Model(coords=tmpl.coords()):
         # The rate of a cluster changes at once: a wider prior than for a whole galaxy.
         sfh = psp.StarFormationHistory("sfh", fit, prior=psp.ContinuityPrior(1.0))
-        psp.HessDiagram("hess", tmpl, sfh.weights, background=others, mask=mask, observed=hess)
+        psp.HessDiagram(
+            "hess", tmpl, sfh.weights, background=sfh.background, mask=mask, observed=hess
+        )
         idata = pm.sample(
             500, tune=500, chains=4, cores=2, random_seed=1978, nuts_sampler="pymc",
             init="adapt_diag", progressbar=False,

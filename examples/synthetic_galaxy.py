@@ -45,7 +45,7 @@ COMPLETENESS = {
     "Bessell_V": psp.LogisticCompleteness(1, 28.5, 0.7),
     "Bessell_I": psp.LogisticCompleteness(1, 27.5, 0.7),
 }
-BACKGROUND = AXES.wrap(np.full(AXES.shape, 1.0 / np.prod(AXES.shape)))
+BACKGROUND = psp.Background(1.0 / np.prod(AXES.shape), fixed=True)
 PARAMETERS = {"alpha": ALPHA, "beta": BETA, "sigma": SIGMA}
 
 

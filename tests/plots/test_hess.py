@@ -173,3 +173,11 @@ def test_wrong_models_are_named(hess):
         psp.plot_hess_residuals(hess, -hess)
     with pytest.raises(ValueError, match="model must have the shape"):
         psp.plot_hess_residuals(hess, np.ones((3, 3)))
+
+
+def test_residuals_of_a_fit_name_its_backgrounds(hess):
+    model = AXES.wrap(np.full(AXES.shape, 3.0))
+    fit = SimpleNamespace(model=model, background_stars={"uniform": 12.34, "foreground": 5678.0})
+    (text,) = psp.plot_hess_residuals(hess, fit).texts
+    assert text.get_text() == "uniform: 12.3 stars\nforeground: 5678 stars"
+    assert not psp.plot_hess_residuals(hess, model).texts

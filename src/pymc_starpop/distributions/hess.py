@@ -12,6 +12,7 @@ from pytensor.graph.basic import Constant
 from pytensor.tensor import TensorVariable
 from pytensor.tensor.random.op import RandomVariable
 
+from pymc_starpop.distributions.hess_background import add_background, refuse_variables
 from pymc_starpop.hess import TemplateSet
 from pymc_starpop.hess.axes import check_hess, check_mask
 from pymc_starpop.likelihoods.hess import (
@@ -124,8 +125,14 @@ class HessDiagram(Distribution):
         Expected stars per bin and Msun formed.
     r : array-like or tensor, shape (N_age, N_mh)
         Mass formed at each age and metallicity, Msun, for example from `metallicity_weights`.
-    background : array-like or tensor, shape (N_mag, N_color) or (), optional
-        Expected stars of other origin, for example a fitted amplitude times a template.
+    background : float, array (N_mag, N_color), Background, mapping, or tensor, optional
+        Stars of other origin: how many are expected in each bin, one number for all bins or a
+        diagram, or a mapping from names to such. Each has an amplitude with the log-normal prior of
+        `Background`, which is added to the model as ``{name}_{name of the background}``, the latter
+        ``background`` where it has none; ``{name}_background_stars`` are their stars in the bins
+        that count. ``Background(..., fixed=True)`` is known. A tensor (N_mag, N_color) or () is
+        yours: it is taken for the expected counts as it stands, such as the ``background`` of
+        `StarFormationHistory`, or an amplitude of your own times a template.
     mask : DataArray or array of bool, shape (N_mag, N_color), optional
         True where a bin counts; all by default.
     observed : DataArray or array, shape (N_mag, N_color), optional
@@ -134,7 +141,8 @@ class HessDiagram(Distribution):
     Raises
     ------
     ValueError
-        As `pymc_starpop.hess_logp`.
+        As `pymc_starpop.hess_logp`, and for backgrounds that are no such thing or that belong to
+        the fit from which `r` was made.
 
     Warns
     -----
@@ -170,8 +178,11 @@ class HessDiagram(Distribution):
         if observed is not None:
             counted = check_mask(mask, tmpl.axes)
             observed = check_hess(observed, tmpl.axes, counted)
+        given = add_background(name, tmpl, r, background, mask, observed)
+        kwargs["background"], example = given
+        if observed is not None:
             r = as_coefficients(tmpl, r)
-            known = as_background(tmpl, background, mask)
+            known = as_background(tmpl, example, mask)
             warn_of_impossible(tmpl, r, observed, known, mask)
         kwargs.setdefault("dims", _dims_of(model, name, tmpl))
         return super().__new__(cls, name, tmpl, r, observed=observed, **kwargs)
@@ -185,7 +196,7 @@ class HessDiagram(Distribution):
         Parameters
         ----------
         tmpl, r, background, mask
-            As for the class.
+            As for the class; the background is known here, numbers are expected counts.
         **kwargs
             Of `pymc.Distribution.dist`: ``rng``.
         """
@@ -194,7 +205,7 @@ class HessDiagram(Distribution):
         kwargs.pop("shape", None)
         check_templates(tmpl)
         r = as_coefficients(tmpl, r)
-        expected = as_background(tmpl, background, mask)
+        expected = as_background(tmpl, refuse_variables(background, tmpl, mask), mask)
         if expected is None:
             expected = pt.as_tensor(np.zeros(tmpl.axes.shape))
         op = HessDiagramRV(HessModel(tmpl, check_mask(mask, tmpl.axes), is_from_weights(r)))

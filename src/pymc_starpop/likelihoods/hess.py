@@ -47,7 +47,8 @@ def hess_logp(
     hess : DataArray or array, shape (N_mag, N_color)
         Stars in each bin, from `bin_cmd`; weighted counts too.
     background : array-like or tensor, shape (N_mag, N_color) or (), optional
-        Expected stars of other origin, for example a fitted amplitude times a template.
+        Expected stars of other origin, for example a fitted amplitude times a template. Numbers
+        are taken as they stand here, since a function has no amplitudes to fit.
     mask : DataArray or array of bool, shape (N_mag, N_color), optional
         True where a bin counts; all by default.
 
@@ -182,7 +183,10 @@ def as_background(tmpl: TemplateSet, background: Any, mask: Any) -> TensorVariab
         background = on_axes("background", background, tmpl.axes)
     value = values_of(background)
     if not isinstance(value, Variable) and np.asarray(value).dtype.kind not in "biuf":
-        raise ValueError(f"background: expected numbers or a tensor, got {value!r}.")
+        raise ValueError(
+            f"background: expected numbers or a tensor, got {value!r}; give amplitude times "
+            f"template."
+        )
     variable = pt.as_tensor(value).astype("float64")
     given = variable.type.shape
     if given != () and (

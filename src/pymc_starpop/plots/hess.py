@@ -120,7 +120,7 @@ def plot_hess_residuals(
         Stars observed in each bin.
     model : DataArray or array-like, shape (N_mag, N_color), or fit
         Stars expected, such as ``tmpl.composite(weights)`` or a mean over posterior draws; or what
-        `fit_sfh` returns for one diagram.
+        `fit_sfh` returns for one diagram, whose backgrounds are then named with their stars.
     axes : HessAxes or TemplateSet, optional
         The bins, see `plot_hess`.
     mask : DataArray or array-like of bool, shape (N_mag, N_color), optional
@@ -153,8 +153,9 @@ def plot_hess_residuals(
     """
     if not limit > 0:
         raise ValueError(f"limit must be positive, got {limit!r}.")
+    fit = None
     if not isinstance(model, xr.DataArray) and hasattr(model, "model"):
-        model = model.model
+        fit, model = model, model.model
     bins = find_bins(axes, hess, model)
     counted = bins.mask(mask)
     observed = bins.values("hess", hess, counted)
@@ -168,7 +169,18 @@ def plot_hess_residuals(
     mesh = _draw(ax, shown, counted, bins, style)
     if colorbar:
         _colorbar(ax, mesh, r"(observed $-$ expected) / $\sqrt{\mathrm{expected}}$", extend="both")
+    _name_backgrounds(ax, getattr(fit, "background_stars", {}))
     return ax
+
+
+def _name_backgrounds(ax: Axes, stars: dict[str, float]) -> None:
+    """Say how many of the expected stars are those of each background."""
+    lines = [f"{name}: {n:.{0 if n >= 100 else 1}f} stars" for name, n in stars.items()]
+    if lines:
+        ax.text(
+            0.97, 0.97, "\n".join(lines), transform=ax.transAxes, ha="right", va="top",
+            fontsize="small", bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0},
+        )  # fmt: skip
 
 
 def _significance(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:

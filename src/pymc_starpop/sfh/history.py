@@ -312,24 +312,30 @@ def _variables(fit: SFHFit, u: TensorVariable, laplace: Laplace) -> History:
         value = u[first] if p.size is None else u[first : first + p.size]
         parameters[p.name] = pm.Deterministic(p.name, p.natural(value, TENSOR))
         first += p.n
-    background = _background(problem, pt.exp(u[first:]))
+    background = _background(problem, str(u.name), pt.exp(u[first:]))
     mean = problem.model.mean(parameters, problem.epochs(mass), TENSOR)
     mean = pm.Deterministic("mh_mean", pt.as_tensor(mean), dims="log_age")
     sigma = parameters.get("sigma", problem.fixed_sigma)
     pm.Data("t_max_gyr", fit.t_max_gyr)
     weights = metallicity_weights(mass, mean, sigma, fit.mh)
+    # So that `HessDiagram` can tell where they were forgotten.
+    weights.tag.sfh_backgrounds = tuple(
+        d.templates for d in problem.data.diagrams if not all(b.fixed for b in d.backgrounds)
+    )
     return History(mass, sfr, mean, parameters, weights, background, laplace)
 
 
-def _background(problem: Hierarchy, amplitudes: TensorVariable) -> Any:
+def _background(problem: Hierarchy, name: str, amplitudes: TensorVariable) -> Any:
     """Return the expected stars of each diagram's backgrounds, and name the amplitudes."""
     data, others = problem.data, problem.data.backgrounds
     if others.n:
-        model = pm.modelcontext(None)
-        if "background" not in model.coords:
-            model.add_coord("background", others.names)
-        pm.Deterministic("background_amplitude", amplitudes, dims="background")
-        pm.Deterministic("background_stars", amplitudes * others.totals, dims="background")
+        model, dim = pm.modelcontext(None), "background"
+        if model.coords.get(dim, others.names) != others.names:
+            dim = f"{name}_background_name"
+        if dim not in model.coords:
+            model.add_coord(dim, others.names)
+        pm.Deterministic("background_amplitude", amplitudes, dims=dim)
+        pm.Deterministic("background_stars", amplitudes * others.totals, dims=dim)
     counts: list[Any] = []
     for d in data.diagrams:
         expected = pt.as_tensor(d.known) if d.backgrounds else None

@@ -14,6 +14,7 @@ from pymc_starpop.summaries.sfh_arrays import (
     merge_matrix,
     star_formation_rate,
 )
+from pymc_starpop.summaries.sfh_background import background_quantities
 from pymc_starpop.summaries.sfh_input import SFHInput, read_sfh
 from pymc_starpop.summaries.sfh_metallicity import metallicity_quantities
 
@@ -146,7 +147,11 @@ def sfh_draws(
         - with ``tmpl`` and metallicities: ``mdf_mass`` (mh), the part of the mass formed at each
           metallicity, ``mdf_number`` (mh), that of the stars expected in the diagram (all its
           bins, as observed: after incompleteness), and the means of the two, ``mh_by_mass``
-          and ``mh_by_number``.
+          and ``mh_by_number``;
+        - where amplitudes of backgrounds were fitted: ``background_stars`` (background), their
+          stars in the bins that count, and ``background_amplitude``; the coordinate
+          ``background`` holds their names, after that of the diagram where they are those of
+          `HessDiagram`.
 
     Raises
     ------
@@ -170,6 +175,7 @@ def sfh_draws(
     if bins_gyr is not None:
         out |= _merged(history, _check_bins(bins_gyr, history.age_edges))
     out |= metallicity_quantities(history, tmpl)
+    out |= background_quantities(history.backgrounds)
     edges = history.age_edges
     coords: dict[str, Any] = {
         "log_age": ("log_age", history.log_age, {"units": "log10(yr)"}),

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.hess import TemplateSet
+from pymc_starpop.summaries.sfh_background import BackgroundDraws, read_backgrounds
 
 __all__ = ["N_FIT_DRAWS", "SFHInput", "read_sfh"]
 
@@ -35,6 +36,8 @@ class SFHInput:
         Mean metallicity, dex.
     sigma : ndarray (N_sample,) or (N_sample, N_age), or None
         Dispersion, dex.
+    backgrounds : BackgroundDraws or None
+        Stars of backgrounds whose amplitudes were fitted.
     """
 
     mass: np.ndarray
@@ -43,6 +46,7 @@ class SFHInput:
     mass_by_mh: np.ndarray | None
     mh_mean: np.ndarray | None
     sigma: np.ndarray | None
+    backgrounds: BackgroundDraws | None
 
 
 def read_sfh(
@@ -73,6 +77,7 @@ def read_sfh(
         mass_by_mh=mass_by_mh,
         mh_mean=None if mh_mean is None else _read_mean(mh_mean, values),
         sigma=None if sigma is None else _read_sigma(sigma, values.shape),
+        backgrounds=read_backgrounds(draws, str(mass.name)),
     )
 
 
