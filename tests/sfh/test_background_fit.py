@@ -208,8 +208,9 @@ def test_the_first_fit_of_the_issue():
     noise = dict.fromkeys(bands, 0.03)
     log_age = np.round(np.arange(9.0, 9.61, 0.15), 2)
     tmpl = psp.build_templates(
-        iso, axes, log_age=log_age, mh=[-0.5], distance_modulus=20.0, noise=noise, progress=False
-    )
+        iso, axes, log_age=log_age, mh=[-0.5], distance_modulus=20.0, noise=noise,
+        t_max_gyr=5.0, ages_per_bin=1, progress=False,
+    )  # fmt: skip
     n = np.random.default_rng(1).poisson(tmpl.counts[2, 0] * 3e5)
     n[0, 0] = 2  # no isochrone reaches this bin
     with pytest.raises(ValueError, match=r"every template is zero.*background=0\.001, will do"):
