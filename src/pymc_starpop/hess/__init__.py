@@ -4,6 +4,7 @@ from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.axes import HessAxes, bin_cmd, polygon_mask
 from pymc_starpop.hess.background import Background
 from pymc_starpop.hess.binaries import MassRatioBinaries, NoBinaries, RandomBinaryPairs
+from pymc_starpop.hess.control_field import background_template
 from pymc_starpop.hess.errors import ErrorModel, ExponentialError, LogisticCompleteness
 from pymc_starpop.hess.template_set import TemplateSet, load_templates
 from pymc_starpop.hess.templates import build_template, build_templates
@@ -19,6 +20,7 @@ __all__ = [
     "NoBinaries",
     "RandomBinaryPairs",
     "TemplateSet",
+    "background_template",
     "bin_cmd",
     "build_template",
     "build_templates",

@@ -9,7 +9,7 @@ import xarray as xr
 
 from pymc_starpop.photometry import StarCatalog
 
-__all__ = ["HessAxes", "bin_cmd", "check_hess", "check_mask", "polygon_mask"]
+__all__ = ["HessAxes", "bin_cmd", "check_hess", "check_mask", "color_and_mag", "polygon_mask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +136,7 @@ def bin_cmd(mags: Any, axes: HessAxes, weights: Any = None) -> xr.DataArray:
     array([[1., 0.],
            [0., 1.]])
     """
-    columns = {band: _magnitudes(mags, band) for band in axes.bands}
-    sizes = {column.size for column in columns.values()}
-    if len(sizes) != 1:
-        lengths = ", ".join(f"{band}: {column.size}" for band, column in columns.items())
-        raise ValueError(f"mags must have one value a star in every band, got {lengths}.")
-    color = columns[axes.color[0]] - columns[axes.color[1]]
-    mag = columns[axes.mag]
+    color, mag = color_and_mag(mags, axes)
     measured = np.isfinite(color) & np.isfinite(mag)
     if weights is not None:
         weights = _check_weights(weights, color.size)[measured]
@@ -150,6 +144,16 @@ def bin_cmd(mags: Any, axes: HessAxes, weights: Any = None) -> xr.DataArray:
         mag[measured], color[measured], bins=(axes.mag_edges, axes.color_edges), weights=weights
     )
     return axes.wrap(counts, name="stars")
+
+
+def color_and_mag(mags: Any, axes: HessAxes) -> tuple[np.ndarray, np.ndarray]:
+    """Color and magnitude (N,) of the stars that `bin_cmd` takes, NaN where not measured."""
+    columns = {band: _magnitudes(mags, band) for band in axes.bands}
+    sizes = {column.size for column in columns.values()}
+    if len(sizes) != 1:
+        lengths = ", ".join(f"{band}: {column.size}" for band, column in columns.items())
+        raise ValueError(f"mags must have one value a star in every band, got {lengths}.")
+    return columns[axes.color[0]] - columns[axes.color[1]], columns[axes.mag]
 
 
 def polygon_mask(axes: HessAxes, vertices: Any) -> xr.DataArray:
