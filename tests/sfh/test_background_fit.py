@@ -189,6 +189,23 @@ def test_several_diagrams_have_amplitudes_of_their_own(stars, tmpl):
     assert list(alone.background_stars) == ["background"]
 
 
+def test_amplitudes_and_histories_of_many_galaxies_are_unbiased():
+    """40 galaxies with 360 uniform and 800 foreground stars: means and scatter in errors."""
+    tmpl = toy_templates(5)
+    pulls, masses = [], []
+    for seed in range(40):
+        n = galaxy(tmpl, *LINEAR, total=1e6, seed=seed)[2]
+        n = with_others(n, 0.3 + 0.8 * ridge(tmpl).values, seed=5000 + seed)
+        fit = psp.fit_sfh(tmpl, n, background={"uniform": 0.001, "foreground": ridge(tmpl)})
+        errors = fit.errors["background_stars"]
+        true = {"uniform": 360.0, "foreground": 800.0}
+        pulls.append([(fit.background_stars[k] - v) / errors[k] for k, v in true.items()])
+        masses.append(fit.mass_formed.sum() / 1e6)
+    assert (np.abs(np.mean(pulls, axis=0)) < 0.5).all()
+    assert (np.abs(np.std(pulls, axis=0) - 1.0) < 0.3).all()
+    assert np.mean(masses) == pytest.approx(1.0, abs=0.012)
+
+
 def test_masked_bins_hold_no_background(tmpl, stars):
     mask = np.ones(tmpl.axes.shape, dtype=bool)
     mask[:10] = False
