@@ -3,10 +3,8 @@ import pytest
 
 from pymc_starpop.kernels import reference_hess
 from pymc_starpop.kernels.hess_cells import (
-    BY_STAR,
     group_moments,
     group_pieces,
-    pair_cells,
     split_segments,
 )
 from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
@@ -48,52 +46,6 @@ def test_moments_of_groups(rng):
         if g != 1:
             assert_close(mean[g], np.average(x, axis=0, weights=w), "same_formula")
             assert_close(covariance[g], np.cov(x.T, aweights=w, ddof=0), "kernel")
-
-
-def test_pairs_hold_what_single_pairs_hold():
-    """Sum, mean and covariance over all cells against every pair by itself."""
-    mass = np.geomspace(0.2, 1.0, 9)
-    mag = np.stack([5.0 - 9.0 * np.log10(mass), 4.0 - 7.0 * np.log10(mass)], axis=1)
-    slope = -1.3
-    points = reference_hess.pair_points(
-        mass, mag, lambda m1, m2: 2.0 * (m1 * m2) ** slope, lambda m1: 0.0, 0.01, 0.01
-    )
-    cells = list(_all_pairs(mass, mag, slope, capacity=400))
-    assert len(cells) > 1
-    weight, mean, covariance = (np.concatenate(c) for c in zip(*cells, strict=True))
-
-    total = mass[-1] ** (1.0 + slope) - mass[0] ** (1.0 + slope)
-    assert_close(weight.sum(), (total / (1.0 + slope)) ** 2, "pair_moments")
-    center = np.average(points[1], axis=0, weights=points[0])
-    assert_close(np.average(mean, axis=0, weights=weight), center, "pair_moments")
-    off = mean - center
-    spread = covariance + off[:, :, None] * off[:, None, :]
-    expected = np.cov(points[1].T, aweights=points[0], ddof=0)
-    assert_close(np.average(spread, axis=0, weights=weight), expected, "pair_moments")
-    assert (np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) < 0.1).all()
-
-
-def _all_pairs(mass, mag, slope, capacity):
-    """Cells of at most 0.1 mag, of stars drawn alike from a power law."""
-    ends = np.stack([mass[:-1], mass[1:]]), np.stack([mag[:-1], mag[1:]])
-    number = np.full(mass.size - 1, 16)
-    low_high, mags, _, _, node_mass, node_mag = split_segments(
-        *ends, np.ones(mass.size - 1, dtype=bool), number, np.ones(mass.size - 1)
-    )
-    width = 0.5 * np.diff(low_high, axis=0)[0][:, None]
-    primaries = (
-        node_mass, 2.0 * width * node_mass**slope, node_mag, np.zeros_like(node_mass), node_mass
-    )  # fmt: skip
-    flux = 10.0 ** (-0.4 * node_mag)
-    secondaries = (*low_high, *mags, node_mass**slope, flux)
-    log_mass = np.linspace(np.log(0.1), np.log(3.0), 4000)
-    law = (BY_STAR, 0.0, log_mass[0], log_mass[1] - log_mass[0], np.exp(slope * log_mass))
-    scales = (-5.0, 1.0, np.full((2, 30), 0.1), 0.1)
-    first = 0
-    while first < node_mass.shape[0]:
-        out = np.empty(capacity), np.empty((capacity, 2)), np.empty((capacity, 2, 2))
-        n, first = pair_cells(primaries, secondaries, law, scales, first, *out)
-        yield tuple(array[:n] for array in out)
 
 
 @pytest.mark.parametrize("matrix", [[[1.0, -1.0], [0.0, 1.0]], [[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]]])

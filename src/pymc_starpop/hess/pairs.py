@@ -1,34 +1,47 @@
 """Binaries of which both stars are seen, in cells of nearly equal magnitudes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from pymc_starpop.hess.binaries import MassRatioBinaries
-from pymc_starpop.hess.isochrone_points import Pieces, Track
+from pymc_starpop.hess.cell_grid import cell_grid
+from pymc_starpop.hess.isochrone_points import Pieces, PieceSize, Track
 from pymc_starpop.hess.systems import LONGEST_MAG, Cells, Population
-from pymc_starpop.kernels.hess_cells import BY_STAR, BY_SYSTEM, group_pieces, pair_cells
+from pymc_starpop.kernels.hess_cells import group_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
+from pymc_starpop.kernels.hess_pairs import (
+    BY_STAR,
+    BY_SYSTEM,
+    cell_moments,
+    gather_pairs,
+    merge_pieces,
+)
 
 __all__ = ["pair_cells_of"]
 
-# Longest groups of primaries and longest cells, in standard deviations of the photometry.
-_PRIMARY_LENGTH, _CELL_LENGTH = 1.0, 1.0
+# Longest groups of primaries, and the largest change of a system within a run of companions, in
+# standard deviations of the photometry, the bands added in quadrature. Two stars stand for each.
+# Where the density is smooth, two stars per 2 sigma / sqrt(2) leave ripples of 3e-4 of it, of which
+# next to nothing is left over all primaries.
+_PRIMARY_LENGTH, _COMPANION_LENGTH = 0.8, 2.0
+# Errors below this part of a bin need no shorter groups and runs.
+_LEAST_OF_BIN = 0.2
+# Largest ratio of masses in a run of companions: two nodes integrate m^-2.3 to 1e-7.
+_LONGEST_LN_MASS = 0.2
 # Nodes of the tables over mass and over magnitude.
 _N_MASS, _N_MAG = 4096, 512
 # A piece of secondaries that holds less than this of all stars is not split further: evolved stars
 # have companions of the main sequence, and two evolved stars are rare.
-_LEAST_SHARE = 1e-5
-# Cells in memory at once.
-_CAPACITY = 65_536
+_LEAST_SHARE = 3e-6
+# Pairs of one primary with less than this of all systems are not told apart.
+_LEAST_PAIRS = 3e-11
 # A pair of equal stars is this much brighter than one of them.
 _EQUAL_PAIR = 2.5 * np.log10(2.0)
-_LN_FLUX = 0.4 * np.log(10.0)
 
 
-def pair_cells_of(population: Population, track: Track) -> Iterator[Cells]:
-    """Yield the cells of all binaries of which both stars are seen.
+def pair_cells_of(population: Population, track: Track) -> Cells:
+    """Return the cells of all binaries of which both stars are seen.
 
     Parameters
     ----------
@@ -37,42 +50,76 @@ def pair_cells_of(population: Population, track: Track) -> Iterator[Cells]:
     track : Track
         The isochrone.
     """
-    size = population.size(_PRIMARY_LENGTH)
+    floor = _LEAST_OF_BIN * population.least_bin
+    size = PieceSize(_PRIMARY_LENGTH, LONGEST_MAG, floor)
     pieces = track.split(size, population.imf)
     companions = track.split(size, population.imf, least_share=_LEAST_SHARE)
     table = _scale_table(population, track)
     law = _law(population, track)
     primaries = _primaries(population, pieces)
-    reach = (table, float(np.abs(track.bias).max()))
-    near = _in_reach(population, pieces, primaries, *reach)
-    primaries = tuple(np.ascontiguousarray(array[near]) for array in primaries)
-    secondaries = _secondaries(population, companions)
-    start, step, sigma = table
-    scales = (start, step, _CELL_LENGTH * sigma, 1.5 * LONGEST_MAG)
-    n_band, n_group = track.mag.shape[2], len(primaries[0])
-    capacity = max(_CAPACITY, 2 * (companions.length.size + 1))
-    first = 0
-    while first < n_group:
-        weight, mean = np.empty(capacity), np.empty((capacity, n_band))
-        covariance = np.empty((capacity, n_band, n_band))
-        n, first = pair_cells(primaries, secondaries, law, scales, first, weight, mean, covariance)
-        yield Cells(weight[:n], mean[:n], covariance[:n])
+    near = _in_reach(population, pieces, primaries, table, float(np.abs(track.bias).max()))
+    mass, factor, mag, low, high = (
+        np.ascontiguousarray(array[near]).reshape(-1, *array.shape[2:]) for array in primaries
+    )
+    tree, factor2, slope, factor_table = _companions(population, track, companions)
+    step = np.clip(_scale_at(table, mag - _EQUAL_PAIR), floor, 1.5 * LONGEST_MAG)
+    least = _least_factor(law, mass, factor)
+    grid = cell_grid(population, track)
+    n_band, n_cell = track.mag.shape[2], int(grid[-1][-1] + grid[-2][-1])
+    sums = np.zeros((n_cell, 1 + 2 * n_band + n_band * (n_band + 1) // 2))
+    touched = np.empty(n_cell, dtype=np.int64)
+    n = gather_pairs(
+        (mass, factor, mag, np.stack([low, high], axis=1), _COMPANION_LENGTH * step, least),
+        (companions.mass, companions.mag, slope, factor_table),
+        (*tree, factor2),
+        law,
+        population.matrix,
+        grid,
+        sums,
+        touched,
+    )
+    return Cells(*cell_moments(sums, touched[:n], n_band))
 
 
 def _law(population: Population, track: Track) -> tuple[Any, ...]:
-    """What a pair weighs besides a factor of each star, as `pair_cells` takes it.
+    """What a pair weighs besides a factor of each star, as `gather_pairs` takes it.
 
-    For a law of mass ratios that is xi(M) M of the total mass M, for random pairs nothing. The
-    table is over the logarithm of mass.
+    For a law of mass ratios that is xi(M) M of the total mass M, for random pairs nothing.
     """
+    if isinstance(population.binaries, MassRatioBinaries):
+        start, step, density = _mass_table(population, track)
+        return BY_SYSTEM, start, step, density * np.exp(start + step * np.arange(density.size))
+    return BY_STAR, 0.0, 1.0, np.ones(2)
+
+
+def _mass_table(population: Population, track: Track) -> tuple[float, float, np.ndarray]:
+    """Mass function over all systems, 1/Msun, as a table over the logarithm of mass."""
     low, high = track.mass_range
     log_mass = np.linspace(np.log(low), np.log(2.0 * high), _N_MASS)
-    values = population.imf.density(np.exp(log_mass)) / population.norm
-    start, step = float(log_mass[0]), float(log_mass[1] - log_mass[0])
+    density = population.imf.density(np.exp(log_mass)) / population.norm
+    return float(log_mass[0]), float(log_mass[1] - log_mass[0]), density
+
+
+def _least_factor(law: tuple[Any, ...], mass: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Sum of the factors of companions that gives `_LEAST_PAIRS`, for each primary (N,)."""
+    kind, start, step, values = law
+    if kind == BY_SYSTEM:
+        factor = factor * np.interp(np.log(mass), start + step * np.arange(values.size), values)
+    return _LEAST_PAIRS / np.maximum(factor, 1e-300)
+
+
+def _companions(
+    population: Population, track: Track, pieces: Pieces
+) -> tuple[tuple[np.ndarray, ...], np.ndarray, float, tuple[float, float, np.ndarray]]:
+    """Tree of companions, the integral for each of its nodes, and the factor in closed form."""
+    tree = merge_pieces(pieces.mass, pieces.mag, pieces.joined, _LONGEST_LN_MASS)
+    ends, node_mass = tree[1:3]
+    width = 0.5 * (ends[:, 1] - ends[:, 0])[:, None]
     if isinstance(population.binaries, MassRatioBinaries):
         slope = float(population.binaries.slope)
-        return BY_SYSTEM, slope, start, step, values * np.exp(log_mass)
-    return BY_STAR, 0.0, start, step, values
+        return tree, width * node_mass**slope, slope, (0.0, 1.0, np.ones(2))
+    factor = population.imf.density(node_mass) / population.norm
+    return tree, width * factor, 0.0, _mass_table(population, track)
 
 
 def _primaries(population: Population, pieces: Pieces) -> tuple[np.ndarray, ...]:
@@ -91,26 +138,15 @@ def _primaries(population: Population, pieces: Pieces) -> tuple[np.ndarray, ...]
     return mass, 2.0 * number, mag, np.zeros(mass.shape), mass
 
 
-def _secondaries(population: Population, pieces: Pieces) -> tuple[np.ndarray, ...]:
-    """Pieces of secondaries as `pair_cells` takes them."""
-    mass = pieces.node_mass
-    if isinstance(population.binaries, MassRatioBinaries):
-        factor = mass**population.binaries.slope
-    else:
-        factor = population.imf.density(mass) / population.norm
-    arrays = (*pieces.mass, *pieces.mag, factor, np.exp(-_LN_FLUX * pieces.node_mag))
-    return tuple(np.ascontiguousarray(array) for array in arrays)
-
-
 def _two_stars_each(
     pieces: Pieces, number: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mass (G, 2), magnitudes (G, 2, B) and number (G, 2) of two stars for each group of pieces.
 
     Along the isochrone they have the first four moments of the stars of the group: the Gaussian
-    quadrature of two nodes.
+    quadrature of two nodes. Their mean magnitudes are those of the stars, along a bend too.
     """
-    group = group_pieces(pieces.length, pieces.joined)
+    group = group_pieces(pieces.length, pieces.joined & ~_turns_back(pieces))
     starts = np.flatnonzero(np.diff(group, prepend=-1))
     # Where all magnitudes stand still the mass still orders the stars.
     step = pieces.length + 1e-6 * (pieces.mass[1] / pieces.mass[0] - 1.0)
@@ -137,7 +173,18 @@ def _two_stars_each(
     low, high = pieces.mass
     mass = low[piece] + t * (high - low)[piece]
     mag = pieces.mag[0][piece] + t[..., None] * (pieces.mag[1] - pieces.mag[0])[piece]
+    weighted = (number[..., None] * pieces.node_mag).sum(axis=1)
+    true = np.add.reduceat(weighted, starts) / count[:, None]
+    mag += (true - (share[..., None] * mag).sum(axis=1))[:, None]
     return mass, mag, count[:, None] * share
+
+
+def _turns_back(pieces: Pieces) -> np.ndarray:
+    """Whether magnitudes turn back from one piece (P,) to the next: no group holds both."""
+    step = pieces.mag[1] - pieces.mag[0]
+    turns = np.zeros(len(step), dtype=bool)
+    turns[1:] = (step[1:] * step[:-1]).sum(axis=1) < 0.0
+    return turns
 
 
 def _scale_table(population: Population, track: Track) -> tuple[float, float, np.ndarray]:
@@ -149,6 +196,13 @@ def _scale_table(population: Population, track: Track) -> tuple[float, float, np
     values = [np.interp(grid, mag[order[:, b], b], sigma[order[:, b], b]) for b in range(n_band)]
     floored = np.maximum(np.array(values), population.least_sigma)
     return float(grid[0]), float(grid[1] - grid[0]), floored
+
+
+def _scale_at(table: tuple[float, float, np.ndarray], mag: np.ndarray) -> np.ndarray:
+    """Errors (N, B) at magnitudes (N, B), from the table."""
+    start, step, sigma = table
+    grid = start + step * np.arange(sigma.shape[1])
+    return np.stack([np.interp(m, grid, s) for m, s in zip(mag.T, sigma, strict=True)], axis=1)
 
 
 def _in_reach(

@@ -117,10 +117,15 @@ class Population:
         return np.array([[e[k] for e in edges] for k in (0, -1)])
 
     @cached_property
-    def least_sigma(self) -> float:
-        """Errors smaller than this (mag) need no shorter cells."""
+    def least_bin(self) -> float:
+        """Smallest width of a bin in color or magnitude, mag."""
         edges = (self.axes.color_edges, self.axes.mag_edges)
-        return _LEAST_OF_BIN * min(float(np.diff(e).min()) for e in edges)
+        return min(float(np.diff(e).min()) for e in edges)
+
+    @cached_property
+    def least_sigma(self) -> float:
+        """Errors smaller than this (mag) need no shorter cells of single stars."""
+        return _LEAST_OF_BIN * self.least_bin
 
     def size(self, in_sigma: float) -> PieceSize:
         """Longest pieces, given in standard deviations."""

@@ -28,8 +28,7 @@ def template_counts(population: Population, mass: np.ndarray, mag: np.ndarray) -
         return counts
     deposit_cells(population, single_cells(population, track), counts)
     if population.binaries.fraction > 0.0:
-        for cells in pair_cells_of(population, track):
-            deposit_cells(population, cells, counts)
+        deposit_cells(population, pair_cells_of(population, track), counts)
     counts *= population.systems_per_mass
     return counts
 

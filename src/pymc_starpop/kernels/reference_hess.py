@@ -7,7 +7,14 @@ its Gaussian is integrated over each bin by quadrature over the magnitude.
 import numpy as np
 from scipy import special
 
-__all__ = ["deposit_gaussians", "measured_moments", "pair_points", "single_points"]
+__all__ = [
+    "cell_of",
+    "deposit_gaussians",
+    "gather_points",
+    "measured_moments",
+    "pair_points",
+    "single_points",
+]
 
 
 def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts, n_node=6):
@@ -135,3 +142,41 @@ def measured_moments(weight, mean, offset, covariance, errors, matrix):
         for s, c, x in zip(share, scatter, at, strict=True)
     )
     return sum(recovered), matrix @ center, matrix @ total @ matrix.T
+
+
+def cell_of(grid, color, mag):
+    """Index of the cell that holds a color and magnitude, -1 outside: a search, row by row.
+
+    Arguments as those of `hess_pairs.cell_of`.
+    """
+    color_start, mag_start, per_mag, strip_row, strip_parts, per_color, row_size, row_start = grid
+    for strip, (row, parts) in enumerate(zip(strip_row, strip_parts, strict=True)):
+        edges = mag_start + (strip + np.arange(parts + 1) / parts) / per_mag
+        inside = np.flatnonzero((edges[:-1] <= mag) & (mag < edges[1:]))
+        if inside.size:
+            chosen = row + inside[0]
+            ends = color_start + np.arange(row_size[chosen] + 1) / per_color[chosen]
+            column = np.flatnonzero((ends[:-1] <= color) & (color < ends[1:]))
+            return int(row_start[chosen] + column[0]) if column.size else -1
+    return -1
+
+
+def gather_points(number, mag, matrix, grid):
+    """Weight, mean (B,) and covariance (B, B) of the points in each cell, by cell.
+
+    Parameters
+    ----------
+    number, mag : ndarray (P,), (P, B)
+        Systems.
+    matrix : ndarray (2, B)
+        Makes color and magnitude from magnitudes.
+    grid : tuple
+        As `cell_of` takes it.
+    """
+    cells = np.array([cell_of(grid, *(matrix @ x)) for x in mag])
+    found = {}
+    for cell in np.unique(cells[cells >= 0]):
+        w, x = number[cells == cell], mag[cells == cell]
+        mean = w @ x / w.sum()
+        found[int(cell)] = w.sum(), mean, (w[:, None] * (x - mean)).T @ (x - mean) / w.sum()
+    return found
