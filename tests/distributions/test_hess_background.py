@@ -162,7 +162,8 @@ def test_summary_names_the_diagrams_amplitudes(tmpl):
         r = psp.metallicity_weights(mass, np.full(5, -1.0), 0.3, tmpl.mh)
         psp.HessDiagram("hess", tmpl, r, background={"uniform": 0.1, "ridge": ridge(tmpl)})
     prior = pm.sample_prior_predictive(9, model=model, random_seed=1, compile_kwargs=MODE).prior
-    draws = psp.sfh_draws(prior.dataset, t_max_gyr=13.7)
+    mine = {"my_background_stars": prior["hess_ridge"] * 3.0}
+    draws = psp.sfh_draws(prior.dataset.assign(mine), t_max_gyr=13.7)
     assert list(draws["background"].values) == ["hess_uniform", "hess_ridge"]
     assert_close(
         draws["background_amplitude"] * [120.0, 1000.0], draws["background_stars"], "same_formula"
@@ -195,6 +196,19 @@ def test_the_diagrams_amplitudes_are_sampled(tmpl, hess):
         assert abs(float(found.mean()) - n) < 3.0 * float(found.std())
     rhat = az.rhat(idata, var_names=["hess_background_stars", "total"])
     assert max(float(v.max()) for v in rhat.dataset.data_vars.values()) < 1.03
+
+
+def test_the_sampler_sees_the_stars_of_a_faint_background_not_their_logarithm(tmpl, hess, fit):
+    """Below about one star ln a falls far, above it the likelihood is a wall."""
+    absent = psp.fit_sfh(tmpl, alone(tmpl), background={"uniform": 10.0})
+    for one, soft in ((absent, 1.0 / 12000.0), (fit, 0.0)):
+        with pm.Model(coords=tmpl.coords()) as model:
+            psp.StarFormationHistory("sfh", one)
+        whiten = model.rvs_to_transforms[model["sfh"]]
+        n_soft = dict(zip(whiten.softened, whiten.soft, strict=True))
+        first = one.problem.n_history
+        assert n_soft.get(first, 0.0) == pytest.approx(soft)
+    assert absent.background_stars["uniform"] < 1.0
 
 
 def test_one_without_a_name_and_without_stars(tmpl):

@@ -268,12 +268,17 @@ def _whitening(
 ) -> tuple[Laplace, np.ndarray]:
     """Return the Gaussian approximation in the sampler's coordinates, and where they soften."""
     laplace, coordinates = find_mode(problem, prior, start), problem.coordinates
-    error = np.sqrt(np.diag(laplace.covariance))[: problem.n_age]
-    if not (error > _LARGE_ERROR).any():
-        return laplace, np.zeros(start.size)
-    mass = np.exp(laplace.mode[: problem.n_age])
+    errors = np.sqrt(np.diag(laplace.covariance))
+    error = errors[: problem.n_age]
     soft = np.zeros(start.size)
-    soft[: problem.n_age] = _TURN * error * mass
+    # An amplitude of few stars: ln a falls far below one star, above it the likelihood is a wall.
+    few = errors[problem.n_history :] > _LARGE_ERROR
+    soft[problem.n_history :][few] = 1.0 / problem.data.backgrounds.totals[few]
+    if (error > _LARGE_ERROR).any():
+        mass = np.exp(laplace.mode[: problem.n_age])
+        soft[: problem.n_age] = _TURN * error * mass
+    if not soft.any():
+        return laplace, soft
     softened = Coordinates(coordinates.positive, coordinates.soft + soft)
     again = softened.unbounded(coordinates.natural(laplace.mode))
     return find_mode(problem, prior, again, softened), soft

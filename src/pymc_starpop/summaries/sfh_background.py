@@ -11,6 +11,8 @@ __all__ = ["BackgroundDraws", "background_quantities", "read_backgrounds"]
 # How fits and `StarFormationHistory` name them; `HessDiagram` puts its own name before, and names
 # each amplitude by itself.
 _STARS, _AMPLITUDE, _DIM = "background_stars", "background_amplitude", "background"
+# Its dimension where the model has another ``background``, and in `HessDiagram`.
+_DIM_NAME = "background_name"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,11 @@ def read_backgrounds(draws: xr.Dataset, mass_name: str) -> BackgroundDraws | Non
     for variable in map(str, draws.data_vars):
         if not (variable.startswith(prefix) and variable.endswith(_STARS)):
             continue
-        (dim,) = [d for d in draws[variable].dims if d != "sample"]
+        dims = [str(d) for d in draws[variable].dims if d != "sample"]
+        # Others of that ending are the user's own.
+        if len(dims) != 1 or not dims[0].endswith((_DIM, _DIM_NAME)):
+            continue
+        (dim,) = dims
         labels = [str(n) for n in draws[dim].values]
         together = variable.removesuffix(_STARS) + _AMPLITUDE
         if together in draws:
