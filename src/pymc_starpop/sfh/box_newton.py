@@ -140,9 +140,16 @@ def minimize_in_box(
         Ends when a step promises to lower the value by less.
     max_iterations : int
         Largest number of steps to try.
+
+    Raises
+    ------
+    ValueError
+        For a start where the objective has no value.
     """
     point = np.maximum(start, lower)
     state = evaluate(point)
+    if not np.isfinite(state.value):
+        raise ValueError(f"start: the objective is {state.value} where the search is to begin.")
     damping, growth = 1e-3, 2.0
     gradient, hessian, scale = _model(state)
     for iteration in range(1, max_iterations + 1):

@@ -2,19 +2,18 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pymc_starpop.sfh.amplitudes import WithAmplitudes
-from pymc_starpop.sfh.box_newton import Optimum, minimize_in_box
-from pymc_starpop.sfh.fit_data import FitData, fit_data
+from pymc_starpop.sfh.fit_data import fit_data
 from pymc_starpop.sfh.formula_check import check_formula
 from pymc_starpop.sfh.free import FreeCoefficients, fit_free
-from pymc_starpop.sfh.hierarchy import DISPERSION, Hierarchy, keeps_expecting
+from pymc_starpop.sfh.grid_bound import N_DISPERSIONS
+from pymc_starpop.sfh.hierarchy import DISPERSION, Hierarchy
 from pymc_starpop.sfh.metallicity_models import MetallicityModel, as_metallicity_model
 from pymc_starpop.sfh.result import HERE, SFHFit, history_of
+from pymc_starpop.sfh.search import maximize
 
 __all__ = ["fit_sfh"]
 
@@ -40,9 +39,11 @@ def fit_sfh(
 
     Maximizes ln PLR (Garling et al. 2025, eq. 6) over the masses formed R_j >= 0, the parameters of
     the metallicity model and the dispersion, by damped Gauss-Newton steps within the bounds.
-    Amplitudes of backgrounds are fitted too: what is maximized then is ln PLR plus their log-normal
-    priors, as Gaussians in ln a; ``fit.nll`` is -ln PLR there, without the priors. Errors, draws
-    and the mode in ln R are computed when they are first asked for.
+    The mean [M/H] of an age with stars is kept within two dispersions of the templates, beyond
+    which nothing is known of it. Amplitudes of backgrounds are fitted too: what is maximized then
+    is ln PLR plus their log-normal priors, as Gaussians in ln a; ``fit.nll`` is -ln PLR there,
+    without the priors. Errors, draws and the mode in ln R are computed when they are first asked
+    for.
 
     Parameters
     ----------
@@ -85,9 +86,9 @@ def fit_sfh(
     Warns
     -----
     UserWarning
-        Where the metallicities of the templates are too far apart for the dispersion, where the
-        oldest template is a mean up to another age than ``t_max_gyr``, and where the search does
-        not converge.
+        Where the metallicities of the templates are too far apart for the dispersion, where a mean
+        [M/H] or the dispersion is held at its bound, where the oldest template is a mean up to
+        another age than ``t_max_gyr``, and where the search does not converge.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def fit_sfh(
         problem = Hierarchy(data, as_metallicity_model(metallicity), t_max_gyr, sigma)
         _check_hierarchy(problem)
         point = _with_stars(problem, _first_point(problem, np.diff(edges), start))
-        found = _maximize(problem, point)
+        found = maximize(problem, point)
     history = history_of(problem, found.point)
     fit = SFHFit(
         nll=data.exact_nll(history["weights"], history["background_amplitudes"]),
@@ -132,33 +133,6 @@ def fit_sfh(
     )
     _warn(fit)
     return fit
-
-
-def _maximize(problem: Any, point: np.ndarray) -> Optimum:
-    """Maximize the likelihood, times the prior of the amplitudes where there are any."""
-    if problem.data.backgrounds.n == 0:
-        return minimize_in_box(problem.evaluate, point, problem.lower(), allowed=keeps_expecting)
-    objective: Any = WithAmplitudes(problem)
-    found = minimize_in_box(
-        objective.evaluate, objective.logarithms(point), objective.lower(),
-        allowed=lambda state, trial: keeps_expecting(state.inner, trial.inner),
-    )  # fmt: skip
-    return replace(found, point=objective.natural(found.point))
-
-
-def _end_of_bins(data: FitData, t_max_gyr: float | None) -> float:
-    """Return the end of the oldest age bin, Gyr."""
-    of_templates = data.diagrams[0].templates.t_max_gyr
-    if t_max_gyr is None:
-        return DEFAULT_T_MAX if of_templates is None else of_templates
-    if of_templates is not None and not np.isclose(t_max_gyr, of_templates, rtol=1e-6):
-        warnings.warn(
-            f"t_max_gyr={t_max_gyr:g}: the oldest templates are means over ages from "
-            f"{10.0 ** (data.log_age[-1] - 9.0):.4g} to {of_templates:g} Gyr, of a bin that ends "
-            f"elsewhere here; build them with build_templates(..., t_max_gyr={t_max_gyr:g}).",
-            skip_file_prefixes=HERE,
-        )
-    return float(t_max_gyr)
 
 
 def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) -> np.ndarray:
@@ -249,6 +223,7 @@ def _warn(fit: SFHFit) -> None:
             f"start=.",
             skip_file_prefixes=HERE,
         )
+    _warn_of_bound(fit)
     sigma = fit.parameters.get("sigma")
     if sigma is None or fit.mh.size == 1:
         return
@@ -258,5 +233,31 @@ def _warn(fit: SFHFit) -> None:
             f"the metallicities of the templates are up to {spacing:.3g} dex apart, more than "
             f"{WIDEST_SPACING} times the dispersion of {sigma:.3g} dex, so that the shares do not "
             f"follow the mean metallicity; build templates on a finer grid.",
+            skip_file_prefixes=HERE,
+        )
+
+
+def _warn_of_bound(fit: SFHFit) -> None:
+    """Say where stars are more metal-poor or metal-rich than the templates, or more spread."""
+    problem = fit.problem
+    if isinstance(problem, FreeCoefficients) or not problem.parameters or fit.mh.size == 1:
+        return
+    sigma, bound = fit.parameters["sigma"], problem.bound
+    held = (bound.beyond(fit.mh_mean, sigma) > 0.0) & (fit.mass_formed > 0.0)
+    wide = problem.fixed_sigma is None and bound.too_wide(sigma) > 0.0
+    what = []
+    if held.any():
+        ages = ", ".join(f"{a:g}" for a in fit.log_age[held])
+        what.append(
+            f"the mean [M/H] at log_age {ages} is held about {N_DISPERSIONS:g} dispersions outside "
+            f"the templates"
+        )
+    if wide:
+        what.append("the dispersion is held at the width of the templates' grid")
+    if what:
+        warnings.warn(
+            f"{' and '.join(what)}, which reach from {fit.mh[0]:g} to {fit.mh[-1]:g}: the data "
+            f"want more than they can say, and the parameters of the metallicity and their errors "
+            f"mean little. Build templates of more metallicities, or fix the metallicity.",
             skip_file_prefixes=HERE,
         )

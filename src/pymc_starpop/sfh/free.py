@@ -60,6 +60,10 @@ class FreeCoefficients:
         names = [f"mass[{j}, {k}]" for j in range(n_age) for k in range(n_mh)]
         return names + [f"background_amplitude[{name}]" for name in self.data.backgrounds.names]
 
+    def lower(self) -> np.ndarray:
+        """Lower bounds (P,): 0."""
+        return np.zeros(self.n_history + self.data.backgrounds.n)
+
     def coefficients(self, x: np.ndarray) -> np.ndarray:
         """Mass formed at each age and metallicity (N_age, N_mh), Msun."""
         return x[: self.n_history].reshape(self.data.shape)

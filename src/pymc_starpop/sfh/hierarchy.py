@@ -13,6 +13,7 @@ Counts are linear in the amplitudes, which add rows to J and nothing else.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pymc_starpop._namespace import NUMPY
 from pymc_starpop.kernels.plr_fisher import hierarchical_counts
 from pymc_starpop.sfh.coordinates import Coordinates
 from pymc_starpop.sfh.fit_data import FitData, root_curvature
+from pymc_starpop.sfh.grid_bound import BoundTerm, GridBound
 from pymc_starpop.sfh.metallicity_models import Epochs, MetallicityModel, Parameter
 from pymc_starpop.sfh.shares import Shares, metallicity_shares_with_derivatives
 
@@ -38,6 +40,8 @@ _LEAST_KEPT = 0.01
 # not for stars that only they can explain.
 _LARGEST_ERROR = 1e-4
 _TINY = 1e-300
+# Dispersions that are tried, dex: beyond, powers of them cannot be computed.
+_SIGMA_RANGE = (1e-50, 1e50)
 # Below this part of the distance between metallicities the shares are those of one template, and
 # the objective has no slope in the dispersion.
 _LEAST_SIGMA = 0.25
@@ -55,12 +59,15 @@ class Hierarchy:
         When star formation began, Gyr.
     fixed_sigma : float or None
         Dispersion, dex; None where it is a parameter.
+    bounded : bool
+        Whether the means of ages with stars are kept near the templates. Priors do that too.
     """
 
     data: FitData
     model: MetallicityModel
     t_max_gyr: float
     fixed_sigma: float | None = None
+    bounded: bool = True
 
     @property
     def n_age(self) -> int:
@@ -97,6 +104,30 @@ class Hierarchy:
     def n_history(self) -> int:
         """Number of elements of the vector before the amplitudes of backgrounds."""
         return self.n_age + sum(p.n for p in self.parameters)
+
+    @cached_property
+    def bound(self) -> GridBound:
+        """What keeps the mean metallicities near those of the templates."""
+        data = self.data
+        low, high = float(data.mh[0]), float(data.mh[-1])
+        return GridBound(low, high, data.totals.mean(axis=1), float(data.observed.sum()))
+
+    def is_possible(self, x: np.ndarray) -> bool:
+        """Whether the formula of the metallicity has values, within the bound where stars are."""
+        mass, _, sigma = self.split(x)
+        with np.errstate(all="ignore"):
+            mean = self.mean_metallicity(x)
+        if not (np.isfinite(mean).all() and np.isfinite(x).all() and sigma > 0.0):
+            return False
+        if not (self.bounded and self.parameters and self.data.mh.size > 1):
+            return True
+        return self.bound.holds(mass, mean, sigma, self.fixed_sigma is None)
+
+    def _penalty(self, mass: np.ndarray, mean: np.ndarray, sigma: float) -> BoundTerm | None:
+        # Nothing to keep where the metallicity is given.
+        if not (self.bounded and self.parameters and self.data.mh.size > 1):
+            return None
+        return self.bound.evaluate(mass, mean, sigma, self.fixed_sigma is None)
 
     def lower(self) -> np.ndarray:
         """Lower bounds (P,): 0 for what must be positive, a part of the spacing for sigma."""
@@ -160,7 +191,10 @@ class Hierarchy:
         """Return the objective at x; its value is infinite where the model has none."""
         mass, theta, sigma = self.split(x)
         mean, per_parameter, per_mass = self.model.evaluate(theta, self.epochs(mass))
-        if not (np.isfinite(mean).all() and np.isfinite(per_parameter).all() and sigma > 0.0):
+        smallest, largest = _SIGMA_RANGE
+        if not (np.isfinite(mean).all() and np.isfinite(per_parameter).all()):
+            return Outside()
+        if not smallest < sigma < largest:
             return Outside()
         shares = metallicity_shares_with_derivatives(mean, sigma, self.data.mh)
         others, amplitudes = self.data.backgrounds, self.amplitudes(x)
@@ -173,6 +207,8 @@ class Hierarchy:
         total = float(mass @ np.sum(shares.w * self.data.totals, axis=1))
         total += float(amplitudes @ others.totals)
         value = self.data.negative_log_ratio(expected, total)
+        penalty = self._penalty(mass, mean, sigma)
+        value += 0.0 if penalty is None else penalty.value
         slope = self.data.totals - pull
         chain = np.zeros((2 * self.n_age + 1, x.size))
         rows = slice(self.n_age, 2 * self.n_age)
@@ -182,7 +218,8 @@ class Hierarchy:
             chain[rows, : self.n_age] = per_mass
         if self.fixed_sigma is None:
             chain[-1, self.n_history - 1] = 1.0
-        return HierarchyState(self, x, value, shares, expected, (p, q, s), slope, chain)
+        per_y = (p, q, s)
+        return HierarchyState(self, x, value, shares, expected, per_y, slope, chain, penalty)
 
 
 def keeps_expecting(state: "HierarchyState", trial: "HierarchyState") -> bool:
@@ -204,16 +241,17 @@ class Outside:
 
 @dataclass(frozen=True, eq=False)
 class HierarchyState:
-    """-ln PLR at one point, its gradient and its Hessians.
+    """-ln PLR at one point, with the cost of means outside the templates, and its derivatives.
 
     Attributes
     ----------
-    hierarchy, x, value : the model, the point (P,), and -ln PLR
+    hierarchy, x, value : the model, the point (P,), and the objective
     shares : shares of the metallicities
     expected : (N_row,) counts
     per_y : P, Q (N_age, N_row) and S (N_row,)
     slope : (N_age, N_mh) derivative of -ln PLR with respect to each coefficient
     chain : (2 N_age + 1, P) Y = dy/dx
+    penalty : cost of means outside the templates, None where there is none
     """
 
     hierarchy: Hierarchy
@@ -224,6 +262,7 @@ class HierarchyState:
     per_y: tuple[np.ndarray, np.ndarray, np.ndarray]
     slope: np.ndarray
     chain: np.ndarray
+    penalty: BoundTerm | None = None
 
     def _y_gradient(self) -> np.ndarray:
         """Gradient (2 N_age + 1,) with respect to masses, means and dispersion."""
@@ -232,7 +271,8 @@ class HierarchyState:
             np.sum(self.slope * d, axis=1)
             for d in (self.shares.w, self.shares.mean, self.shares.sigma)
         ]
-        return np.concatenate([sums[0], mass * sums[1], [mass @ sums[2]]])
+        gradient = np.concatenate([sums[0], mass * sums[1], [mass @ sums[2]]])
+        return gradient if self.penalty is None else gradient + self.penalty.gradient
 
     def gradient(self) -> np.ndarray:
         """Gradient (P,) of -ln PLR."""
@@ -243,7 +283,10 @@ class HierarchyState:
 
     def hessian(self) -> np.ndarray:
         """Gauss-Newton Hessian (P, P), less curved where the model is far below the data."""
-        return self._squared(root_curvature(self.hierarchy.data.observed, self.expected))
+        squared = self._squared(root_curvature(self.hierarchy.data.observed, self.expected))
+        if self.penalty is None:
+            return squared
+        return squared + self.chain.T @ self.penalty.rising @ self.chain
 
     def _squared(self, weight: np.ndarray) -> np.ndarray:
         """J' diag(weight^2) J (P, P), positive semidefinite."""
@@ -282,6 +325,8 @@ class HierarchyState:
         inner += inner.T
         inner[n_age + index, n_age + index] = mass * contract(shares.mean_mean)
         inner[-1, -1] = mass @ contract(shares.sigma_sigma)
+        if self.penalty is not None:
+            inner += self.penalty.exact()
         bent = self._mean_curvature(self._y_gradient()[n_age:-1])
         linear = self._squared(np.sqrt(self.hierarchy.data.observed) / self.expected)
         return linear + self.chain.T @ inner @ self.chain + bent

@@ -16,7 +16,14 @@ from scipy import linalg
 from pymc_starpop.sfh.box_newton import minimize_in_box
 from pymc_starpop.sfh.coordinates import Coordinates
 
-__all__ = ["GaussianPrior", "Laplace", "Likelihood", "find_mode", "flat_prior"]
+__all__ = ["TURN", "GaussianPrior", "Laplace", "Likelihood", "find_mode", "flat_prior", "soften"]
+
+_TINY = 1e-300
+#: Where softened masses turn over, in units of their error. Effective draws of NUTS on a synthetic
+# galaxy with LogNormalPrior, of 800: 5 without softening, 94 at 0.7, 253 at 0.4, 136 at 0.2.
+TURN = 0.4
+# Of a Hessian scaled to a unit diagonal, relative to the largest: below, it cannot be inverted.
+_LEAST_EIGENVALUE = 1e-13
 
 
 class Likelihood(Protocol):
@@ -197,6 +204,11 @@ def find_mode(
         in u.
     tolerance : float
         Nats that a further step may promise.
+
+    Raises
+    ------
+    ValueError
+        Where the posterior has no value at the start.
     """
     density = _Density(likelihood, prior, coordinates or likelihood.coordinates)
     evaluate = density.evaluate
@@ -209,13 +221,50 @@ def find_mode(
     )  # fmt: skip
 
 
+def soften(
+    likelihood: Likelihood, prior: GaussianPrior, laplace: Laplace, n_mass: int
+) -> tuple[Laplace, np.ndarray]:
+    """Return the approximation in coordinates that are the masses themselves away from 0.
+
+    Where data fix sums of masses better than each of them, a Gaussian in their logarithms makes
+    these sums too large.
+
+    Parameters
+    ----------
+    likelihood, prior : as in `find_mode`
+    laplace : Laplace
+        In the coordinates u, of which the first `n_mass` are logarithms of masses.
+    n_mass : int
+
+    Returns
+    -------
+    Laplace
+        In softened coordinates.
+    soft : (P,)
+        Masses at which these turn over, 0 for other parameters.
+    """
+    coordinates = likelihood.coordinates
+    soft = np.zeros(laplace.mode.size)
+    error = np.sqrt(np.diag(laplace.covariance))[:n_mass]
+    soft[:n_mass] = TURN * error * np.exp(laplace.mode[:n_mass])
+    softened = Coordinates(coordinates.positive, coordinates.soft + soft)
+    again = softened.unbounded(coordinates.natural(laplace.mode))
+    return find_mode(likelihood, prior, again, softened), soft
+
+
 def _invert(exact: np.ndarray, safe: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Covariance and its Cholesky factor from the Hessian, or from the safe one where need be."""
-    for hessian in (exact, safe, safe + 1e-10 * np.diag(np.diag(safe))):
-        scale = np.sqrt(np.maximum(np.diag(hessian), 1e-300))
-        values = linalg.eigh(hessian / np.outer(scale, scale), eigvals_only=True)
-        if values[0] > 1e-13 * values[-1]:
+    for hessian in (exact, safe):
+        scale = np.sqrt(np.maximum(np.diag(hessian), _TINY))
+        scaled = hessian / np.outer(scale, scale)
+        values = linalg.eigh(scaled, eigvals_only=True)
+        if values[0] > _LEAST_EIGENVALUE * values[-1]:
             break
+    else:
+        # What the data do not fix at all stays uncertain, and the rest is not spoiled by it.
+        values, vectors = linalg.eigh(scaled)
+        lifted = np.maximum(values, 100.0 * _LEAST_EIGENVALUE * values[-1])
+        hessian = (vectors * lifted) @ vectors.T * np.outer(scale, scale)
     # Factor in reverse order, so that the factor of the inverse is a lower triangle.
     reverse = linalg.cholesky(hessian[::-1, ::-1], lower=True)
     inverse = linalg.solve_triangular(reverse, np.eye(len(hessian)), lower=True)

@@ -11,16 +11,19 @@ import xarray as xr
 
 from pymc_starpop.sfh.amplitudes import amplitude_prior
 from pymc_starpop.sfh.free import FreeCoefficients
-from pymc_starpop.sfh.laplace import Laplace, find_mode
+from pymc_starpop.sfh.laplace import GaussianPrior, Laplace, find_mode
+from pymc_starpop.sfh.refits import N_REFITS, draw_refits
+from pymc_starpop.sfh.trust import Gaussian, find_gaussian
 
 __all__ = ["HERE", "SFHFit", "SFHMode", "history_of"]
 
-# The Gaussian approximation in ln R is no more than a guess for an age whose error in ln R is as
-# large as this; it is said where that holds for more than this part of the ages.
-_LARGE_ERROR, _MANY = 0.7, 0.25
-# A parameter is loose where its error exceeds that many widths of its default prior.
-_LOOSE = 3.0
+# Widths of the normal priors that keep parameters finite which the data say nothing of, in widths of
+# their default priors: a parameter known to 1 of these is moved by 1e-3 of its error.
+_WIDENED = 30.0
 _YEARS_PER_GYR = 1e9
+_TINY = 1e-300
+# By which a step into the inside is shortened where it leaves the model's domain.
+_LESS = 0.1
 #: Warnings point at the line outside this package that led to them.
 HERE = (str(Path(__file__).parents[1]),)
 
@@ -104,8 +107,10 @@ class SFHFit:
     converged: bool
     problem: Any
     point: np.ndarray
-    # The search for the mode is made when it is first asked for.
+    # The search for the mode is made when it is first asked for, as are refits for the errors.
     _found: list[Laplace] = field(default_factory=list, repr=False)
+    _draw: list[Gaussian] = field(default_factory=list, repr=False)
+    _refitted: list[np.ndarray] = field(default_factory=list, repr=False)
 
     @property
     def sfr(self) -> np.ndarray:
@@ -158,7 +163,24 @@ class SFHFit:
         """Gaussian approximation of the posterior with flat priors, in the coordinates `names`."""
         if not self._found:
             self._found.append(self._find_mode())
+            self._draw.append(self._find_draws())
+            self._warn_of_errors()
         return self._found[0]
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether errors and draws are those of the Gaussian approximation.
+
+        It is not used where many masses are so near 0 or a parameter so loose that it cannot hold,
+        and where its draws contradict the optimum. Errors and draws are then made of fits of the
+        same diagram with its stars weighted at random.
+        """
+        return self._gaussian.trouble is None
+
+    @property
+    def _gaussian(self) -> Gaussian:
+        _ = self.laplace
+        return self._draw[0]
 
     @property
     def covariance(self) -> np.ndarray:
@@ -182,9 +204,12 @@ class SFHFit:
     def errors(self) -> dict[str, Any]:
         """Standard errors by name, at the mode: of ``mass_formed`` and of each parameter.
 
-        In linear order: of x = exp(u), the error of u times x. Where amplitudes were fitted,
+        In linear order: of x = exp(u), the error of u times x. Where the fit `is_gaussian` no
+        longer, the standard deviations of 150 draws. Where amplitudes were fitted,
         ``background_amplitudes`` and ``background_stars`` hold theirs by name.
         """
+        if not self.is_gaussian:
+            return self._errors_of_draws()
         coordinates, mode = self.problem.coordinates, self.laplace.mode
         x, (slope, _) = coordinates.natural(mode), coordinates.derivatives(mode)
         error = np.sqrt(np.diag(self.laplace.covariance)) * slope
@@ -199,11 +224,7 @@ class SFHFit:
                 "weights": error[:n].reshape(shape),
                 **others,
             }
-        mass, theta, sigma = self.problem.split(error)
-        fitted = {} if self.problem.fixed_sigma is not None else {"sigma": sigma}
-        return {
-            "mass_formed": mass, **_plain(self.problem.model.split(theta)), **fitted, **others
-        }  # fmt: skip
+        return {**self._by_name(error), **others}
 
     def _background_errors(self, error: np.ndarray) -> dict[str, Any]:
         """Errors of amplitudes (K,) by name, and of the stars that they stand for."""
@@ -216,7 +237,14 @@ class SFHFit:
         }
 
     def draws(self, n: int = 1000, rng: Any = None) -> xr.Dataset:
-        """Draw star formation histories from the Gaussian approximation.
+        """Draw star formation histories, from the Gaussian approximation where it holds.
+
+        It is taken in coordinates that are the masses themselves away from 0, so that sums of masses
+        come out right. Draws that the model of the metallicity or the templates cannot have are
+        left out. Where the
+        approximation does not hold (`is_gaussian`), draws are fits of the diagram with random
+        weights of the stars (Newton & Raftery 1994): at most 150 different ones, with a small
+        random mass where a fit has none.
 
         Parameters
         ----------
@@ -235,9 +263,11 @@ class SFHFit:
         """
         if n < 1:
             raise ValueError(f"n must be 1 or more, got {n}.")
-        normal = np.random.default_rng(rng).standard_normal((n, self.laplace.mode.size))
-        u = self.laplace.mode + normal @ self.laplace.cholesky.T
-        x = self.problem.coordinates.natural(u)
+        rng = np.random.default_rng(rng)
+        if self.is_gaussian:
+            x = self._gaussian.draw(n, rng)
+        else:
+            x = draw_refits(self.problem, self.point, n, rng)
         data, coords = self._variables(x)
         others = self.problem.data.backgrounds
         if others.n:
@@ -259,7 +289,7 @@ class SFHFit:
             data = {
                 "mass_formed": ((*age, "mh"), weights),
                 "sfr": (age, mass / self.bin_years),
-                "mh_mean": (age, weights @ self.mh / mass),
+                "mh_mean": (age, _mean_of(weights, self.mh)),
             }
             return data, {"log_age": self.log_age, "mh": self.mh}
         mass = x[None, :, : self.problem.n_age]
@@ -274,41 +304,79 @@ class SFHFit:
             data[name] = (dims, np.array([v[name] for v in values])[None])
         return data, {"log_age": self.log_age}
 
+    def _errors_of_draws(self) -> dict[str, Any]:
+        """Standard deviations of draws by name."""
+        if not self._refitted:
+            rng = np.random.default_rng(0)
+            self._refitted.append(draw_refits(self.problem, self.point, N_REFITS, rng))
+        x = self._refitted[0]
+        errors, n = x.std(axis=0), self.problem.n_history
+        others = self._background_errors(errors[n:])
+        if isinstance(self.problem, FreeCoefficients):
+            shape = self.problem.data.shape
+            by_age = x[:, :n].reshape(-1, *shape).sum(axis=-1).std(axis=0)
+            return {"mass_formed": by_age, "weights": errors[:n].reshape(shape), **others}
+        return {**self._by_name(errors), **others}
+
+    def _by_name(self, errors: np.ndarray) -> dict[str, Any]:
+        """Split errors (P,) of a hierarchical model."""
+        mass, theta, sigma = self.problem.split(errors)
+        fitted = {} if self.problem.fixed_sigma is not None else {"sigma": sigma}
+        return {"mass_formed": mass, **_plain(self.problem.model.split(theta)), **fitted}
+
     def _find_mode(self) -> Laplace:
         """Search the mode from the optimum."""
-        state = self.problem.evaluate(self.point)
-        # Where the optimum is 0, the mode is near 1 / gradient.
-        reach = np.abs(state.gradient()) + np.sqrt(np.diag(state.hessian())) + 1e-300
-        coordinates = self.problem.coordinates
-        x = np.where(coordinates.positive, np.maximum(self.point, 1.0 / reach), self.point)
-        start = coordinates.unbounded(x)
-        found = find_mode(self.problem, amplitude_prior(self.problem), start)
-        self._warn_of_errors(found)
-        return found
+        problem = self.problem
+        start = problem.coordinates.unbounded(self._inside())
+        return find_mode(problem, self._flat_prior(), start)
 
-    def _warn_of_errors(self, found: Laplace) -> None:
-        n_mass = self.mass_formed.size
+    def _find_draws(self) -> Gaussian:
+        """Find what draws are taken from."""
+        return find_gaussian(self.problem, self.point, self._flat_prior(), self._found[0])
+
+    def _inside(self) -> np.ndarray:
+        """Return a point near the optimum where everything that must be positive is."""
+        problem, state = self.problem, self.problem.evaluate(self.point)
+        # Where the optimum is 0, the mode is near 1 / gradient, and no more than typical values.
+        reach = np.abs(state.gradient()) + np.sqrt(np.diag(state.hessian())) + _TINY
+        reach = np.minimum(1.0 / reach, self._typical())
+        x = np.where(problem.coordinates.positive, np.maximum(self.point, reach), self.point)
+        added = x - self.point
+        while not np.isfinite(problem.evaluate(x).value):
+            added *= _LESS
+            x = self.point + added
+        return x
+
+    def _typical(self) -> np.ndarray:
+        """Return masses that alone explain all stars, and the first values of parameters (P,)."""
+        problem, data = self.problem, self.problem.data
+        stars = data.observed.sum()
+        if isinstance(problem, FreeCoefficients):
+            totals = data.totals.ravel()
+            masses = np.where(totals > 0.0, stars / np.maximum(totals, _TINY), 1.0)
+            return np.concatenate([masses, data.backgrounds.median])
+        mass = stars / data.totals.mean(axis=1)
+        return problem.join(mass, {p.name: np.full(p.n, p.start) for p in problem.parameters})
+
+    def _flat_prior(self) -> GaussianPrior:
+        """Flat in masses and parameters, but for wide priors that keep parameters finite."""
+        prior, first = amplitude_prior(self.problem), self.mass_formed.size
         if isinstance(self.problem, FreeCoefficients):
-            n_mass = self.problem.n_history
-        errors = np.sqrt(np.diag(found.covariance))
-        large = errors[:n_mass] > _LARGE_ERROR
-        if large.mean() > _MANY:
+            return prior
+        for p in self.problem.parameters:
+            index = np.arange(first, first + p.n)
+            prior.mean[index] = p.unbounded_start
+            prior.precision[index, index] = (_WIDENED * p.scale) ** -2
+            first += p.n
+        return prior
+
+    def _warn_of_errors(self) -> None:
+        reason = self._draw[0].trouble
+        if reason is not None:
             warnings.warn(
-                f"Hessian errors cannot be trusted: {int(large.sum())} of {n_mass} masses formed "
-                f"are so near 0 that their logarithm is uncertain by more than {_LARGE_ERROR}. "
-                f"Merge age bins, or sample with StarFormationHistory.",
-                skip_file_prefixes=HERE,
-            )
-        if isinstance(self.problem, FreeCoefficients):
-            return
-        scales = np.array([p.scale for p in self.problem.parameters for _ in range(p.n)])
-        loose = np.flatnonzero(errors[n_mass : self.problem.n_history] > _LOOSE * scales)
-        if loose.size:
-            names = ", ".join(self.problem.names[n_mass + i] for i in loose)
-            warnings.warn(
-                f"the data hardly constrain {names}: its error is more than {_LOOSE:g} times the "
-                f"width of its prior, so that the optimum says little. Fix it, or sample with "
-                f"StarFormationHistory, where the prior counts.",
+                f"Hessian errors cannot be trusted: {reason}. Errors and draws come from "
+                f"{N_REFITS} fits of the same stars with random weights instead. Merge age bins, "
+                f"fix parameters, or sample with StarFormationHistory, where the prior counts.",
                 skip_file_prefixes=HERE,
             )
 
@@ -318,8 +386,7 @@ def history_of(problem: Any, x: np.ndarray) -> dict[str, Any]:
     weights = problem.coefficients(x)
     mass = weights.sum(axis=1)
     if isinstance(problem, FreeCoefficients):
-        mean = np.full(mass.size, np.nan)
-        np.divide(weights @ problem.data.mh, mass, out=mean, where=mass > 0.0)
+        mean = _mean_of(weights, problem.data.mh)
     else:
         mass, mean = x[: problem.n_age], problem.mean_metallicity(x)
     return {
@@ -329,6 +396,12 @@ def history_of(problem: Any, x: np.ndarray) -> dict[str, Any]:
         "weights": weights,
         "background_amplitudes": problem.data.amplitudes(problem.amplitudes(x)),
     }
+
+
+def _mean_of(weights: np.ndarray, mh: np.ndarray) -> np.ndarray:
+    """Mean metallicity (..., N_age) of free coefficients, NaN where nothing formed."""
+    mass = weights.sum(axis=-1)
+    return np.divide(weights @ mh, mass, out=np.full_like(mass, np.nan), where=mass > 0.0)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,30 +56,29 @@ def metallicity_shares_with_derivatives(mean: np.ndarray, sigma: float, grid: np
     grid : (N_mh,)
         Metallicities of the templates, dex.
     """
-    offset = grid - mean[:, None]
-    exponent = -0.5 * (offset / sigma) ** 2
+    # In units of the dispersion, whose powers would leave the range of numbers.
+    z = (grid - mean[:, None]) / sigma
+    exponent = -0.5 * z**2
     w = np.exp(exponent - exponent.max(axis=1, keepdims=True))
     w /= w.sum(axis=1, keepdims=True)
 
     def centered(x: np.ndarray) -> np.ndarray:
         return x - np.sum(w * x, axis=1, keepdims=True)
 
-    by_mean, by_sigma = centered(offset / sigma**2), centered(offset**2 / sigma**3)
+    by_mean, by_sigma = centered(z), centered(z**2)
 
     def covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.sum(w * x * y, axis=1, keepdims=True)
 
     mean_mean = by_mean**2 - covariance(by_mean, by_mean)
-    mean_sigma = (
-        by_mean * by_sigma - covariance(by_mean, by_sigma) + centered(-2.0 * offset / sigma**3)
-    )
-    sigma_sigma = (
-        by_sigma**2 - covariance(by_sigma, by_sigma) + centered(-3.0 * offset**2 / sigma**4)
-    )
+    mean_sigma = by_mean * by_sigma - covariance(by_mean, by_sigma) + centered(-2.0 * z)
+    sigma_sigma = by_sigma**2 - covariance(by_sigma, by_sigma) + centered(-3.0 * z**2)
     matters = w > NEGLIGIBLE_SHARE
     window = np.stack(
         [matters.argmax(axis=1), w.shape[1] - matters[:, ::-1].argmax(axis=1)], axis=1
     )
+    once, twice = w / sigma, w / sigma / sigma
     return Shares(
-        w, w * by_mean, w * by_sigma, w * mean_mean, w * mean_sigma, w * sigma_sigma, window
-    )
+        w, once * by_mean, once * by_sigma, twice * mean_mean, twice * mean_sigma,
+        twice * sigma_sigma, window,
+    )  # fmt: skip
