@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.sfh.fit_data import fit_data
+from pymc_starpop.sfh.fit_data import FitData, fit_data
 from pymc_starpop.sfh.formula_check import check_formula
 from pymc_starpop.sfh.free import FreeCoefficients, fit_free
 from pymc_starpop.sfh.grid_bound import N_DISPERSIONS
@@ -133,6 +133,21 @@ def fit_sfh(
     )
     _warn(fit)
     return fit
+
+
+def _end_of_bins(data: FitData, t_max_gyr: float | None) -> float:
+    """Return the end of the oldest age bin, Gyr."""
+    of_templates = data.diagrams[0].templates.t_max_gyr
+    if t_max_gyr is None:
+        return DEFAULT_T_MAX if of_templates is None else of_templates
+    if of_templates is not None and not np.isclose(t_max_gyr, of_templates, rtol=1e-6):
+        warnings.warn(
+            f"t_max_gyr={t_max_gyr:g}: the oldest templates are means over ages from "
+            f"{10.0 ** (data.log_age[-1] - 9.0):.4g} to {of_templates:g} Gyr, of a bin that ends "
+            f"elsewhere here; build them with build_templates(..., t_max_gyr={t_max_gyr:g}).",
+            skip_file_prefixes=HERE,
+        )
+    return float(t_max_gyr)
 
 
 def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) -> np.ndarray:

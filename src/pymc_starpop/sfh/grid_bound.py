@@ -23,9 +23,9 @@ N_DISPERSIONS = 2.0
 # The penalty begins a little inside and rises with the third power, so that its curvature sets in
 # smoothly for Newton steps, and its slope holds the mean within the bound.
 _ONSET = N_DISPERSIONS - 0.2
-# Nats a star at a distance of one dispersion. The likelihood gains at most about 0.5 nat a star
-# and dispersion there, which the penalty balances at 0.08 dispersions beyond its onset.
-_STIFFNESS = 25.0
+# Nats a star at a distance of one dispersion. A star gains at most 1 nat a dispersion, which the
+# penalty balances at 0.17 dispersions beyond its onset, or less than a tenth of that for most.
+_STIFFNESS = 200.0
 # Part by which a dispersion may be wider than the grid.
 _TOO_WIDE = 0.2
 
@@ -91,15 +91,20 @@ class GridBound:
         side = np.where(above > 0.0, 1.0, np.where(below > 0.0, -1.0, 0.0))
         return np.maximum(np.maximum(above, below), 0.0), side
 
+    def is_outside(self, mean: np.ndarray, sigma: float) -> np.ndarray:
+        """Return which means (N_age,) are beyond the bound itself."""
+        return self.beyond(mean, sigma) > N_DISPERSIONS - _ONSET
+
     def too_wide(self, sigma: float) -> float:
         """Return by which part the dispersion is wider than the grid, 0 inside."""
         return max(0.0, sigma / (self.high - self.low) - 1.0)
 
     def holds(self, mass: np.ndarray, mean: np.ndarray, sigma: float, fitted: bool) -> bool:
         """Whether every age with more than one star is within the bound; see `evaluate`."""
-        inside = self.beyond(mean, sigma) <= N_DISPERSIONS - _ONSET
         many = mass * self.stars_per_mass > 1.0
-        return bool(inside[many].all()) and not (fitted and self.too_wide(sigma) > _TOO_WIDE)
+        return not self.is_outside(mean, sigma)[many].any() and not (
+            fitted and self.too_wide(sigma) > _TOO_WIDE
+        )
 
     def evaluate(
         self, mass: np.ndarray, mean: np.ndarray, sigma: float, fitted: bool

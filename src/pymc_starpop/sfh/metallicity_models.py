@@ -7,6 +7,7 @@ subclass of `MetallicityModel` with those two.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -360,7 +361,7 @@ class MonotoneAMR(MetallicityModel):
         if self.n_step < 1:
             raise ValueError(f"MonotoneAMR: n_step must be 1 or more, got {self.n_step}.")
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The oldest metallicity and the rises."""
         typical = _TOTAL_RISE / self.n_step

@@ -22,10 +22,10 @@ from pymc_starpop.sfh.search import maximize_from
 __all__ = ["N_REFITS", "draw_refits"]
 
 #: Different fits that draws are made of; more draws repeat them, with other masses instead of 0.
-N_REFITS = 150
+N_REFITS = 100
 # Nats that a further step of a fit may promise.
-_TOLERANCE = 0.1
-_MAX_ITERATIONS = 6
+_TOLERANCE = 0.03
+_MAX_ITERATIONS = 10
 # Shape of the gamma distribution of a mass of 0: that of Jeffreys' prior for a Poisson mean, or
 # less, such that these masses together make no more than this part of the Poisson error.
 _SHAPE, _MOST_ADDED = 0.5, 0.5
@@ -50,20 +50,23 @@ def draw_refits(problem: Any, point: np.ndarray, n: int, rng: np.random.Generato
     return _fill(problem, x, n_mass, rate, rng)
 
 
-def _weighted(problem: Any, rng: np.random.Generator) -> Any:
+def _weighted(problem: Any, away: np.ndarray, rng: np.random.Generator) -> Any:
     """Return the same problem with stars of random weights, and priors that lie elsewhere."""
-    data = problem.data
+    data, others = problem.data, problem.data.backgrounds
     stars = np.maximum(rng.standard_gamma(data.observed), _LEAST_WEIGHT)
-    others = data.backgrounds
-    median = others.median * np.exp(others.sigma * rng.standard_normal(others.n))
+    median = others.median * np.exp(others.sigma * away)
     return replace(
         problem, data=replace(data, observed=stars, backgrounds=replace(others, median=median))
     )
 
 
 def _refit(problem: Any, point: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    away = rng.standard_normal((n, problem.data.backgrounds.n))
+    if n > 1:
+        # So that a hundred of them have the width of the prior.
+        away = (away - away.mean(axis=0)) / away.std(axis=0)
     found = [
-        maximize_from(_weighted(problem, rng), point, _TOLERANCE, _MAX_ITERATIONS) for _ in range(n)
+        maximize_from(_weighted(problem, a, rng), point, _TOLERANCE, _MAX_ITERATIONS) for a in away
     ]
     return np.array([f.point for f in found])
 

@@ -17,8 +17,8 @@ from pymc_starpop.sfh.trust import Gaussian, find_gaussian
 
 __all__ = ["HERE", "SFHFit", "SFHMode", "history_of"]
 
-# Widths of the normal priors that keep parameters finite which the data say nothing of, in widths of
-# their default priors: a parameter known to 1 of these is moved by 1e-3 of its error.
+# Widths of the normal priors that keep parameters finite of which the data say nothing, in widths
+# of their default priors: a parameter known to 1 of these is moved by 1e-3 of its error.
 _WIDENED = 30.0
 _YEARS_PER_GYR = 1e9
 _TINY = 1e-300
@@ -205,7 +205,7 @@ class SFHFit:
         """Standard errors by name, at the mode: of ``mass_formed`` and of each parameter.
 
         In linear order: of x = exp(u), the error of u times x. Where the fit `is_gaussian` no
-        longer, the standard deviations of 150 draws. Where amplitudes were fitted,
+        longer, the standard deviations of 100 draws. Where amplitudes were fitted,
         ``background_amplitudes`` and ``background_stars`` hold theirs by name.
         """
         if not self.is_gaussian:
@@ -239,12 +239,11 @@ class SFHFit:
     def draws(self, n: int = 1000, rng: Any = None) -> xr.Dataset:
         """Draw star formation histories, from the Gaussian approximation where it holds.
 
-        It is taken in coordinates that are the masses themselves away from 0, so that sums of masses
-        come out right. Draws that the model of the metallicity or the templates cannot have are
-        left out. Where the
-        approximation does not hold (`is_gaussian`), draws are fits of the diagram with random
-        weights of the stars (Newton & Raftery 1994): at most 150 different ones, with a small
-        random mass where a fit has none.
+        It is taken in coordinates that are the masses themselves away from 0, so that sums of
+        masses come out right. Draws that the model of the metallicity or the templates cannot have
+        are left out. Where the approximation does not hold (`is_gaussian`), draws are fits of the
+        diagram with random weights of the stars (Newton & Raftery 1994): at most 100 different
+        ones, with a small random mass where a fit has none.
 
         Parameters
         ----------

@@ -1,15 +1,18 @@
 """The search for the maximum of the likelihood."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from pymc_starpop.sfh.amplitudes import WithAmplitudes
-from pymc_starpop.sfh.box_newton import Optimum, minimize_in_box
+from pymc_starpop.sfh.box_newton import Optimum, State, minimize_in_box
 from pymc_starpop.sfh.hierarchy import Hierarchy, keeps_expecting
 
 __all__ = ["maximize", "maximize_from"]
+
+# Nats that may be lost with stars at ages that the templates cannot follow.
+_TRACE = 0.1
 
 
 def maximize_from(
@@ -38,4 +41,18 @@ def maximize(problem: Hierarchy, start: np.ndarray) -> Optimum:
     state: Any = problem.evaluate(found.point)
     if state.penalty is None or state.penalty.value == 0.0:
         return found
-    return maximize_from(problem, start)
+    return _without_traces(problem, maximize_from(problem, start))
+
+
+def _without_traces(problem: Hierarchy, found: Optimum) -> Optimum:
+    """Return the optimum without parts of a star at ages whose means are beyond the bound."""
+    mass, _, sigma = problem.split(found.point)
+    outside = problem.bound.is_outside(problem.mean_metallicity(found.point), sigma) & (mass > 0.0)
+    if not outside.any():
+        return found
+    point = found.point.copy()
+    point[: problem.n_age][outside] = 0.0
+    state = problem.evaluate(point)
+    if not state.value < problem.evaluate(found.point).value + _TRACE:
+        return found
+    return replace(found, point=point, state=cast(State, state))
