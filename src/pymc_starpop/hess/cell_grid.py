@@ -42,7 +42,8 @@ def cell_grid(population: Population, track: Track) -> tuple[Any, ...]:
     size = np.stack([np.interp(strips, mag, scale) for scale in scales])
     size = np.minimum(size[:, 1:], size[:, :-1])
     floor = LEAST_OF_BIN * np.array(bins)[:, None]
-    size = np.clip(CELL_LENGTH * np.maximum(size, floor), None, 1.5 * LONGEST_MAG)
+    size = CELL_LENGTH * population.total_scatter * np.maximum(size, floor)
+    size = np.minimum(size, 1.5 * LONGEST_MAG)
     row, parts, width = _rows(size, bins)
     n_in_row = np.ceil(n_color * bins[0] / width - 1e-9).astype(np.int64)
     start = np.cumsum(n_in_row) - n_in_row

@@ -51,7 +51,7 @@ def pair_cells_of(population: Population, track: Track) -> Cells:
         The isochrone.
     """
     floor = _LEAST_OF_BIN * population.least_bin
-    size = PieceSize(_PRIMARY_LENGTH, LONGEST_MAG, floor)
+    size = PieceSize(_PRIMARY_LENGTH * population.total_scatter, LONGEST_MAG, floor)
     pieces = track.split(size, population.imf)
     companions = track.split(size, population.imf, least_share=_LEAST_SHARE)
     table = _scale_table(population, track)
@@ -62,14 +62,15 @@ def pair_cells_of(population: Population, track: Track) -> Cells:
         np.ascontiguousarray(array[near]).reshape(-1, *array.shape[2:]) for array in primaries
     )
     tree, factor2, slope, factor_table = _companions(population, track, companions)
-    step = np.clip(_scale_at(table, mag - _EQUAL_PAIR), floor, 1.5 * LONGEST_MAG)
+    step = population.total_scatter * np.maximum(_scale_at(table, mag - _EQUAL_PAIR), floor)
+    step = _COMPANION_LENGTH * np.minimum(step, 1.5 * LONGEST_MAG)
     least = _least_factor(law, mass, factor)
     grid = cell_grid(population, track)
     n_band, n_cell = track.mag.shape[2], int(grid[-1][-1] + grid[-2][-1])
     sums = np.zeros((n_cell, 1 + 2 * n_band + n_band * (n_band + 1) // 2))
     touched = np.empty(n_cell, dtype=np.int64)
     n = gather_pairs(
-        (mass, factor, mag, np.stack([low, high], axis=1), _COMPANION_LENGTH * step, least),
+        (mass, factor, mag, np.stack([low, high], axis=1), step, least),
         (companions.mass, companions.mag, slope, factor_table),
         (*tree, factor2),
         law,

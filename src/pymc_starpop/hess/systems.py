@@ -53,12 +53,24 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Everything that makes a template but the isochrone."""
+    """Everything that makes a template but the isochrone.
+
+    Attributes
+    ----------
+    axes : HessAxes
+    errors : ErrorModel
+    imf : InitialMassFunction
+    binaries : BinaryModel
+    total_scatter : float
+        All scatter that the stars will have, in units of that of `errors` and of the bins: above 1
+        where the template is scattered once more, so that its cells may be longer.
+    """
 
     axes: HessAxes
     errors: ErrorModel
     imf: InitialMassFunction
     binaries: BinaryModel
+    total_scatter: float = 1.0
 
     @cached_property
     def cuts(self) -> tuple[float, ...]:
@@ -128,8 +140,8 @@ class Population:
         return _LEAST_OF_BIN * self.least_bin
 
     def size(self, in_sigma: float) -> PieceSize:
-        """Longest pieces, given in standard deviations."""
-        return PieceSize(in_sigma, LONGEST_MAG, self.least_sigma)
+        """Longest pieces, given in standard deviations of all scatter."""
+        return PieceSize(in_sigma * self.total_scatter, LONGEST_MAG, self.least_sigma)
 
 
 def single_cells(population: Population, track: Track) -> Cells:

@@ -1,0 +1,152 @@
+"""Templates of this checkout next to those of another one, side by side in one run.
+
+    python tests/benchmarks/compare_builds.py ../other-checkout [--repeats 3]
+
+Each build runs in a process of its own, on one thread, and the two take turns, so that what else
+the machine does meets both. Times are medians of the processor time of one template; the
+differences are the sum of the absolute differences over the sum of the templates.
+
+1. 100 x 100 bins with an error model: single stars and mass-ratio binaries.
+2. 24 x 76 bins with the artificial stars of NGC 1978 (needs ../shared/data), mass-ratio binaries:
+   means over age bins, and single ages, where a build knows the difference. A build with
+   ``build_templates(artificial_stars=...)`` uses it; others use ``ErrorModel.from_asts``. These two
+   differ in what they say of the photometry, so that their templates do too.
+"""
+
+import argparse
+import inspect
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data" / "ngc1978_f555w_f814w.asts.dat.gz"
+BANDS = ("Bessell_V", "Bessell_I")
+POINTS = [(-2.0, 9.2), (-0.5, 8.6), (0.0, 10.0)]  # [M/H], log10(age / yr)
+# 420 templates are 28 ages x 15 metallicities; three of each stand for them.
+LOG_AGE, STEP, MH = np.array([8.6, 9.3, 10.0]), 0.05, np.array([-1.5, -0.5, 0.0])
+
+
+def error_model(psp, binaries):
+    """One function for each single age: 100 x 100 bins with an error model."""
+    axes = psp.HessAxes(BANDS, BANDS[1], np.linspace(-0.5, 2.5, 101), np.linspace(20, 29, 101))
+    iso = psp.load_isochrones()
+    photometry = {
+        "noise": {b: psp.ExponentialError(1.03, 15, 35.5, 0.01, 0.4) for b in BANDS},
+        "completeness": {b: psp.LogisticCompleteness(1, 28.0, 0.5) for b in BANDS},
+        "distance_modulus": 25.0,
+    }
+
+    def one(mh, log_age):
+        track = iso.at(mh, log_age, BANDS)
+        return psp.build_template(
+            track.initial_mass, track.abs_mag, BANDS, axes, binaries=binaries, **photometry
+        ).values
+
+    return [lambda point=point: one(*point) for point in POINTS]
+
+
+def artificial_stars(psp, means):
+    """One function for each age: 24 x 76 bins with artificial stars, its metallicities together."""
+    table = np.loadtxt(DATA)
+    mag_in, mag_out = table[:, :2], table[:, :2] - table[:, 2:]  # shifts are in - out
+    recovered = (np.abs(table[:, 2:]) < 9.0).all(axis=1)
+    known = inspect.signature(psp.build_templates).parameters
+    if "artificial_stars" in known:
+        mag_out = np.where(recovered[:, None], mag_out, np.nan)
+        photometry = {"artificial_stars": psp.ArtificialStars(mag_in, mag_out, bands=BANDS)}
+    else:
+        photometry = {"noise": psp.ErrorModel.from_asts(mag_in, mag_out, recovered, bands=BANDS)}
+    axes = psp.HessAxes(BANDS, BANDS[1], np.linspace(-0.5, 2.0, 25), np.linspace(17.5, 24.0, 77))
+    options = {"progress": False, "binaries": psp.MassRatioBinaries(0.5)}
+    if "ages_per_bin" in known and not means:
+        options["ages_per_bin"] = 1
+    iso = psp.load_isochrones()
+
+    def build(log_age):
+        # Neighboring bins share ages, so that one bin alone would cost too much.
+        ages = np.round(log_age + STEP * np.arange(4), 3)
+        return psp.build_templates(
+            iso, axes, log_age=ages, mh=MH, distance_modulus=18.5, **options, **photometry
+        ).counts
+
+    return [lambda age=age: build(age) for age in LOG_AGE]
+
+
+def measure(output):
+    """Time every case in this process and save times (a template) and templates."""
+    import pymc_starpop as psp
+
+    warnings.simplefilter("ignore")
+    cases = {
+        "single": error_model(psp, psp.NoBinaries()),
+        "binaries": error_model(psp, psp.MassRatioBinaries(0.5)),
+    }
+    if DATA.exists():
+        cases["stars, single ages"] = artificial_stars(psp, means=False)
+        cases["stars, means"] = artificial_stars(psp, means=True)
+    found = {}
+    for name, functions in cases.items():
+        functions[0]()  # compiles
+        start = time.process_time()
+        templates = np.stack([function() for function in functions])
+        spent = time.process_time() - start
+        n_bin = templates.shape[-1] * templates.shape[-2]
+        found[f"{name}/time"] = spent / (templates.size / n_bin)
+        found[f"{name}/templates"] = templates
+    np.savez(output, **found)
+
+
+def run(checkout, output):
+    """Measure one checkout in a process of its own."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+    environment = os.environ | threads | {"PYTHONPATH": str(Path(checkout).resolve() / "src")}
+    command = [sys.executable, str(Path(__file__).resolve()), "--measure", str(output)]
+    subprocess.run(command, env=environment, check=True)
+    with np.load(output) as file:
+        return dict(file)
+
+
+def main():
+    """Print times, ratios and differences."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("other", nargs="?", help="path of another checkout")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each build")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(arguments.measure)
+        return
+    if arguments.other is None:
+        parser.error("the path of another checkout is needed")
+    results = {"other": [], "this": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(arguments.repeats):
+            for name, checkout in (("other", arguments.other), ("this", ROOT)):
+                results[name].append(run(checkout, Path(folder) / f"{name}{turn}.npz"))
+    names = [key.removesuffix("/time") for key in results["this"][0] if key.endswith("/time")]
+    times = {
+        name: [float(np.median([r[f"{name}/time"] for r in results[b]])) for b in results]
+        for name in names
+    }
+    print(f"{'ms a template':22s}{'other':>10s}{'this':>10s}{'other/this':>12s}{'difference':>12s}")
+    for name, (other, this) in times.items():
+        first, second = (results[b][0][f"{name}/templates"] for b in results)
+        difference = np.abs(second - first).sum() / first.sum()
+        print(
+            f"{name:22s}{1e3 * other:10.2f}{1e3 * this:10.2f}{other / this:12.1f}{difference:12.1e}"
+        )
+    ratios = [b / s for b, s in zip(times["binaries"], times["single"], strict=True)]
+    print(f"binaries / single: other {ratios[0]:.1f}, this {ratios[1]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
