@@ -4,12 +4,16 @@ Run with ``pytest -m benchmark -s``. Only finite values are asserted: a clock mu
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import pymc_starpop as psp
-from template_fixtures import paper_case
+from pymc_starpop.hess.errors import as_error_model
+from pymc_starpop.hess.systems import Population
+from pymc_starpop.hess.template_counts import template_counts
+from template_fixtures import errors_of, paper_case
 
 pytestmark = pytest.mark.benchmark
 
@@ -66,3 +70,29 @@ def test_one_template_of_the_paper(shared_data):
     for name, (case, model) in models.items():
         seconds = least_time(lambda case=case, model=model: case.template(model))
         print(f"{name}: {1e3 * seconds:.1f} ms")
+
+
+@pytest.mark.parametrize(("mh", "log_age"), [(-2.0, 9.2), (-0.5, 8.6), (0.0, 10.0)])
+def test_binaries_next_to_single_stars(iso, mh, log_age):
+    """100 x 100 bins; the error is that against cells of 0.4 times the length."""
+    one = iso.at(mh, log_age, BANDS)
+    mag = one.abs_mag + PHOTOMETRY["distance_modulus"]
+    errors = as_error_model(BANDS, PHOTOMETRY["noise"], PHOTOMETRY["completeness"])
+    models = psp.NoBinaries(), psp.RandomBinaryPairs(0.5), psp.MassRatioBinaries(0.5)
+    print(f"\n[M/H] {mh}, log age {log_age}:")
+    single = None
+    for model in models:
+        population = Population(AXES, errors, psp.Kroupa(), model)
+        fine = replace(population, total_scatter=0.4)
+
+        def build(population=population):
+            return template_counts(population, one.initial_mass, mag)
+
+        seconds = least_time(build)
+        single = single or seconds
+        total, worst = errors_of(build(), template_counts(fine, one.initial_mass, mag), mass=1e7)
+        assert np.isfinite(total)
+        print(
+            f"{type(model).__name__}: {1e3 * seconds:.1f} ms, {seconds / single:.1f} x single; "
+            f"total error {total:.1e}, worst bin {worst:.1e}"
+        )

@@ -17,7 +17,7 @@ __all__ = ["cell_grid"]
 
 # Longest cells in standard deviations of the photometry, and errors, in parts of a bin, below which
 # they need not be shorter.
-CELL_LENGTH = 0.65
+CELL_LENGTH = 0.7
 LEAST_OF_BIN = 0.3
 # Points of the table of errors over magnitude.
 _N_MAG = 512

@@ -24,18 +24,18 @@ __all__ = ["pair_cells_of"]
 # standard deviations of the photometry, the bands added in quadrature. Two stars stand for each.
 # Where the density is smooth, two stars per 2 sigma / sqrt(2) leave ripples of 3e-4 of it, of which
 # next to nothing is left over all primaries.
-_PRIMARY_LENGTH, _COMPANION_LENGTH = 0.8, 2.0
+_PRIMARY_LENGTH, _COMPANION_LENGTH = 1.0, 2.0
 # Errors below this part of a bin need no shorter groups and runs.
 _LEAST_OF_BIN = 0.2
-# Largest ratio of masses in a run of companions: two nodes integrate m^-2.3 to 1e-7.
-_LONGEST_LN_MASS = 0.2
+# Logarithm of the largest ratio of masses in a run: two nodes integrate m^-2.3 to 2e-5.
+_LONGEST_LN_MASS = 0.15
 # Nodes of the tables over mass and over magnitude.
 _N_MASS, _N_MAG = 4096, 512
 # A piece of secondaries that holds less than this of all stars is not split further: evolved stars
 # have companions of the main sequence, and two evolved stars are rare.
 _LEAST_SHARE = 3e-6
 # Pairs of one primary with less than this of all systems are not told apart.
-_LEAST_PAIRS = 3e-11
+_LEAST_PAIRS = 1e-10
 # A pair of equal stars is this much brighter than one of them.
 _EQUAL_PAIR = 2.5 * np.log10(2.0)
 

@@ -10,10 +10,13 @@ bounded by the area of the diagram and not by the number of pairs.
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from pymc_starpop.kernels.hess_cells import TWO_NODES
 from pymc_starpop.kernels.interpolation import NUMBA_OPTIONS
+from pymc_starpop.kernels.simd import LANES, address_of, load, offset, still_needed, store
 
 _MAG_PER_LN = 2.5 / math.log(10.0)
 
@@ -119,17 +122,18 @@ def _interpolate(x, start, step, values):
     return values[k] + (u - k) * (values[k + 1] - values[k])
 
 
-@njit(**NUMBA_OPTIONS)
-def _law_value(law, mass):
-    """What a pair of this total mass weighs besides the factors of its stars."""
-    kind, start, step, values = law
-    return 1.0 if kind == BY_STAR else _interpolate(math.log(mass), start, step, values)
+@intrinsic
+def _log_in_place(typingctx, n, values):
+    """Take the logarithm of 8 n positive numbers that lie at an address."""
 
+    def codegen(context, builder, signature, args):
+        n, values = args
+        with cgutils.for_range(builder, n) as loop:
+            place = offset(builder, values, builder.mul(loop.index, loop.index.type(LANES)))
+            store(builder, load(builder, place).log(), place)
+        return context.get_dummy_value()
 
-@njit(**NUMBA_OPTIONS)
-def _log1p(x):
-    """Logarithm of 1 + x, x >= 0; the series leaves 3e-13 of it."""
-    return x * (1.0 - x * (0.5 - x / 3.0)) if x < 1e-4 else math.log(1.0 + x)
+    return types.void(types.intp, types.intp), codegen
 
 
 @njit(**NUMBA_OPTIONS)
@@ -188,18 +192,71 @@ def _moves_little(inverse, flux_range, k, step, i):
 
 
 @njit(**NUMBA_OPTIONS)
-def _partial_run(pieces, p, left, right, pair_mass, pair_factor, flux):
-    """Write the two stars, and what they stand for, of the part of a piece between two masses."""
-    mass, mag, slope, table = pieces
+def _list_run(k, tree, primary, n, work):
+    """List the two pairs of one primary with a run of companions as `_list_pairs` does."""
+    _, _, node_mass, node_flux, _, _, node_factor = tree
+    mass1, inverse = primary
     for j in range(2):
-        m = left + (right - left) * TWO_NODES[j]
+        work[0, n + j] = node_factor[k, j]
+        work[1, n + j] = mass1 + node_mass[k, j]
+        for b in range(inverse.size):
+            work[2 + b, n + j] = 1.0 + node_flux[k, j, b] * inverse[b]
+
+
+@njit(**NUMBA_OPTIONS)
+def _list_part(p, ends, pieces, primary, n, work):
+    """List the two pairs with the part of a piece between two masses."""
+    mass, mag, slope, table = pieces
+    mass1, inverse = primary
+    for j in range(2):
+        m = ends[0] + (ends[1] - ends[0]) * TWO_NODES[j]
         t = (m - mass[0, p]) / (mass[1, p] - mass[0, p])
         value = _interpolate(math.log(m), table[0], table[1], table[2])
-        pair_mass[j] = m
-        pair_factor[j] = 0.5 * (right - left) * value * m**slope
-        for b in range(flux.shape[1]):
+        work[0, n + j] = 0.5 * (ends[1] - ends[0]) * value * m**slope
+        work[1, n + j] = mass1 + m
+        for b in range(inverse.size):
             at = mag[0, p, b] + t * (mag[1, p, b] - mag[0, p, b])
-            flux[j, b] = math.exp(-at / _MAG_PER_LN)
+            work[2 + b, n + j] = 1.0 + math.exp(-at / _MAG_PER_LN) * inverse[b]
+
+
+@njit(**NUMBA_OPTIONS)
+def _list_pairs(i, primaries, pieces, tree, inverse, work):
+    """List the pairs of one primary; returns their number.
+
+    Writes for each a factor (without that of the primary), the total mass, and the flux in each
+    band, in units of that of the primary, 1 / inverse.
+    """
+    mass1, _, _, limits, step, least = primaries
+    first, ends, _, _, flux_range, whole, node_factor = tree
+    n_piece, top = pieces[0].shape[1], first.size - 2
+    primary = mass1[i], inverse
+    # From the longest run on, halved until it has no more to be told apart.
+    p, level, n = 0, top, 0
+    while p < n_piece:
+        k = first[level] + (p >> level)
+        left, right = max(ends[k, 0], limits[i, 0]), min(ends[k, 1], limits[i, 1])
+        if right > left:
+            inside = left == ends[k, 0] and right == ends[k, 1]
+            if level > 0 and not (
+                inside
+                and whole[k]
+                and (
+                    node_factor[k, 0] + node_factor[k, 1] < least[i]
+                    or _moves_little(inverse, flux_range, k, step, i)
+                )
+            ):
+                level -= 1
+                continue
+            if inside:
+                _list_run(k, tree, primary, n, work)
+            else:
+                _list_part(p, (left, right), pieces, primary, n, work)
+            n += 2
+        p = ((p >> level) + 1) << level
+        # The longest run that begins here.
+        while level < top and (p >> level) & 1 == 0:
+            level += 1
+    return n
 
 
 @njit(**NUMBA_OPTIONS)
@@ -236,57 +293,43 @@ def gather_pairs(primaries, pieces, tree, law, matrix, grid, sums, touched):
     n : int
         Number of these cells.
     """
-    mass1, factor1, mag1, limits, step, least = primaries
-    first, ends, node_mass, node_flux, flux_range, whole, node_factor = tree
-    n_band, n_piece, top = mag1.shape[1], pieces[0].shape[1], first.size - 2
-    inverse, mag, flux = np.empty(n_band), np.empty(n_band), np.empty((2, n_band))
-    pair_mass, pair_factor = np.empty(2), np.empty(2)
+    factor1, mag1 = primaries[1], primaries[2]
+    kind, start, law_step, values = law
+    n_band = mag1.shape[1]
+    inverse, mag = np.empty(n_band), np.empty(n_band)
+    # Two pairs a piece at most, and room for the last vector; each row begins on a vector.
+    size = (2 * pieces[0].shape[1] // LANES + 1) * LANES
+    work = np.ones((2 + n_band, size))
+    to_work = address_of(work, 0)
     n = 0
-    for i in range(mass1.size):
+    for i in range(factor1.size):
+        if not factor1[i] > 0.0:
+            continue
         for b in range(n_band):
             inverse[b] = math.exp(mag1[i, b] / _MAG_PER_LN)
-        # From the longest run on, halved until it has no more to be told apart.
-        p, level = 0, top
-        while p < n_piece and factor1[i] > 0.0:
-            k = first[level] + (p >> level)
-            left, right = max(ends[k, 0], limits[i, 0]), min(ends[k, 1], limits[i, 1])
-            if right > left:
-                inside = left == ends[k, 0] and right == ends[k, 1]
-                if level > 0 and not (
-                    inside
-                    and whole[k]
-                    and (
-                        node_factor[k, 0] + node_factor[k, 1] < least[i]
-                        or _moves_little(inverse, flux_range, k, step, i)
-                    )
-                ):
-                    level -= 1
-                    continue
-                if inside:
-                    for j in range(2):
-                        pair_mass[j], pair_factor[j] = node_mass[k, j], node_factor[k, j]
-                        for b in range(n_band):
-                            flux[j, b] = node_flux[k, j, b]
-                else:
-                    _partial_run(pieces, p, left, right, pair_mass, pair_factor, flux)
-                for j in range(2):
-                    weight = factor1[i] * pair_factor[j] * _law_value(law, mass1[i] + pair_mass[j])
-                    color_at, mag_at = 0.0, 0.0
-                    for b in range(n_band):
-                        mag[b] = mag1[i, b] - _MAG_PER_LN * _log1p(flux[j, b] * inverse[b])
-                        color_at += matrix[0, b] * mag[b]
-                        mag_at += matrix[1, b] * mag[b]
-                    cell = cell_of(grid, color_at, mag_at)
-                    if cell < 0 or not weight > 0.0:
-                        continue
-                    if sums[cell, 0] == 0.0:
-                        touched[n] = cell
-                        n += 1
-                    _add_to_cell(sums, cell, weight, mag)
-            p = ((p >> level) + 1) << level
-            # The longest run that begins here.
-            while level < top and (p >> level) & 1 == 0:
-                level += 1
+        n_pair = _list_pairs(i, primaries, pieces, tree, inverse, work)
+        for row in range(1, 2 + n_band):
+            if row > 1 or kind == BY_SYSTEM:
+                _log_in_place((n_pair + LANES - 1) // LANES, to_work + 8 * row * size)
+        for k in range(n_pair):
+            weight = factor1[i] * work[0, k]
+            if kind == BY_SYSTEM:
+                weight *= _interpolate(work[1, k], start, law_step, values)
+            color_at, mag_at = 0.0, 0.0
+            for b in range(n_band):
+                mag[b] = mag1[i, b] - _MAG_PER_LN * work[2 + b, k]
+                color_at += matrix[0, b] * mag[b]
+                mag_at += matrix[1, b] * mag[b]
+            cell = cell_of(grid, color_at, mag_at)
+            if cell < 0 or not weight > 0.0:
+                continue
+            if sums[cell, 0] == 0.0:
+                touched[n] = cell
+                n += 1
+            _add_to_cell(sums, cell, weight, mag)
+        # What the last vector takes beyond the list stays a positive number.
+        work[1:, : n_pair + LANES] = 1.0
+    still_needed(work)
     return n
 
 
