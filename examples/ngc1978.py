@@ -7,13 +7,14 @@ are not part of this package: where ../shared/data is absent the example says so
   linear color term: V = F555W - 0.085 (V - I), I = F814W - 0.01 (V - I), which the passbands make
   of black bodies of 4,300 to 8,000 K. Stars are no black bodies: some 0.01 mag may be left, so
   that ages and metallicities are those of a demonstration, not of a measurement.
-- Errors, bias and completeness come from the artificial stars, jointly in both bands.
+- Templates are made of the artificial stars themselves, with what crowding does to them: losses,
+  bias, wings and the correlation of the bands.
 - Stars above I = 17.8 or V = 18.3 are close to saturation, and those below I = 24 and V = 25.2 are
   few of those that were there; both are left out by a mask.
-- Distance modulus 18.5 and A_V 0.2 are fixed. Stars are single: templates with binaries
-  (``binaries=psp.MassRatioBinaries(0.3)``) take a hundred times as long to build.
-- The background is uniform, with as many stars as lie where no isochrone reaches: blends, galaxies
-  and the Galaxy in front.
+- Distance modulus 18.5 and A_V 0.2 are fixed, and 35 % of the systems are binaries with any mass
+  ratio from 0.1 up.
+- The background is uniform and its amplitude fitted: galaxies, the Galaxy in front, and what the
+  isochrones lack.
 
 The cluster is about 2 Gyr old with [Fe/H] near -0.4 (Mucciarelli et al. 2007, AJ 133, 2053).
 
@@ -21,7 +22,6 @@ Run: ``python examples/ngc1978.py``. Figures go to examples/output.
 """
 
 import logging
-import warnings
 from pathlib import Path
 
 import arviz_stats as azs
@@ -40,6 +40,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 OUTPUT = Path(__file__).parent / "output"
 # Stand-ins for F555W and F814W.
 BANDS = ("Bessell_V", "Bessell_I")
+FILTERS = ("F555W", "F814W")
 COLOR_TERMS = np.array([0.085, 0.01])
 DISTANCE_MODULUS, AV, T_MAX = 18.5, 0.2, 13.7
 LOG_AGE = np.round(np.arange(7.5, 10.11, 0.05), 2)
@@ -57,30 +58,17 @@ def to_bessell(mag: np.ndarray) -> np.ndarray:
 
 def read_stars() -> dict[str, np.ndarray]:
     """Magnitudes by band; NaN where not measured."""
-    table = np.loadtxt(DATA / "ngc1978_f555w_f814w.phot.dat.gz")
-    table[table > 90.0] = np.nan
-    return dict(zip(BANDS, to_bessell(table).T, strict=True))
+    stars = psp.read_match_photometry(DATA / "ngc1978_f555w_f814w.phot.dat.gz", FILTERS)
+    return dict(zip(BANDS, to_bessell(stars.mag).T, strict=True))
 
 
-def read_errors() -> psp.ErrorModel:
-    """Errors, bias and completeness from the artificial stars."""
-    table = np.loadtxt(DATA / "ngc1978_f555w_f814w.asts.dat.gz")
-    # Input minus output, with an output of 99.999 where a star was lost.
-    mag_in, mag_out = table[:, :2], table[:, :2] - table[:, 2:]
-    recovered = (mag_out < 90.0).all(axis=1)
-    return psp.ErrorModel.from_asts(
-        to_bessell(mag_in), to_bessell(mag_out), recovered, bands=BANDS, joint=True
+def read_artificial_stars() -> psp.ArtificialStars:
+    """Artificial stars in V and I."""
+    stars = psp.read_match_artificial_stars(
+        DATA / "ngc1978_f555w_f814w.asts.dat.gz", FILTERS, shift_sign="in - out"
     )
-
-
-def background(tmpl: psp.TemplateSet, hess: xr.DataArray, mask: xr.DataArray) -> xr.DataArray:
-    """Expected stars of no template: evenly spread, as many a bin as where templates are empty."""
-    per_mass = tmpl.counts.max(axis=(0, 1))
-    empty = mask.values & (per_mass < 1e-6 * per_mass.max())
-    density = hess.values[empty].mean()
-    n_other, n_star = density * mask.values.sum(), hess.values[mask.values].sum()
-    print(f"background: {n_other:.0f} of {n_star:.0f} stars")
-    return AXES.wrap(np.full(AXES.shape, density))
+    mag_out = to_bessell(stars.mag + stars.shift)  # NaN where a star was lost in one of the bands
+    return psp.ArtificialStars(to_bessell(stars.mag), mag_out, bands=BANDS)
 
 
 def report(idata: xr.DataTree, summary: xr.Dataset) -> None:
@@ -123,17 +111,18 @@ def main() -> None:
         return
     logging.getLogger("pymc").setLevel(logging.WARNING)
     OUTPUT.mkdir(exist_ok=True)
-    # Templates reach above the artificial stars; the mask leaves that part of the diagram out.
-    warnings.filterwarnings("ignore", "errors and completeness of the brightest artificial stars")
     hess = psp.bin_cmd(read_stars(), AXES)
     mask = psp.polygon_mask(AXES, USED)
     tmpl = psp.build_templates(
         psp.load_isochrones(), AXES, log_age=LOG_AGE, mh=MH, distance_modulus=DISTANCE_MODULUS,
-        av=AV, noise=read_errors(),
+        av=AV, artificial_stars=read_artificial_stars(), binaries=psp.MassRatioBinaries(0.35),
+        t_max_gyr=T_MAX, n_jobs=2,
     )  # fmt: skip
+    print(tmpl)
     tmpl.save(OUTPUT / "ngc1978_templates.nc")
-    others = background(tmpl, hess, mask)
-    fit = psp.fit_sfh(tmpl, hess, "log_amr", T_MAX, background=others, mask=mask)
+    fit = psp.fit_sfh(tmpl, hess, "log_amr", T_MAX, background=0.05, mask=mask)
+    n_other, n_star = sum(fit.background_stars.values()), hess.values[mask.values].sum()
+    print(f"-ln PLR: {fit.nll:.1f}, background: {n_other:.0f} of {n_star:.0f} stars")
     with pm.Model(coords=tmpl.coords()):
         # The rate of a cluster changes at once: a wider prior than for a whole galaxy.
         sfh = psp.StarFormationHistory("sfh", fit, prior=psp.ContinuityPrior(1.0))

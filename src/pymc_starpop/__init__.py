@@ -29,6 +29,10 @@ from pymc_starpop.hess import (
     build_templates,
     load_templates,
     polygon_mask,
+    read_dolphot,
+    read_dolphot_artificial_stars,
+    read_match_artificial_stars,
+    read_match_photometry,
 )
 from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
 from pymc_starpop.isochrones import (
@@ -193,6 +197,10 @@ __all__ = [
     "power_law_mzr",
     "predict_cmd",
     "read_basti",
+    "read_dolphot",
+    "read_dolphot_artificial_stars",
+    "read_match_artificial_stars",
+    "read_match_photometry",
     "read_mist",
     "read_mist_bc",
     "read_parsec",

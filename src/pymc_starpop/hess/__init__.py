@@ -6,6 +6,12 @@ from pymc_starpop.hess.background import Background
 from pymc_starpop.hess.binaries import MassRatioBinaries, NoBinaries, RandomBinaryPairs
 from pymc_starpop.hess.control_field import background_template
 from pymc_starpop.hess.errors import ErrorModel, ExponentialError, LogisticCompleteness
+from pymc_starpop.hess.readers import (
+    read_dolphot,
+    read_dolphot_artificial_stars,
+    read_match_artificial_stars,
+    read_match_photometry,
+)
 from pymc_starpop.hess.template_set import TemplateSet, load_templates
 from pymc_starpop.hess.templates import build_template, build_templates
 
@@ -26,4 +32,8 @@ __all__ = [
     "build_templates",
     "load_templates",
     "polygon_mask",
+    "read_dolphot",
+    "read_dolphot_artificial_stars",
+    "read_match_artificial_stars",
+    "read_match_photometry",
 ]

@@ -19,8 +19,10 @@ from rich.progress import (
 )
 
 from pymc_starpop.hess.age_means import BinMean, age_means
+from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.systems import Population
 from pymc_starpop.hess.template_counts import template_counts
+from pymc_starpop.hess.transfer import Transfer
 from pymc_starpop.isochrones import IsochroneGrid
 
 __all__ = ["TemplateGrid", "Templates", "compute_templates"]
@@ -44,6 +46,8 @@ class TemplateGrid:
         [M/H], dex.
     ages_per_bin : int or None
         Ages of each mean, edges included; 1 for the young edge alone, None for as many as needed.
+    transfer : Transfer, optional
+        From the fine grid of the population to the bins, by artificial stars.
     """
 
     iso: IsochroneGrid
@@ -54,6 +58,12 @@ class TemplateGrid:
     edges: np.ndarray
     mh: np.ndarray
     ages_per_bin: int | None = None
+    transfer: Transfer | None = None
+
+    @property
+    def axes(self) -> HessAxes:
+        """The bins of the templates; those of the population are finer beside a transfer."""
+        return self.population.axes if self.transfer is None else self.transfer.axes
 
     def raw(self, mh: float, log_age: float) -> np.ndarray:
         """What `finish` makes a template of: linear in the stars, for one isochrone."""
@@ -64,7 +74,7 @@ class TemplateGrid:
 
     def finish(self, raw: np.ndarray) -> np.ndarray:
         """One template (N_mag, N_color), stars per bin per Msun formed."""
-        return raw
+        return raw if self.transfer is None else self.transfer.apply(raw)
 
     def means(self, column: int, first: int, last: int) -> Iterator[BinMean]:
         """Yield the templates of one metallicity and of bins from first up to last."""
@@ -116,7 +126,7 @@ def compute_templates(grid: TemplateGrid, progress: bool, n_jobs: int) -> Templa
         Number of processes.
     """
     shape = grid.edges.size - 1, grid.mh.size
-    counts = np.empty((*shape, *grid.population.axes.shape))
+    counts = np.empty((*shape, *grid.axes.shape))
     n_age, error = np.empty(shape, dtype=np.int64), np.empty(shape)
     source = _serial(grid) if n_jobs == 1 else _parallel(grid, n_jobs)
     columns = (

@@ -206,7 +206,17 @@ class TemplateSet:
         return (
             f"<TemplateSet: {self.n_age} ages (log_age {self.log_age[0]:g} to "
             f"{self.log_age[-1]:g}) x {self.n_mh} [M/H] ({self.mh[0]:g} to {self.mh[-1]:g}), "
-            f"{self.axes.shape[0]} x {self.axes.shape[1]} bins>"
+            f"{self.axes.shape[0]} x {self.axes.shape[1]} bins{self._few_stars()}>"
+        )
+
+    def _few_stars(self) -> str:
+        """Say how much of templates by artificial stars rests on few of them."""
+        few = self.metadata.get("few_artificial_stars")
+        if few is None:
+            return ""
+        return (
+            f", {100.0 * few['bins']:.0f} % of those reached, with {100.0 * few['stars']:.0f} % of "
+            f"the stars, on fewer than {few['least']} artificial stars"
         )
 
 

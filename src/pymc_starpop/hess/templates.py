@@ -16,13 +16,15 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.hess.age_means import LARGEST_ERROR
+from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
-from pymc_starpop.hess.errors import as_error_model
+from pymc_starpop.hess.errors import ErrorModel, as_error_model
 from pymc_starpop.hess.systems import Population
 from pymc_starpop.hess.template_counts import template_counts
 from pymc_starpop.hess.template_grid import TemplateGrid, Templates, compute_templates
 from pymc_starpop.hess.template_set import TemplateSet, check_t_max
+from pymc_starpop.hess.transfer import FEW_STARS, Transfer, build_transfer
 from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
 
@@ -43,9 +45,10 @@ def build_template(
     distance_modulus: SupportsFloat,
     av: SupportsFloat = 0.0,
     extinction: Mapping[str, float] | None = None,
-    noise: Any,
+    noise: Any = None,
     completeness: Any = None,
     bias: Any = None,
+    artificial_stars: ArtificialStars | None = None,
     imf: InitialMassFunction | None = None,
     binaries: BinaryModel | None = None,
 ) -> xr.DataArray:
@@ -75,6 +78,9 @@ def build_template(
         Standard deviation of the measured magnitudes by band, as in `ErrorModel`.
     completeness, bias : mapping of str to callable or float, optional
         As in `ErrorModel`; not beside an ErrorModel.
+    artificial_stars : ArtificialStars, optional
+        In place of noise, completeness and bias: what artificial stars near the place of each
+        star in the diagram became of, with their losses, bias, wings and correlation.
     imf : InitialMassFunction
         Mass function, `Kroupa()` by default. ``mass_min`` to ``mass_max`` is the range of all
         stars formed, those that have died too.
@@ -103,11 +109,14 @@ def build_template(
     >>> round(float(one.sum()), 3)  # stars from 20th to 26th magnitude per Msun formed
     0.294
     """
-    population = _population(axes, noise, (completeness, bias), imf, binaries)
+    errors = (noise, completeness, bias)
+    population, transfer = _population(axes, errors, artificial_stars, imf, binaries)
     mass, mag = _check_isochrone(initial_mass, abs_mag, bands, axes.bands)
     shift = _check_finite("distance_modulus", distance_modulus)
     extinct = _check_finite("av", av) * _check_extinction(av, extinction, axes.bands)
-    return axes.wrap(template_counts(population, mass, mag + shift + extinct), name="template")
+    counts = template_counts(population, mass, mag + shift + extinct)
+    counts = counts if transfer is None else transfer.apply(counts)
+    return axes.wrap(counts, name="template")
 
 
 def build_templates(
@@ -121,9 +130,10 @@ def build_templates(
     distance_modulus: SupportsFloat,
     av: SupportsFloat = 0.0,
     rv: SupportsFloat = 3.1,
-    noise: Any,
+    noise: Any = None,
     completeness: Any = None,
     bias: Any = None,
+    artificial_stars: ArtificialStars | None = None,
     imf: InitialMassFunction | None = None,
     binaries: BinaryModel | None = None,
     progress: bool = True,
@@ -157,7 +167,7 @@ def build_templates(
         True distance modulus, mag.
     av, rv : float
         Extinction A_V (mag) and R_V, as in `IsochroneGrid.at`.
-    noise, completeness, bias, imf, binaries
+    noise, completeness, bias, artificial_stars, imf, binaries
         As in `build_template`.
     progress : bool
         Show a progress bar.
@@ -195,7 +205,8 @@ def build_templates(
     >>> tmpl
     <TemplateSet: 3 ages (log_age 9 to 10) x 2 [M/H] (-1.5 to -0.5), 70 x 60 bins>
     """
-    population = _population(axes, noise, (completeness, bias), imf, binaries)
+    errors = (noise, completeness, bias)
+    population, transfer = _population(axes, errors, artificial_stars, imf, binaries)
     if not isinstance(iso, IsochroneGrid):
         raise ValueError(
             f"iso must be an IsochroneGrid, got {type(iso).__name__}; use psp.load_isochrones(), "
@@ -214,6 +225,7 @@ def build_templates(
         edges=_age_edges(ages, t_max, iso.log_age_range[1]),
         mh=metallicities,
         ages_per_bin=n_age,
+        transfer=transfer,
     )
     # Bands and extinction are checked by the first isochrone, before any process starts.
     iso.at(metallicities[0], ages[0], axes.bands, av=av, rv=rv)
@@ -268,10 +280,10 @@ def _describe(grid: TemplateGrid, made: Templates) -> dict[str, Any]:
         "rv": grid.rv,
         "n_ages": [int(made.n_age.min()), int(made.n_age.max())],
         "age_error": None if np.isnan(made.error).all() else float(np.nanmax(made.error)),
-        "bands": list(population.axes.bands),
+        "bands": list(grid.axes.bands),
         "imf": repr(population.imf),
         "binaries": repr(population.binaries),
-        "errors": repr(population.errors),
+        **_describe_errors(grid, made),
         "isochrones": repr(grid.iso),
         "isochrones_fingerprint": grid.iso.fingerprint,
         "package": _PACKAGE,
@@ -279,13 +291,48 @@ def _describe(grid: TemplateGrid, made: Templates) -> dict[str, Any]:
     }
 
 
+def _describe_errors(grid: TemplateGrid, made: Templates) -> dict[str, Any]:
+    """What was taken for the photometry, and how much of it rests on few artificial stars."""
+    if grid.transfer is None:
+        return {"errors": repr(grid.population.errors)}
+    bins, stars = grid.transfer.few_stars(made.counts.mean(axis=(0, 1)))
+    return {
+        "errors": grid.transfer.description,
+        "few_artificial_stars": {"least": FEW_STARS, "bins": bins, "stars": stars},
+    }
+
+
+def _photometry(
+    axes: HessAxes, errors: tuple[Any, Any, Any], artificial_stars: ArtificialStars | None
+) -> tuple[HessAxes, ErrorModel, Transfer | None]:
+    """Bins and errors of a population, and what makes of it that on the axes."""
+    noise, *others = errors
+    if artificial_stars is None:
+        if noise is None:
+            raise ValueError(
+                "noise is missing: give an ErrorModel, errors by band, or artificial_stars."
+            )
+        return axes, as_error_model(axes.bands, noise, *others), None
+    if any(given is not None for given in errors):
+        raise ValueError(
+            "artificial_stars hold noise, completeness and bias; give them or noise, not both."
+        )
+    if not isinstance(artificial_stars, ArtificialStars):
+        raise ValueError(
+            f"artificial_stars must be ArtificialStars(mag_in, mag_out, bands=...), got "
+            f"{type(artificial_stars).__name__}."
+        )
+    transfer = build_transfer(artificial_stars, axes)
+    return transfer.grid, transfer.errors, transfer
+
+
 def _population(
     axes: HessAxes,
-    noise: Any,
-    others: tuple[Any, Any],
+    errors: tuple[Any, Any, Any],
+    artificial_stars: ArtificialStars | None,
     imf: InitialMassFunction | None,
     binaries: BinaryModel | None,
-) -> Population:
+) -> tuple[Population, Transfer | None]:
     if not isinstance(axes, HessAxes):
         raise ValueError(f"axes must be a HessAxes, got {type(axes).__name__}.")
     imf = Kroupa() if imf is None else imf
@@ -299,7 +346,8 @@ def _population(
             f"several values of the parameter."
         ) from None
     binaries = NoBinaries() if binaries is None else check_binaries(binaries)
-    return Population(axes, as_error_model(axes.bands, noise, *others), imf, binaries)
+    grid, model, transfer = _photometry(axes, errors, artificial_stars)
+    return Population(grid, model, imf, binaries), transfer
 
 
 def _check_isochrone(

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.errors import ErrorModel, as_error_model
+from pymc_starpop.hess.fates import draw_fates
 
 __all__ = ["observe"]
 
@@ -28,9 +30,11 @@ def observe(
     mags : xarray.Dataset, mapping of str to array (N,), or pandas.DataFrame
         What `simulate_cmd` gives, or magnitudes by band. Further columns of N values stay with
         their stars.
-    noise : ErrorModel, or mapping of str to callable or float
+    noise : ErrorModel, ArtificialStars, or mapping of str to callable or float
         All three at once, or the standard deviation by band as in `ErrorModel`. Its bands are
-        those that are observed.
+        those that are observed. With `ArtificialStars` each star takes the fate of one near it:
+        in two bands moved and scaled by the smooth trends of bias and scatter, in others one of
+        the ten nearest as it is.
     completeness, bias : mapping of str to callable or float, optional
         As in `ErrorModel`.
     rng : numpy.random.Generator or int, optional
@@ -55,36 +59,41 @@ def observe(
     >>> seen["V"].size, round(float(seen["V"].std()), 2)
     (507, 0.1)
     """
-    model, intrinsic = _magnitudes(mags, noise, completeness, bias)
+    bands, intrinsic = _magnitudes(mags, noise)
     rng = np.random.default_rng(rng)
-    complete = model.completeness_at(intrinsic)
-    seen = np.flatnonzero(rng.random(complete.size) < complete)
-    intrinsic = intrinsic[seen]
-    errors = model.at(intrinsic)
-    observed = intrinsic + errors.bias + errors.sigma * rng.normal(size=intrinsic.shape)
-    return _replaced(mags, seen, dict(zip(model.bands, observed.T, strict=True)))
+    if isinstance(noise, ArtificialStars):
+        if completeness is not None or bias is not None:
+            raise ValueError("completeness and bias are those of the ArtificialStars; leave them.")
+        seen, observed = draw_fates(noise.select_bands(bands), intrinsic, rng)
+    else:
+        model = as_error_model(bands, noise, completeness, bias)
+        complete = model.completeness_at(intrinsic)
+        seen = np.flatnonzero(rng.random(complete.size) < complete)
+        intrinsic = intrinsic[seen]
+        errors = model.at(intrinsic)
+        observed = intrinsic + errors.bias + errors.sigma * rng.normal(size=intrinsic.shape)
+    return _replaced(mags, seen, dict(zip(bands, observed.T, strict=True)))
 
 
-def _magnitudes(
-    mags: Any, noise: Any, completeness: Any, bias: Any
-) -> tuple[ErrorModel, np.ndarray]:
-    """Error model of the bands that are observed, and their magnitudes (N, B)."""
+def _magnitudes(mags: Any, noise: Any) -> tuple[tuple[str, ...], np.ndarray]:
+    """Bands that are observed, and their magnitudes (N, B)."""
     known = mags.data_vars if isinstance(mags, xr.Dataset) else mags
     if not isinstance(known, Mapping) and not hasattr(known, "columns"):
         raise ValueError(
             f"mags must be a Dataset, a mapping of bands to arrays or a DataFrame, got "
             f"{type(mags).__name__}; of a StarCatalog give dict(zip(cat.bands, cat.mag.T))."
         )
-    if not isinstance(noise, ErrorModel | Mapping):
-        raise ValueError(f"noise must be an ErrorModel or map bands to errors, got {noise!r}.")
+    if not isinstance(noise, ErrorModel | ArtificialStars | Mapping):
+        raise ValueError(
+            f"noise must be an ErrorModel, ArtificialStars, or map bands to errors, got {noise!r}."
+        )
     simulated = list(mags.attrs.get("bands", ())) if isinstance(mags, xr.Dataset) else []
-    bands = simulated or list(noise.bands if isinstance(noise, ErrorModel) else noise)
+    bands = simulated or list(noise if isinstance(noise, Mapping) else noise.bands)
     missing = [band for band in bands if band not in known]
     if missing:
         raise ValueError(
             f"mags lacks the band {missing[0]!r} of the noise; it has {', '.join(map(str, known))}."
         )
-    model = as_error_model(bands, noise, completeness, bias)
     columns = [np.asarray(mags[band], dtype=float) for band in bands]
     if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
         raise ValueError(
@@ -94,7 +103,7 @@ def _magnitudes(
     values = np.stack(columns, axis=1)
     if not np.isfinite(values).all():
         raise ValueError("mags must be finite; leave out stars without light or not measured.")
-    return model, values
+    return tuple(bands), values
 
 
 def _replaced(mags: Any, seen: np.ndarray, observed: dict[str, np.ndarray]) -> Any:
