@@ -5,8 +5,9 @@ with [M/H] = 0.1 (13.7 - t) - 1.87 at lookback time t in Gyr and a dispersion of
 in Bessell V and I at a distance modulus of 25, with the errors and the completeness of the paper's
 example, on the bundled isochrones.
 
-- Each age bin of 0.05 dex is one free mass; stars of a bin are drawn at the age of its template.
-- [M/H] of the stars is Gaussian, not restricted to the grid of the templates.
+- Ages of the stars are continuous, from 4 Myr to 13.7 Gyr. [M/H] follows the age of each star, with
+  a Gaussian that is not restricted to the grid of the templates.
+- Each age bin of 0.05 dex is one free mass; its template is the mean over the ages of the bin.
 - A background of one star spread over the whole diagram, known and fixed: noise may put a star
   where no template expects any.
 - The prior is the default one: rates change by N(0, 0.3) in ln SFR from one bin to the next.
@@ -56,15 +57,21 @@ def true_metallicity(age_gyr: np.ndarray) -> np.ndarray:
 
 def true_masses() -> np.ndarray:
     """Mass formed in each age bin, Msun, at a constant rate."""
-    widths = np.diff(np.append(10.0 ** (LOG_AGE - 9.0), T_MAX))
+    widths = np.diff(age_edges())
     return TOTAL_MASS * widths / widths.sum()
+
+
+def age_edges() -> np.ndarray:
+    """Edges of the age bins, Gyr."""
+    return np.append(10.0 ** (LOG_AGE - 9.0), T_MAX)
 
 
 def simulate(iso: psp.IsochroneGrid, seed: int) -> xr.DataArray:
     """Hess diagram of the galaxy as it is observed."""
     rng = np.random.default_rng(seed)
-    mean = true_metallicity(10.0 ** (LOG_AGE - 9.0))
-    population = psp.CompositePopulation(LOG_AGE, mean, true_masses(), mh_sigma=SIGMA)
+    # One range of ages, so that nothing in the galaxy knows the bins of the templates.
+    ends = age_edges()[[0, -1]]
+    population = psp.CompositePopulation.from_bins(ends, [TOTAL_MASS], true_metallicity, SIGMA)
     # Beyond these limits less than one star in a thousand is recovered.
     faint = {"Bessell_V": 34.0, "Bessell_I": 32.5}
     stars = psp.simulate_cmd(
@@ -147,8 +154,8 @@ def main() -> None:
     hess = simulate(iso, seed=1)
     clock.tell(f"{int(hess.sum())} stars observed of {TOTAL_MASS:g} Msun")
     tmpl = psp.build_templates(
-        iso, AXES, log_age=LOG_AGE, mh=MH, distance_modulus=DISTANCE_MODULUS, noise=NOISE,
-        completeness=COMPLETENESS,
+        iso, AXES, log_age=LOG_AGE, mh=MH, t_max_gyr=T_MAX, distance_modulus=DISTANCE_MODULUS,
+        noise=NOISE, completeness=COMPLETENESS,
     )  # fmt: skip
     clock.tell(f"{tmpl.n_age * tmpl.n_mh} templates built")
     fit, idata = sample(tmpl, hess, seed=2)

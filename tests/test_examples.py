@@ -24,7 +24,7 @@ def galaxy(iso):
     example = load("synthetic_galaxy")
     hess = example.simulate(iso, seed=1)
     tmpl = psp.build_templates(
-        iso, example.AXES, log_age=example.LOG_AGE, mh=example.MH,
+        iso, example.AXES, log_age=example.LOG_AGE, mh=example.MH, t_max_gyr=example.T_MAX,
         distance_modulus=example.DISTANCE_MODULUS, noise=example.NOISE,
         completeness=example.COMPLETENESS, progress=False,
     )  # fmt: skip

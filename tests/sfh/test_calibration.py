@@ -2,10 +2,12 @@
 
 If truths are drawn from the prior and stars from the model, a 68 % interval holds the truth in 68 %
 of the galaxies (Cook, Gelman & Rubin 2006). Both parts are tested here: the templates against
-simulated stars, and the posterior against its own truth.
+simulated stars, and the posterior against its own truth. The stars have continuous ages, and their
+metallicity follows the age of each, also inside the bins.
 """
 
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pymc as pm
@@ -14,6 +16,7 @@ import xarray as xr
 from scipy import stats
 
 import pymc_starpop as psp
+from pymc_starpop.simulate.sampler import GalaxyModel, GalaxySampler
 from pymc_starpop.summaries.sfh_arrays import formation_time, formed_fraction
 
 T_MAX = 13.7
@@ -31,16 +34,23 @@ COMPLETENESS = {
 AXES = psp.HessAxes(
     ("Bessell_V", "Bessell_I"), "Bessell_I", np.linspace(-0.5, 2.5, 61), np.linspace(20.0, 28, 81)
 )
-# Beyond these magnitudes hardly a star in a thousand is detected, and none within the axes.
-FAINT_LIMIT = {"Bessell_V": 33.0, "Bessell_I": 31.5}
+# Beyond these magnitudes no star gets into the axes: five standard deviations in I.
+FAINT_LIMIT = {"Bessell_V": 33.0, "Bessell_I": 30.0}
+# Isochrones of the simulation, dex: half a step is 0.03 mag at the turn-off, where errors are more.
+AGE_STEP = 0.025
+
+
+@cache
+def make_isochrones():
+    return psp.load_isochrones()
 
 
 @cache
 def make_templates():
     return psp.build_templates(
-        psp.load_isochrones(), AXES, log_age=np.round(np.arange(8.5, 10.11, 0.1), 2),
+        make_isochrones(), AXES, log_age=np.round(np.arange(8.5, 10.11, 0.1), 2),
         mh=np.round(np.arange(-2.4, 0.41, 0.2), 2), distance_modulus=25.0, noise=NOISE,
-        completeness=COMPLETENESS, progress=False,
+        completeness=COMPLETENESS, t_max_gyr=T_MAX, progress=False,
     )  # fmt: skip
 
 
@@ -58,16 +68,33 @@ def draw_galaxy(tmpl, rng):
     alpha, beta = (rng.normal(*PARAMETER_PRIORS[name]) for name in ("alpha", "beta"))
     median, width = PARAMETER_PRIORS["sigma"]
     sigma = median * np.exp(width * rng.normal())
-    mean = psp.linear_amr(tmpl.age_gyr, alpha, beta, T_MAX)
-    weights = psp.metallicity_weights(mass, mean, sigma, tmpl.mh).eval()
-    galaxy = psp.CompositePopulation.from_grid(
-        tmpl.log_age, tmpl.mh, np.where(weights > 1e-6 * TOTAL_MASS / years.size, weights, 0.0)
-    )
-    stars = psp.simulate_cmd(
-        psp.load_isochrones(), galaxy, bands=AXES.bands, distance_modulus=25.0,
-        faint_limit=FAINT_LIMIT, rng=rng, progress=False,
+    galaxy = psp.CompositePopulation.from_bins(
+        tmpl.age_edges(T_MAX), mass, lambda age_gyr: beta + alpha * (T_MAX - age_gyr), sigma,
+        mh_grid=tmpl.mh, age_step=AGE_STEP,
     )  # fmt: skip
-    return mass, psp.bin_cmd(psp.observe(stars, NOISE, COMPLETENESS, rng=rng), AXES)
+    return mass, observe_galaxy(galaxy, rng)
+
+
+class RepeatedSampler(GalaxySampler):
+    """A sampler that keeps its isochrones: those of all galaxies here are the same."""
+
+    kept: ClassVar[dict] = {}
+
+    def sampler(self, index, node):
+        key = float(self.nodes[index].log_age[node]), float(self.nodes[index].mh[node])
+        if key not in self.kept:
+            self.kept[key] = super().sampler(index, node)
+        return self.kept[key]
+
+
+def observe_galaxy(galaxy, rng):
+    """Hess diagram of the stars of a galaxy, as `simulate_cmd` draws them."""
+    model = GalaxyModel(AXES.bands, 25.0, faint_limit=FAINT_LIMIT)
+    chunks = [
+        columns for columns, _ in RepeatedSampler(make_isochrones(), galaxy, model).chunks(rng)
+    ]
+    stars = {band: np.concatenate([columns[band] for columns in chunks]) for band in AXES.bands}
+    return psp.bin_cmd(psp.observe(stars, NOISE, COMPLETENESS, rng=rng), AXES)
 
 
 def build_model(tmpl, hess):

@@ -223,8 +223,9 @@ def plot_amr(
             "result has no mh_mean: register the mean metallicity in the model with "
             "pm.Deterministic('mh_mean', ..., dims='log_age'), or name yours for summarize_sfh."
         )
-    # The metallicity of a bin is that of its template, at the young edge.
-    ages, mh = summary["age_young_gyr"].values, summary["mh_mean"]
+    # The metallicity of a bin is that of its middle, as in its template.
+    ages = 0.5 * (summary["age_young_gyr"].values + summary["age_old_gyr"].values)
+    mh = summary["mh_mean"]
     true_mh = None
     if truth is not None:
         values = [truth(age) for age in ages] if callable(truth) else truth

@@ -10,6 +10,7 @@ from pymc_starpop.simulate.population import CompositePopulation
 __all__ = ["IsochroneNodes", "population_nodes"]
 
 _LEAST_SHARE = 1e-12
+_LEAST_SHARE_OF_AGE = 1e-6  # of one of many ages: less than lies beyond the reach of the Gaussian
 _GAUSSIAN_REACH = 4.5  # standard deviations
 # Multiples of the golden ratio are spread evenly, however many there are.
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
@@ -116,7 +117,8 @@ def _metallicities(
             )
         lost = float(share[~inside].sum())
         nodes, share = nodes[inside], share[inside]
-    kept = share > _LEAST_SHARE * share.sum()
+    least = _LEAST_SHARE if n_step == 1 else _LEAST_SHARE_OF_AGE
+    kept = share > least * share.sum()
     return nodes[kept], share[kept] / share[kept].sum(), lost
 
 
