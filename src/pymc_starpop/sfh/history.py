@@ -7,12 +7,14 @@ independent standard normals. Where the prior leaves masses uncertain by factors
 ln R but a coordinate that is R itself away from 0.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pymc as pm
+import xarray as xr
 from pymc.logprob.transforms import Transform
 from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
@@ -25,8 +27,9 @@ from pymc_starpop.sfh.free import FreeCoefficients
 from pymc_starpop.sfh.hierarchy import Hierarchy
 from pymc_starpop.sfh.laplace import TURN, GaussianPrior, Laplace, find_mode
 from pymc_starpop.sfh.metallicity_models import Parameter
+from pymc_starpop.sfh.modes import find_modes, table_of_modes
 from pymc_starpop.sfh.priors import AgeBins, ContinuityPrior, FlatPrior, SFRPrior
-from pymc_starpop.sfh.result import SFHFit
+from pymc_starpop.sfh.result import HERE, SFHFit
 
 __all__ = ["History", "StarFormationHistory", "Whiten"]
 
@@ -34,6 +37,8 @@ __all__ = ["History", "StarFormationHistory", "Whiten"]
 # Where the logarithm of a mass is less certain than this, all masses are softened: neighboring bins
 # share what the data fix, and sums of exponentials bend.
 _LARGE_ERROR = 0.7
+# Rivals named in a warning.
+_MAX_NAMED = 5
 # Below this argument ln(1 + exp w) = exp w in double precision.
 _FAR = -36.0
 
@@ -112,6 +117,11 @@ class History:
         diagrams, with None for those without a background.
     laplace : Laplace
         The mode and the covariance that whiten the sampler's coordinates.
+    modes : xarray.Dataset
+        Modes of the posterior within 10 nats of the best, best first, along ``mode``:
+        ``log_posterior`` (of the random vector, up to a constant), ``below_best`` (nats),
+        ``n_start`` (searches that ended there), ``tau_50`` (Gyr), ``total_mass`` (Msun),
+        ``mass_formed`` and ``mh_mean`` (log_age). ``print(sfh.modes.to_dataframe())`` shows it.
     """
 
     mass_formed: TensorVariable
@@ -121,6 +131,26 @@ class History:
     weights: TensorVariable
     background: Any
     laplace: Laplace
+    modes: xr.Dataset
+    _vector: TensorVariable
+    _starts: tuple[np.ndarray, ...]
+
+    def initvals(self, chains: int = 4) -> list[dict[str, np.ndarray]]:
+        """Return starting values that spread chains over the modes.
+
+        For ``pm.sample(initvals=sfh.initvals(4), chains=4, nuts_sampler="pymc")``. Chains that stay
+        in different modes show in r_hat; how many draws each mode gets then says nothing of its
+        probability. nutpie takes no list: all its chains start near the best mode.
+
+        Parameters
+        ----------
+        chains : int
+            Number of chains; the modes take turns, best first.
+        """
+        if chains < 1:
+            raise ValueError(f"chains must be 1 or more, got {chains}.")
+        n = len(self._starts)
+        return [{str(self._vector.name): self._starts[i % n]} for i in range(chains)]
 
 
 def StarFormationHistory(
@@ -160,7 +190,13 @@ def StarFormationHistory(
     Raises
     ------
     ValueError
-        For a fit with free coefficients, an unknown parameter, and values that are no prior.
+        For a fit with free coefficients or without mass, an unknown parameter, values that are no
+        prior, and a posterior without a value where the search for its mode begins.
+
+    Warns
+    -----
+    UserWarning
+        Where the posterior has other modes within 10 nats of the best.
 
     Examples
     --------
@@ -179,7 +215,12 @@ def StarFormationHistory(
             "fit: free coefficients have no metallicity model; fit with one, or give the "
             "coefficients priors of your own."
         )
-    problem: Hierarchy = fit.problem
+    if not fit.mass_formed.any():
+        raise ValueError(
+            "fit: no mass is left, as the background explains all stars; there is no history."
+        )
+    # Priors keep the metallicities where they belong, and the sampler has no other bound.
+    problem: Hierarchy = replace(fit.problem, bounded=False)
     prior = ContinuityPrior() if prior is None else prior
     priors = _parameter_priors(problem.parameters, parameter_priors)
     others = problem.data.backgrounds
@@ -187,13 +228,17 @@ def StarFormationHistory(
         (float(np.log(m)), float(s), 1) for m, s in zip(others.median, others.sigma, strict=True)
     ]
     gaussian, covariance = _joint_prior(fit, prior, priors)
-    start = _start(fit, gaussian, flat=isinstance(prior, FlatPrior))
-    laplace, soft = _whitening(problem, gaussian, start)
+    flat = isinstance(prior, FlatPrior)
+    expected, best = (_start(fit, gaussian, flat, likeliest) for likeliest in (False, True))
+    found = find_modes(problem, gaussian, expected, best)
+    modes = table_of_modes(problem, found, fit.age_edges_gyr)
+    _warn_of_rivals(modes)
+    laplace, soft = _whitening(problem, gaussian, found[0].u)
     model = pm.modelcontext(None)
     if "log_age" not in model.coords:
         model.add_coord("log_age", fit.log_age)
     u = _random_vector(name, gaussian, covariance, Whiten(laplace.mode, laplace.cholesky, soft))
-    return _variables(fit, u, laplace)
+    return _variables(fit, u, laplace, modes, tuple(mode.u for mode in found))
 
 
 def _parameter_priors(
@@ -243,21 +288,41 @@ def _joint_prior(
     return GaussianPrior(mean, 0.5 * (precision + precision.T), flat), covariance
 
 
-def _start(fit: SFHFit, prior: GaussianPrior, flat: bool) -> np.ndarray:
-    """Where to look for the mode: the best parameters, with the rates that the prior expects."""
-    problem = fit.problem
-    x = fit.point.copy()
+def _start(fit: SFHFit, prior: GaussianPrior, flat: bool, likeliest: bool) -> np.ndarray:
+    """Where to look for the mode: the best parameters, with the rates that the prior expects.
+
+    Or, likeliest, with the rates of the maximum of the likelihood.
+    """
+    problem, n_age = fit.problem, fit.problem.n_age
     # A positive parameter may be 0 at the optimum.
     coordinates = problem.coordinates
     middle = coordinates.natural(prior.mean)
-    x = np.where(coordinates.positive, np.maximum(x, 1e-3 * middle), x)
-    if flat:
-        x[: problem.n_age] = np.maximum(x[: problem.n_age], 1e-3 * fit.mass_formed.mean())
-    u = coordinates.unbounded(x)
-    if not flat:
-        rate = fit.mass_formed.sum() / fit.bin_years.sum()
-        u[: problem.n_age] = np.log(rate * fit.bin_years)
-    return u
+    x = np.where(coordinates.positive, np.maximum(fit.point, 1e-3 * middle), fit.point)
+    least = 1e-3 * fit.mass_formed.mean()
+    x[:n_age] = np.maximum(fit.mass_formed, least)
+    if not (flat or likeliest):
+        x[:n_age] = fit.mass_formed.sum() / fit.bin_years.sum() * fit.bin_years
+    if not np.isfinite(problem.evaluate(x).value):
+        # The formula may have no value there; at the center of the priors it has.
+        x[n_age:] = middle[n_age:]
+    return coordinates.unbounded(x)
+
+
+def _warn_of_rivals(modes: xr.Dataset) -> None:
+    """Say that the posterior has several modes."""
+    n = modes.sizes["mode"] - 1
+    if n == 0:
+        return
+    named = ", ".join(
+        f"{float(m.tau_50):.3g} Gyr {float(m.below_best):.1f} nats below"
+        for m in (modes.isel(mode=i + 1) for i in range(min(n, _MAX_NAMED)))
+    )
+    warnings.warn(
+        f"the posterior has {n} other mode{'s' if n > 1 else ''} within 10 nats of the best, where "
+        f"half of the mass had formed {float(modes.tau_50[0]):.3g} Gyr ago: {named}. A chain may "
+        f"stay in one; see History.modes, and start chains with initvals=History.initvals(chains).",
+        skip_file_prefixes=HERE,
+    )
 
 
 def _whitening(
@@ -302,7 +367,9 @@ def _random_vector(
     return u
 
 
-def _variables(fit: SFHFit, u: TensorVariable, laplace: Laplace) -> History:
+def _variables(
+    fit: SFHFit, u: TensorVariable, laplace: Laplace, modes: xr.Dataset, starts: Any
+) -> History:
     """Return the variables of the history as functions of u."""
     problem: Hierarchy = fit.problem
     n_age = problem.n_age
@@ -324,7 +391,7 @@ def _variables(fit: SFHFit, u: TensorVariable, laplace: Laplace) -> History:
     weights.tag.sfh_backgrounds = tuple(
         d.templates for d in problem.data.diagrams if not all(b.fixed for b in d.backgrounds)
     )
-    return History(mass, sfr, mean, parameters, weights, background, laplace)
+    return History(mass, sfr, mean, parameters, weights, background, laplace, modes, u, starts)
 
 
 def _background(problem: Hierarchy, name: str, amplitudes: TensorVariable) -> Any:

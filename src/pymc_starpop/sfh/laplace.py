@@ -13,10 +13,19 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import linalg
 
-from pymc_starpop.sfh.box_newton import minimize_in_box
+from pymc_starpop.sfh.box_newton import Optimum, minimize_in_box
 from pymc_starpop.sfh.coordinates import Coordinates
 
-__all__ = ["TURN", "GaussianPrior", "Laplace", "Likelihood", "find_mode", "flat_prior", "soften"]
+__all__ = [
+    "TURN",
+    "GaussianPrior",
+    "Laplace",
+    "Likelihood",
+    "climb",
+    "find_mode",
+    "flat_prior",
+    "soften",
+]
 
 _TINY = 1e-300
 #: Where softened masses turn over, in units of their error. Effective draws of NUTS on a synthetic
@@ -181,6 +190,19 @@ class _Density:
             volume_first=np.where(flat, volume_first, change_first),
             volume_second=np.where(flat, volume_second, change_second),
         )
+
+
+def climb(
+    likelihood: Likelihood, prior: GaussianPrior, start: np.ndarray, max_iterations: int = 200
+) -> Optimum:
+    """Climb towards the nearest mode, from a start (P,) in the coordinates of the likelihood."""
+    density = _Density(likelihood, prior, likelihood.coordinates)
+    if max_iterations == 0:
+        return Optimum(start, density.evaluate(start), 0, False)
+    return minimize_in_box(
+        density.evaluate, start, np.full(start.size, -np.inf), tolerance=1e-5,
+        max_iterations=max_iterations,
+    )  # fmt: skip
 
 
 def find_mode(
