@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pymc_starpop as psp
+from pymc_starpop.simulate.nodes import population_nodes
 from pymc_starpop.summaries.sfh_arrays import formation_time
 
 T_MAX = 13.7  # Gyr
@@ -81,17 +82,35 @@ class Galaxy:
         """Lookback times by which `FRACTIONS` of the mass had formed, Gyr."""
         return formation_time(self.masses, self.edges, np.array(FRACTIONS))
 
+    @property
+    def population(self):
+        formed = self.masses > 0.0
+        return psp.CompositePopulation(
+            np.log10(self.edges[:-1][formed]) + 9.0, self.mh, self.masses[formed], DISPERSION,
+            log_age_old=np.log10(self.edges[1:][formed]) + 9.0, mh_step=0.04,
+        )  # fmt: skip
+
+    @cache  # noqa: B019
+    def expect(self, n_star):
+        """Mean of what `draw` gives: the isochrones of the simulation, each as a template."""
+        iso, population, total = isochrones(), self.population, np.zeros(AXES.shape)
+        for k in range(len(population)):
+            nodes = population_nodes(population, k, iso.feh_range)
+            for mh, log_age, share in zip(nodes.mh, nodes.log_age, nodes.share, strict=True):
+                one = iso.at(mh, log_age, BANDS)
+                template = psp.build_template(
+                    one.initial_mass, one.abs_mag, BANDS, AXES, noise=NOISE,
+                    distance_modulus=DISTANCE_MODULUS,
+                )  # fmt: skip
+                total += share * population.mass_formed[k] * template.values
+        return np.rint(n_star * total / total.sum())
+
     @cache  # noqa: B019
     def draw(self, total_mass, seed):
         """Hess diagram of stars with continuous ages, (N_mag, N_color)."""
         rng = np.random.default_rng(seed)
-        formed = self.masses > 0.0
-        population = psp.CompositePopulation(
-            np.log10(self.edges[:-1][formed]) + 9.0, self.mh, self.masses[formed], DISPERSION,
-            log_age_old=np.log10(self.edges[1:][formed]) + 9.0, mh_step=0.04,
-        )  # fmt: skip
         stars = psp.simulate_cmd(
-            isochrones(), population, bands=BANDS, distance_modulus=DISTANCE_MODULUS,
+            isochrones(), self.population, bands=BANDS, distance_modulus=DISTANCE_MODULUS,
             total_mass=total_mass, faint_limit=FAINT_LIMIT, rng=rng, progress=False,
         )  # fmt: skip
         return psp.bin_cmd(psp.observe(stars, NOISE, rng=rng), AXES)
@@ -181,3 +200,18 @@ def test_a_constant_rate_is_recovered():
     assert np.all(np.abs(tau - 1.0) < 2.5 * error)
     assert abs(sigma - DISPERSION) < 0.01
     assert np.all(error < 0.015)  # the templates of young edges were 5 to 15 % off
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.filterwarnings("ignore:Hessian errors cannot be trusted")
+def test_histories_are_recovered(rate):
+    """Without the noise of the stars, so that 1.5 % can be seen: 60 million expected stars."""
+    galaxy = Galaxy(rate, 0.0)
+    for step in (0.05, 0.1):
+        tmpl = make_templates(step)
+        fit = psp.fit_sfh(tmpl, galaxy.expect(6e7), background=BACKGROUND)
+        tau = formation_time(fit.mass_formed, tmpl.age_edges(), np.array(FRACTIONS))
+        print(f"\n{rate}, bins of {step} dex: tau / truth {np.round(tau / galaxy.tau, 4)}")
+        assert np.all(np.abs(tau / galaxy.tau - 1.0) < 0.015)
+        assert abs(fit.parameters["sigma"] - DISPERSION) < 0.01
