@@ -181,3 +181,42 @@ def test_many_halves_of_ngc1978(shared_data, iso, isochrone, binaries):
     pairs = [deviances(iso, isochrone, stars, seed, binaries)[2:] for seed in range(1, 7)]
     found, control = np.mean(pairs, axis=0)
     assert found < 1.25 * control
+
+
+def invented(iso, stars, seed, ages, binaries=None):
+    """Background stars and mass of false ages in a fit through the other half."""
+    axes = psp.HessAxes(BANDS, BANDS[1], np.linspace(-0.4, 2.0, 25), AXES.mag_edges)
+    first, second = halves(stars, seed)
+    tmpl = psp.build_templates(
+        iso, axes, log_age=ages, mh=[-0.4], distance_modulus=DISTANCE_MODULUS, av=0.2,
+        artificial_stars=second, binaries=binaries, ages_per_bin=1, progress=False,
+    )  # fmt: skip
+    true = ages.index(9.3)
+    drawn = psp.simulate_cmd(
+        iso, {"log_age": 9.3, "mh": -0.4, "mass_formed": 1e4 / tmpl.counts[true].sum()},
+        bands=BANDS, binaries=binaries, distance_modulus=DISTANCE_MODULUS, av=0.2,
+        rng=40 + seed, progress=False,
+    )  # fmt: skip
+    hess = psp.bin_cmd(psp.observe(drawn, first, rng=50 + seed), axes)
+    amr = psp.FixedAMR([-0.4] * len(ages))
+    fit = psp.fit_sfh(tmpl, hess, amr, 13.7, sigma=0.1, background=0.001)
+    share = fit.mass_formed / fit.mass_formed.sum()
+    return sum(fit.background_stars.values()), 1.0 - share[true]
+
+
+def test_nothing_is_invented(shared_data, iso):
+    ages = [9.1, 9.2, 9.3, 9.4, 9.5]
+    background, false = invented(iso, read_ngc1978(shared_data), 0, ages)
+    assert background < 15.0
+    assert false < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binaries", [None, psp.MassRatioBinaries(0.35)])
+def test_nothing_is_invented_in_many_halves(shared_data, iso, binaries):
+    stars = read_ngc1978(shared_data)
+    ages = [8.9, 9.0, 9.1, 9.2, 9.3, 9.4, 9.5, 9.6, 9.7]
+    found = [invented(iso, stars, seed, ages, binaries) for seed in range(1, 5)]
+    background, false = np.mean(found, axis=0)
+    assert background < 15.0
+    assert false < 0.01

@@ -24,7 +24,7 @@ from pymc_starpop.hess.systems import Population
 from pymc_starpop.hess.template_counts import template_counts
 from pymc_starpop.hess.template_grid import TemplateGrid, Templates, compute_templates
 from pymc_starpop.hess.template_set import TemplateSet, check_t_max
-from pymc_starpop.hess.transfer import FEW_STARS, Transfer, build_transfer
+from pymc_starpop.hess.transfer import FEW_STARS, TOTAL_SCATTER, Transfer, build_transfer
 from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
 
@@ -347,7 +347,9 @@ def _population(
         ) from None
     binaries = NoBinaries() if binaries is None else check_binaries(binaries)
     grid, model, transfer = _photometry(axes, errors, artificial_stars)
-    return Population(grid, model, imf, binaries), transfer
+    # What the transfer does makes up for cells that are long against the small errors.
+    scatter = 1.0 if transfer is None else TOTAL_SCATTER
+    return Population(grid, model, imf, binaries, scatter), transfer
 
 
 def _check_isochrone(
