@@ -30,8 +30,8 @@ FEW_STARS = 10
 
 # The part of the scatter by which stars are spread before they are moved.
 _SPREAD = 0.35
-#: All scatter in units of that spread, on the safe side of 1 / 0.35.
-TOTAL_SCATTER = 2.0
+#: All scatter in units of that spread, 1 / 0.35: longer cells change 8e-5 of a template.
+TOTAL_SCATTER = 2.8
 # Cells: a part of the scatter, but no less than a part of a bin, and no more than this (mag).
 _CELL, _CELL_OF_BIN, _WIDEST = 0.35, 0.25, 0.1
 _LEAST_SPREAD = 0.2  # smallest spread, in cells
