@@ -9,6 +9,7 @@ from pymc_starpop.kernels.hess_pairs import (
     cell_of,
     gather_pairs,
     merge_pieces,
+    moment_sums,
 )
 from tolerances import assert_close
 
@@ -49,22 +50,27 @@ def split(mass, mag, number):
     return masses, mags, np.array(joined)
 
 
-def gather(iso, primaries, law, slope, step, least=0.0, matrix=MATRIX, number=16):
-    """Cells of pairs: indices, weight, mean, covariance."""
+def gather(
+    iso, primaries, law, slope, step, least=0.0, matrix=MATRIX, number=16, near=0.0, spread=None
+):
+    """Cells of pairs: indices (-1 - i for those of primary i), weight, mean, covariance."""
     mass1, factor1, mag1, limits = primaries
-    mass, mag, joined = split(*iso, number)
-    tree = merge_pieces(mass, mag, joined, 0.2)
-    width = 0.5 * np.diff(tree[1], axis=1)
+    mass, mag, _ = split(*iso, number)
     pieces = mass, mag, slope, (0.0, 1.0, np.ones(2))
-    n_cell, n_band = 12_000 + 40 * 39, mag.shape[2]
-    sums = np.zeros((n_cell, 1 + 2 * n_band + n_band * (n_band + 1) // 2))
-    cells = np.empty(n_cell, dtype=np.int64)
+    n, n_band = mag1.shape
+    spread = np.zeros((n, n_band + 1, n_band + 1)) if spread is None else spread
     steps, least = np.full(mag1.shape, step), np.full(mass1.shape, least)
-    n = gather_pairs(
-        (mass1, factor1, mag1, limits, steps, least), pieces, (*tree, width * tree[2] ** slope),
-        law, matrix, GRID, sums, cells,
+    index = np.zeros(12_000 + 40 * 39, dtype=np.int32)
+    sums = gather_pairs(
+        (mass1, factor1, mag1, spread, limits, steps, least), pieces, merge_pieces(pieces), law,
+        tuple(map(tuple, matrix.tolist())), GRID, (0.15, near), index,
+        moment_sums(np.zeros(n), mag1, np.zeros((n, n_band, n_band))),
     )  # fmt: skip
-    return cells[:n], *cell_moments(sums, cells[:n], n_band)
+    cells = np.arange(sums.shape[0]) - 2 * sums.shape[0]
+    cells[:n] = -1 - np.arange(n)
+    cells[index[index > 0] - 1] = np.flatnonzero(index)
+    held = sums[:, 0] > 0.0
+    return cells[held], *cell_moments(sums[held], n_band)
 
 
 def primaries_of(iso, lowest=0.0):
@@ -117,35 +123,84 @@ def test_pairs_against_every_pair_by_itself(kind, n_band):
     )  # fmt: skip
     _, weight, mean, covariance = gather(iso, primaries, law, slope, 0.01, matrix=matrix)
     assert_close(weight.sum(), number.sum(), "pair_moments")
-    center = np.average(mag, axis=0, weights=number)
-    assert_close(np.average(mean, axis=0, weights=weight), center, "pair_moments")
-    off = mean - center
-    spread = covariance + off[:, :, None] * off[:, None, :]
-    expected = np.cov(mag.T, aweights=number, ddof=0)
-    assert_close(np.average(spread, axis=0, weights=weight), expected, "pair_moments")
+    found = moments_together(weight, mean, covariance)
+    assert_close(found[1], np.average(mag, axis=0, weights=number), "pair_moments")
+    assert_close(found[2], np.cov(mag.T, aweights=number, ddof=0), "pair_moments")
 
 
-def test_cells_hold_the_pairs_that_fall_in_them():
-    """Each cell by itself: pieces that are not merged are the points of the reference."""
-    iso = isochrone()
-    mass, mag, _ = split(*iso, 4)
-    primaries = primaries_of(iso)
-    nodes = [0.5 - np.sqrt(1 / 12), 0.5 + np.sqrt(1 / 12)]
-    numbers, mags = [], []
-    for _, f1, x1, (_, highest) in zip(*primaries, strict=True):
+def brute_boxes(iso, primaries, spread, law, slope, number):
+    """Every primary with every piece: numbers, magnitudes and covariances to second order."""
+    mass, mag, _ = split(*iso, number)
+    boxes = []
+    for (m1, f1, x1, (_, highest)), own in zip(zip(*primaries, strict=True), spread, strict=True):
         for low, high, x_low, x_high in zip(*mass, *mag, strict=True):
             width = min(high, highest) - low
-            for t in nodes if width > 0.0 else []:
-                x2 = x_low + t * width / (high - low) * (x_high - x_low)
-                numbers.append(0.5 * width * f1)
-                mags.append(-2.5 * np.log10(10.0 ** (-0.4 * x1) + 10.0 ** (-0.4 * x2)))
-    expected = reference_hess.gather_points(np.array(numbers), np.array(mags), MATRIX, GRID)
-    law = (BY_STAR, 0.0, 1.0, np.ones(2))
-    cells, weight, mean, covariance = gather(iso, primaries, law, 0.0, 0.0, number=4)
+            if width <= 0.0:
+                continue
+            m2 = low + width * np.array([0.5 - np.sqrt(1 / 12), 0.5 + np.sqrt(1 / 12)])
+            x2 = x_low + (m2[:, None] - low) / (high - low) * (x_high - x_low)
+            z = np.column_stack([m2, 10.0 ** (-0.4 * (x2 - x1))])
+            weight = 0.5 * width * m2**slope
+            mean = np.average(z, axis=0, weights=weight)
+            cov = np.cov(z.T, aweights=weight, ddof=0)
+            s = np.sqrt(own[0, 0] + cov[0, 0])
+            total = m1 + mean[0]
+            before, behind = law(total - s), law(total + s)
+            tilt = (behind - before) / (before + behind) / s
+            ratio = mean[1:] + tilt * cov[0, 1:]
+            share = 1.0 / (1.0 + ratio)
+            of_first = np.outer(share, share) * own[1:, 1:]
+            scale = 2.5 / np.log(10.0)
+            of_second = scale**2 * np.outer(share, share) * cov[1:, 1:]
+            x = x1 - scale * np.log1p(ratio) + share * tilt * own[0, 1:]
+            x += 0.5 / scale * np.diag(of_second - ratio * of_first)
+            boxes.append((f1 * weight.sum() * 0.5 * (before + behind), x, of_first + of_second))
+    return (np.array(column) for column in zip(*boxes, strict=True))
+
+
+def test_cells_hold_the_boxes_that_fall_in_them(rng):
+    """Each cell by itself: pieces that are not merged are the boxes of the reference."""
+    iso, number = isochrone(), 4
+    primaries = primaries_of(iso)
+    along = rng.normal(size=(primaries[0].size, 3)) * [0.01, 0.1, 0.1]
+    spread = along[:, :, None] * along[:, None, :] + 1e-4 * np.diag([0.01, 1.0, 1.0])
+    law = table_of(lambda mass: mass**-1.3)
+    # The table itself, whose nodes differ from the function by 1e-7.
+    at = law[0] + law[1] * np.arange(law[2].size)
+    boxes = brute_boxes(
+        iso, primaries, spread, lambda m: np.interp(np.log(m), at, law[2]), 0.7, number
+    )
+    expected = reference_hess.gather_points(*boxes, MATRIX, GRID)
+    cells, weight, mean, covariance = gather(
+        iso, primaries, (BY_SYSTEM, *law), 0.7, 1e-9, number=number, spread=spread
+    )
     assert sorted(cells) == sorted(expected)
     for cell, *found in zip(cells, weight, mean, covariance, strict=True):
         for got, right in zip(found, expected[cell], strict=True):
-            np.testing.assert_allclose(got, right, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(got, right, rtol=1e-8, atol=1e-11)
+
+
+def moments_together(weight, mean, covariance):
+    """Weight, mean and covariance over all cells."""
+    center = np.average(mean, axis=0, weights=weight)
+    off = mean - center
+    spread = covariance + off[:, :, None] * off[:, None, :]
+    return weight.sum(), center, np.average(spread, axis=0, weights=weight)
+
+
+def test_boxes_next_to_their_primaries_are_added_to_these():
+    """And all cells together hold what they hold without it."""
+    iso = isochrone()
+    law, primaries = (BY_STAR, 0.0, 1.0, np.ones(2)), primaries_of(iso)
+    apart = gather(iso, primaries, law, 0.0, 0.01)
+    near = gather(iso, primaries, law, 0.0, 0.01, near=3.0)
+    added = near[0] < 0
+    assert added.any()
+    assert not (apart[0] < 0).any()
+    off = near[2][added] - primaries[2][-1 - near[0][added]]
+    assert np.abs(off).max() < 0.03
+    for got, right in zip(moments_together(*near[1:]), moments_together(*apart[1:]), strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-10)
 
 
 def test_runs_with_next_to_no_weight_are_not_told_apart():
@@ -175,29 +230,35 @@ def test_cells_of_a_grid(rng):
     assert cell_of(GRID, -1.0, -2.0) == 0
 
 
-def test_runs_end_at_gaps_and_at_the_longest_ratio():
-    mass, mag, joined = split(*isochrone(), 2)
-    first, ends, node_mass, node_flux, flux_range, whole = merge_pieces(mass, mag, joined, 0.2)
+def test_the_tree_holds_the_moments_of_its_pieces():
+    """Of runs of all lengths, over a gap too, with a weight that depends on the mass."""
+    mass, mag, _ = split(*isochrone(3), 3)
+    slope, table = -0.7, table_of(lambda m: m + 1.0)
+    first, ends, flux_range, moments = merge_pieces((mass, mag, slope, table))
+    width = np.diff(mass, axis=0)[0]
+    nodes = np.array([0.5 - np.sqrt(1 / 12), 0.5 + np.sqrt(1 / 12)])[:, None]
+    m = mass[0] + nodes * width
+    x = mag[0] + nodes[..., None] * np.diff(mag, axis=0)[0]
+    z = np.concatenate([m[..., None], 10.0 ** (-0.4 * x)], axis=2)
+    weight = 0.5 * width * m**slope * (m + 1.0)
     for level in range(first.size - 1):
         for j, k in enumerate(range(first[level], first[level + 1])):
             run = slice(j << level, (j + 1) << level)
             assert ends[k].tolist() == [mass[0, run].min(), mass[1, run].max()]
-            one = mass[0, run].size == 1
-            joined_run = joined[run][1:].all() and np.log(ends[k, 1] / ends[k, 0]) <= 0.2
-            assert whole[k] if one else whole[k] <= joined_run
             flux = 10.0 ** (-0.4 * mag[:, run])
             assert_close(flux_range[k, 0], flux.min(axis=(0, 1)), "kernel")
             assert_close(flux_range[k, 1], flux.max(axis=(0, 1)), "kernel")
-            if not (one or joined_run):
-                continue
-            # The mean over mass, and where flux is near to linear in mass two nodes hold it.
-            mean = np.average(node_flux[first[0] : first[1]][run].mean(axis=1), axis=0,
-                              weights=np.diff(mass[:, run], axis=0)[0])  # fmt: skip
-            at = np.stack([np.interp(node_mass[k], mass[0, run], m[run]) for m in mag[0].T], 1)
-            at[node_mass[k] > mass[0, run][-1]] = np.nan
-            if whole[k]:
-                assert_close(node_flux[k].mean(axis=0), mean, "same_formula")
-            off = np.abs(10.0 ** (-0.4 * at) - node_flux[k])
-            assert np.nanmax(off / (flux_range[k, 1] - flux_range[k, 0]), initial=0.0) < 0.15
-    assert not whole[first[2] :].all()
-    assert whole[first[1] :].any()
+            w, points = weight[:, run].ravel(), z[:, run].reshape(-1, 4)
+            assert_close(moments[k, 0], w.sum(), "float32")
+            assert_close(moments[k, 1:5], np.average(points, axis=0, weights=w), "float32")
+            covariance = np.cov(points.T, aweights=w, ddof=0)
+            assert_close(moments[k, 5:], covariance[np.tril_indices(4)], "float32")
+
+
+def test_sums_and_moments_are_inverse(rng):
+    weight, mean = rng.uniform(1.0, 2.0, 5), rng.normal(size=(5, 3))
+    root = rng.normal(size=(5, 3, 3))
+    covariance = root @ root.transpose(0, 2, 1)
+    found = cell_moments(moment_sums(weight, mean, covariance), 3)
+    for got, right in zip(found, (weight, mean, covariance), strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-12)

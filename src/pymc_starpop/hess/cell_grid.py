@@ -5,6 +5,7 @@ they are fractions of bins, so that a cell lies in one bin: what a Gaussian in i
 across an edge, its neighbor on the other side brings back.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ __all__ = ["cell_grid"]
 
 # Longest cells in standard deviations of the photometry, and errors, in parts of a bin, below which
 # they need not be shorter.
-CELL_LENGTH = 0.7
-LEAST_OF_BIN = 0.3
+CELL_LENGTH = 0.55
+LEAST_OF_BIN = 0.65
 # Points of the table of errors over magnitude.
 _N_MAG = 512
 _EQUAL_PAIR = 2.5 * np.log10(2.0)
@@ -55,16 +56,18 @@ def _rows(size: np.ndarray, bins: list[float]) -> tuple[np.ndarray, np.ndarray, 
     """First row and number of rows of each strip (T,), and the width of cells in each row (R,)."""
     n_strip = size.shape[1]
     first, parts = np.empty(n_strip, dtype=np.int64), np.ones(n_strip)
+    together = np.maximum(size[1] / bins[1], 1.0).astype(np.int64).tolist()
+    number = np.ceil(bins[1] / size[1]).astype(np.int64).tolist()
+    widths = size[0].tolist()
     width: list[float] = []
     strip = 0
     while strip < n_strip:
-        together = max(int(size[1, strip] / bins[1]), 1)
-        stop = min(strip + together, n_strip)
-        number = 1 if together > 1 else int(np.ceil(bins[1] / size[1, strip]))
-        first[strip:stop], parts[strip:stop] = len(width), number
-        wide = size[0, strip:stop].min()
-        wide = bins[0] * (int(wide / bins[0]) or 1.0 / np.ceil(bins[0] / wide))
-        width += [wide] * number
+        stop = min(strip + together[strip], n_strip)
+        n = 1 if together[strip] > 1 else number[strip]
+        first[strip:stop], parts[strip:stop] = len(width), n
+        wide = min(widths[strip:stop])
+        wide = bins[0] * (int(wide / bins[0]) or 1.0 / math.ceil(bins[0] / wide))
+        width += [wide] * n
         strip = stop
     return first, parts, np.array(width)
 

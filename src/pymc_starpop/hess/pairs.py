@@ -7,8 +7,8 @@ import numpy as np
 from pymc_starpop.hess.binaries import MassRatioBinaries
 from pymc_starpop.hess.cell_grid import cell_grid
 from pymc_starpop.hess.isochrone_points import Pieces, PieceSize, Track
-from pymc_starpop.hess.systems import LONGEST_MAG, Cells, Population
-from pymc_starpop.kernels.hess_cells import group_pieces
+from pymc_starpop.hess.systems import LONGEST_MAG, Cells, Population, single_density
+from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
 from pymc_starpop.kernels.hess_pairs import (
     BY_STAR,
@@ -16,32 +16,39 @@ from pymc_starpop.kernels.hess_pairs import (
     cell_moments,
     gather_pairs,
     merge_pieces,
+    moment_sums,
 )
 
-__all__ = ["pair_cells_of"]
+__all__ = ["binary_cells"]
 
 # Longest groups of primaries, and the largest change of a system within a run of companions, in
-# standard deviations of the photometry, the bands added in quadrature. Two stars stand for each.
-# Where the density is smooth, two stars per 2 sigma / sqrt(2) leave ripples of 3e-4 of it, of which
-# next to nothing is left over all primaries.
-_PRIMARY_LENGTH, _COMPANION_LENGTH = 1.0, 2.0
+# standard deviations of the photometry, the bands added in quadrature. A Gaussian of their own
+# covariance stands for each. Where the density is smooth, ripples of 2e-5 of it are left of runs of
+# 1.4 standard deviations, of which next to nothing is left over all primaries. Groups of primaries
+# are also the cells of single stars.
+_PRIMARY_LENGTH, _COMPANION_LENGTH = 1.0, 1.4
 # Errors below this part of a bin need no shorter groups and runs.
 _LEAST_OF_BIN = 0.2
-# Logarithm of the largest ratio of masses in a run: two nodes integrate m^-2.3 to 2e-5.
-_LONGEST_LN_MASS = 0.15
+# Systems that lie within this many standard deviations of their primaries are added to these.
+_NEAR = 0.5
+# Parts of the total mass by which it may change in a run of companions: with two nodes its factor
+# is good to 5e-5.
+_GROWTH = 0.15
 # Nodes of the tables over mass and over magnitude.
 _N_MASS, _N_MAG = 4096, 512
 # A piece of secondaries that holds less than this of all stars is not split further: evolved stars
 # have companions of the main sequence, and two evolved stars are rare.
 _LEAST_SHARE = 3e-6
 # Pairs of one primary with less than this of all systems are not told apart.
-_LEAST_PAIRS = 1e-10
+_LEAST_PAIRS = 1e-11
 # A pair of equal stars is this much brighter than one of them.
 _EQUAL_PAIR = 2.5 * np.log10(2.0)
 
 
-def pair_cells_of(population: Population, track: Track) -> Cells:
-    """Return the cells of all binaries of which both stars are seen.
+def binary_cells(population: Population, track: Track) -> Cells:
+    """Return the cells of all systems, among them binaries of which both stars are seen.
+
+    Systems that lie next to their primaries share cells with single stars.
 
     Parameters
     ----------
@@ -53,33 +60,37 @@ def pair_cells_of(population: Population, track: Track) -> Cells:
     floor = _LEAST_OF_BIN * population.least_bin
     size = PieceSize(_PRIMARY_LENGTH * population.total_scatter, LONGEST_MAG, floor)
     pieces = track.split(size, population.imf)
-    companions = track.split(size, population.imf, least_share=_LEAST_SHARE)
+    group = group_pieces(pieces.length, pieces.joined)
+    primaries = _primaries(population, pieces, group)
     table = _scale_table(population, track)
-    law = _law(population, track)
-    primaries = _primaries(population, pieces)
-    near = _in_reach(population, pieces, primaries, table, float(np.abs(track.bias).max()))
-    mass, factor, mag, low, high = (
-        np.ascontiguousarray(array[near]).reshape(-1, *array.shape[2:]) for array in primaries
-    )
-    tree, factor2, slope, factor_table = _companions(population, track, companions)
+    chosen = _in_reach(population, pieces, primaries, table, float(np.abs(track.bias).max()))
+    singles = moment_sums(*_singles(population, track, pieces, group))
+    mass, factor, mag, spread, limits = (np.ascontiguousarray(array[chosen]) for array in primaries)
     step = population.total_scatter * np.maximum(_scale_at(table, mag - _EQUAL_PAIR), floor)
     step = _COMPANION_LENGTH * np.minimum(step, 1.5 * LONGEST_MAG)
-    least = _least_factor(law, mass, factor)
+    companions = _companions(population, track, size)
+    law = _law(population, track)
     grid = cell_grid(population, track)
-    n_band, n_cell = track.mag.shape[2], int(grid[-1][-1] + grid[-2][-1])
-    sums = np.zeros((n_cell, 1 + 2 * n_band + n_band * (n_band + 1) // 2))
-    touched = np.empty(n_cell, dtype=np.int64)
-    n = gather_pairs(
-        (mass, factor, mag, np.stack([low, high], axis=1), step, least),
-        (companions.mass, companions.mag, slope, factor_table),
-        (*tree, factor2),
+    sums = gather_pairs(
+        (mass, factor, mag, spread, limits, step, _least_factor(law, mass, factor)),
+        companions,
+        merge_pieces(companions),
         law,
-        population.matrix,
+        tuple(map(tuple, population.matrix.tolist())),
         grid,
-        sums,
-        touched,
+        (_GROWTH, _NEAR / _COMPANION_LENGTH),
+        np.zeros(int(grid[-1][-1] + grid[-2][-1]), dtype=np.int32),
+        singles[chosen],
     )
-    return Cells(*cell_moments(sums, touched[:n], n_band))
+    return Cells(*cell_moments(sums[sums[:, 0] > 0.0], track.mag.shape[2]))
+
+
+def _singles(
+    population: Population, track: Track, pieces: Pieces, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weight, mean and covariance of systems of which one star is seen, for each group."""
+    density = single_density(population, pieces.node_mass, track.mass_range)
+    return group_moments(group, pieces.node_width * density, pieces.node_mag)
 
 
 def _law(population: Population, track: Track) -> tuple[Any, ...]:
@@ -109,83 +120,33 @@ def _least_factor(law: tuple[Any, ...], mass: np.ndarray, factor: np.ndarray) ->
     return _LEAST_PAIRS / np.maximum(factor, 1e-300)
 
 
-def _companions(
-    population: Population, track: Track, pieces: Pieces
-) -> tuple[tuple[np.ndarray, ...], np.ndarray, float, tuple[float, float, np.ndarray]]:
-    """Tree of companions, the integral for each of its nodes, and the factor in closed form."""
-    tree = merge_pieces(pieces.mass, pieces.mag, pieces.joined, _LONGEST_LN_MASS)
-    ends, node_mass = tree[1:3]
-    width = 0.5 * (ends[:, 1] - ends[:, 0])[:, None]
+def _companions(population: Population, track: Track, size: PieceSize) -> tuple[Any, ...]:
+    """Companions as `merge_pieces` takes them."""
+    pieces = track.split(size, population.imf, least_share=_LEAST_SHARE)
     if isinstance(population.binaries, MassRatioBinaries):
-        slope = float(population.binaries.slope)
-        return tree, width * node_mass**slope, slope, (0.0, 1.0, np.ones(2))
-    factor = population.imf.density(node_mass) / population.norm
-    return tree, width * factor, 0.0, _mass_table(population, track)
+        return pieces.mass, pieces.mag, float(population.binaries.slope), (0.0, 1.0, np.ones(2))
+    return pieces.mass, pieces.mag, 0.0, _mass_table(population, track)
 
 
-def _primaries(population: Population, pieces: Pieces) -> tuple[np.ndarray, ...]:
-    """Two primaries for each group of pieces: mass, factor, magnitudes, range of secondaries."""
+def _primaries(population: Population, pieces: Pieces, group: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Groups of primaries (G,): mass, factor, magnitudes, their spread, range of secondaries."""
     imf, binaries = population.imf, population.binaries
-    number = pieces.node_width * imf.density(pieces.node_mass)
-    mass, mag, number = _two_stars_each(pieces, number)
-    number *= binaries.fraction / population.norm
     if isinstance(binaries, MassRatioBinaries):
-        # p(M2 / M1) xi(M1 + M2) (M1 + M2) / M1^2, where the number of primaries holds xi(M1).
-        factor = number * float(binaries.mass_ratio_density(1.0)) * population.norm
-        factor *= mass ** (-binaries.slope - 2.0) / imf.density(mass)
-        lowest = np.maximum(binaries.mass_ratio_min * mass, imf.mass_min - mass)
-        return mass, factor, mag, lowest, np.minimum(mass, imf.mass_max - mass)
-    # Two stars are drawn alike, and the secondary is the less massive one.
-    return mass, 2.0 * number, mag, np.zeros(mass.shape), mass
-
-
-def _two_stars_each(
-    pieces: Pieces, number: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mass (G, 2), magnitudes (G, 2, B) and number (G, 2) of two stars for each group of pieces.
-
-    Along the isochrone they have the first four moments of the stars of the group: the Gaussian
-    quadrature of two nodes. Their mean magnitudes are those of the stars, along a bend too.
-    """
-    group = group_pieces(pieces.length, pieces.joined & ~_turns_back(pieces))
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    # Where all magnitudes stand still the mass still orders the stars.
-    step = pieces.length + 1e-6 * (pieces.mass[1] / pieces.mass[0] - 1.0)
-    begin = np.cumsum(step) - step
-    nodes = np.array([0.5 - np.sqrt(1.0 / 12.0), 0.5 + np.sqrt(1.0 / 12.0)])
-    along = begin[:, None] + nodes * step[:, None] - begin[starts][group][:, None]
-
-    def total(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values.sum(axis=1), starts)
-
-    count = total(number)
-    mean = total(number * along) / count
-    off = along - mean[group][:, None]
-    variance, third = total(number * off**2) / count, total(number * off**3) / count
-    skew = third / variance
-    root = np.sqrt(skew**2 + 4.0 * variance)
-    x = 0.5 * (skew[:, None] + np.stack([-root, root], axis=1))
-    share = np.stack([x[:, 1], -x[:, 0]], axis=1) / root[:, None]
-    at = begin[starts][:, None] + mean[:, None] + x
-    piece = np.searchsorted(begin, at, side="right") - 1
-    stops = np.append(starts[1:], group.size) - 1
-    piece = np.clip(piece, starts[:, None], stops[:, None])
-    t = np.clip((at - begin[piece]) / step[piece], 0.0, 1.0)
-    low, high = pieces.mass
-    mass = low[piece] + t * (high - low)[piece]
-    mag = pieces.mag[0][piece] + t[..., None] * (pieces.mag[1] - pieces.mag[0])[piece]
-    weighted = (number[..., None] * pieces.node_mag).sum(axis=1)
-    true = np.add.reduceat(weighted, starts) / count[:, None]
-    mag += (true - (share[..., None] * mag).sum(axis=1))[:, None]
-    return mass, mag, count[:, None] * share
-
-
-def _turns_back(pieces: Pieces) -> np.ndarray:
-    """Whether magnitudes turn back from one piece (P,) to the next: no group holds both."""
-    step = pieces.mag[1] - pieces.mag[0]
-    turns = np.zeros(len(step), dtype=bool)
-    turns[1:] = (step[1:] * step[:-1]).sum(axis=1) < 0.0
-    return turns
+        # p(M2 / M1) xi(M1 + M2) (M1 + M2) / M1^2; what depends on M2 follows later.
+        factor = binaries.fraction * float(binaries.mass_ratio_density(1.0))
+        number = factor * pieces.node_mass ** (-binaries.slope - 2.0)
+    else:
+        # Two stars are drawn alike, and the secondary is the less massive one.
+        number = 2.0 * binaries.fraction / population.norm * imf.density(pieces.node_mass)
+    points = np.concatenate([pieces.node_mass[..., None], pieces.node_mag], axis=2)
+    number, mean, spread = group_moments(group, pieces.node_width * number, points)
+    mass = mean[:, 0]
+    if isinstance(binaries, MassRatioBinaries):
+        low = np.maximum(binaries.mass_ratio_min * mass, imf.mass_min - mass)
+        limits = np.stack([low, np.minimum(mass, imf.mass_max - mass)], axis=1)
+    else:
+        limits = np.stack([np.zeros(mass.shape), mass], axis=1)
+    return mass, number, mean[:, 1:], spread, limits
 
 
 def _scale_table(population: Population, track: Track) -> tuple[float, float, np.ndarray]:
@@ -216,13 +177,14 @@ def _in_reach(
     """Whether systems of a group of primaries (G,) can be scattered into the axes' magnitudes."""
     axes = population.axes
     band = axes.bands.index(axes.mag)
-    mass1, mag1 = primaries[0].max(axis=1), primaries[2][..., band]
+    mass1, mag1 = primaries[0], primaries[2][:, band]
     # The brightest companion that is not more massive.
     order = np.argsort(pieces.mass[0])
     brightest = np.minimum.accumulate(pieces.mag[:, :, band].min(axis=0)[order])
     index = np.searchsorted(pieces.mass[0][order], mass1, side="right") - 1
     companion = brightest[np.maximum(index, 0)]
-    faint, bright = mag1.max(axis=1), np.minimum(mag1.min(axis=1), companion) - _EQUAL_PAIR
+    # A group is no longer than this.
+    faint, bright = mag1 + LONGEST_MAG, np.minimum(mag1, companion) - LONGEST_MAG - _EQUAL_PAIR
     start, step, sigma = table
     grid = start + step * np.arange(sigma.shape[1])
     reach = np.maximum(np.interp(faint, grid, sigma[band]), np.interp(bright, grid, sigma[band]))

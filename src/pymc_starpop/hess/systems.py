@@ -17,7 +17,7 @@ from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
 
-__all__ = ["LONGEST_MAG", "Cells", "Population", "single_cells"]
+__all__ = ["LONGEST_MAG", "Cells", "Population", "single_cells", "single_density"]
 
 # Longest cells, in standard deviations of the photometry and in magnitudes (completeness and noise
 # change over such lengths). Uniform over one standard deviation, a cell differs from a Gaussian by
@@ -28,7 +28,9 @@ LONGEST_MAG = 0.1
 _LEAST_OF_BIN = 0.02
 # Standard deviations, with a margin for their change along a segment, at which nothing arrives.
 _REACH = 1.2 * CUT
-_RULE = np.polynomial.legendre.leggauss(32)
+# Masses of the table of stars that are seen alone.
+_N_MASS = 256
+_RULE = np.polynomial.legendre.leggauss(16)
 _RATIO_NODES, _RATIO_WEIGHTS = 0.5 * (1.0 + _RULE[0]), 0.5 * _RULE[1]
 
 
@@ -149,7 +151,7 @@ def single_cells(population: Population, track: Track) -> Cells:
     near = track.select(_in_reach(population, track))
     pieces = near.split(population.size(_LENGTH), population.imf)
     # What is dark depends on the whole isochrone, not only on what is near the axes.
-    density = _single_density(population, pieces.node_mass, track.mass_range)
+    density = single_density(population, pieces.node_mass, track.mass_range)
     group = group_pieces(pieces.length, pieces.joined)
     return Cells(*group_moments(group, pieces.node_width * density, pieces.node_mag))
 
@@ -164,7 +166,7 @@ def _in_reach(population: Population, track: Track) -> np.ndarray:
     return ((high > first) & (low < last)).all(axis=1)
 
 
-def _single_density(
+def single_density(
     population: Population, mass: np.ndarray, mass_range: tuple[float, float]
 ) -> np.ndarray:
     """Systems per Msun of which a star of this mass is all that is seen; shape of `mass`.
@@ -180,7 +182,10 @@ def _single_density(
         beside_dark = 2.0 * dark / population.norm
         return density * (1.0 - binaries.fraction + binaries.fraction * beside_dark)
     if isinstance(binaries, MassRatioBinaries):
-        alone = _density_beside_dark(population, mass, mass_range)
+        # A smooth function: a table is as good as 64 values for each star.
+        low, high = mass_range
+        nodes = np.geomspace(low, high, _N_MASS)
+        alone = np.interp(mass, nodes, _density_beside_dark(population, nodes, mass_range))
         return (1.0 - binaries.fraction) * density + binaries.fraction * alone
     return density
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pymc_starpop.hess.pairs import pair_cells_of
+from pymc_starpop.hess.pairs import binary_cells
 from pymc_starpop.hess.systems import Cells, Population, single_cells
 from pymc_starpop.kernels.hess_deposit import deposit_gaussians
 from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
@@ -26,9 +26,8 @@ def template_counts(population: Population, mass: np.ndarray, mag: np.ndarray) -
     track = population.track(mass, mag)
     if not track.joined.size:
         return counts
-    deposit_cells(population, single_cells(population, track), counts)
-    if population.binaries.fraction > 0.0:
-        deposit_cells(population, pair_cells_of(population, track), counts)
+    cells_of = binary_cells if population.binaries.fraction > 0.0 else single_cells
+    deposit_cells(population, cells_of(population, track), counts)
     counts *= population.systems_per_mass
     return counts
 

@@ -2,9 +2,7 @@
 
 A cell is short against the photometric error, so that a Gaussian of its own mean and covariance,
 added to that of the photometry, stands for the stars in it. Along an isochrone the cells are
-consecutive pieces of it. Binaries fill a plane of primaries and secondaries: for each group of
-primaries the secondaries are run through, and consecutive ones share a cell for as long as the
-magnitudes of the system stay close together.
+consecutive pieces of it; binaries, which fill a plane, are gathered by `hess_pairs`.
 """
 
 import math

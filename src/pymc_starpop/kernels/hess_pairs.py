@@ -1,10 +1,12 @@
 """Binaries gathered in the cells of a grid over color and magnitude, with weight, mean, covariance.
 
-Binaries fill a plane of primaries and companions. For each primary the companions are run through
-in pieces that move the magnitudes of the system by little: a faint companion hardly changes them,
-so that its pieces are long. They come from a binary tree whose nodes are runs of 2^level pieces,
-each with two stars that stand for it. Every pair falls in a cell, so that the number of cells is
-bounded by the area of the diagram and not by the number of pairs.
+Binaries fill a plane of primaries and companions. It is cut in boxes, of a group of neighboring
+primaries and a run of companions, that move the magnitudes of the system by little: a faint
+companion hardly changes them, so that its run is long. A box has a weight, a mean and a covariance,
+from the moments of its two sides to second order. Runs come from a binary tree whose nodes hold the
+moments of 2^level pieces. A box that lies next to its primaries is added to these, the others to
+the cell they fall in, so that the number of cells is bounded by the area of the diagram and not by
+the number of boxes.
 """
 
 import math
@@ -20,98 +22,8 @@ from pymc_starpop.kernels.simd import LANES, address_of, load, offset, still_nee
 
 _MAG_PER_LN = 2.5 / math.log(10.0)
 
-# Largest error of the mean flux at two nodes, in parts of the range of fluxes in a run.
-_LARGEST_SHIFT = 0.03
-
 #: What a pair weighs, besides a factor of each star: nothing more, or a function of the total mass.
 BY_STAR, BY_SYSTEM = 0, 1
-
-
-@njit(**NUMBA_OPTIONS)
-def merge_pieces(mass, mag, joined, longest):
-    """Build the tree of companions: level l holds runs of 2^l pieces.
-
-    Parameters
-    ----------
-    mass, mag : ndarray (2, P), (2, P, B)
-        Mass (Msun) and magnitudes at the two ends of P pieces; both are linear between them.
-    joined : ndarray of bool (P,)
-        Whether a piece begins where the one before it ends.
-    longest : float
-        Logarithm of the largest ratio of masses in a run.
-
-    Returns
-    -------
-    first : ndarray of int (L + 1,)
-        Where each level begins in the other arrays, and their length K.
-    ends : ndarray (K, 2)
-        Smallest and largest mass, Msun.
-    node_mass, node_flux : ndarray (K, 2), (K, 2, B)
-        Mass and flux, 10^(-0.4 mag), at the two Gauss-Legendre nodes in mass; the fluxes of runs
-        are shifted so that their mean over mass is that of their pieces.
-    flux_range : ndarray (K, 2, B)
-        Smallest and largest flux.
-    whole : ndarray of bool (K,)
-        Whether two stars can stand for the run: it has no gap, is short enough, and its flux is
-        near enough to a straight line in mass. Other runs have no nodes.
-    """
-    n_piece, n_band = joined.size, mag.shape[2]
-    n_level = 1
-    while (1 << (n_level - 1)) < n_piece:
-        n_level += 1
-    first = np.zeros(n_level + 1, dtype=np.int64)
-    for level in range(n_level):
-        first[level + 1] = first[level] + ((n_piece - 1) >> level) + 1
-    n = first[n_level]
-    ends, node_mass = np.empty((n, 2)), np.ones((n, 2))
-    node_flux, flux_range = np.ones((n, 2, n_band)), np.empty((n, 2, n_band))
-    whole, mean_flux = np.empty(n, dtype=np.bool_), np.zeros((n, n_band))
-    for level in range(n_level):
-        for j in range(first[level + 1] - first[level]):
-            k = first[level] + j
-            start = j << level
-            stop = min((j + 1) << level, n_piece)
-            if level == 0:
-                whole[k] = True
-                ends[k] = mass[:, j]
-                for b in range(n_band):
-                    flux_range[k, 0, b] = math.exp(-max(mag[0, j, b], mag[1, j, b]) / _MAG_PER_LN)
-                    flux_range[k, 1, b] = math.exp(-min(mag[0, j, b], mag[1, j, b]) / _MAG_PER_LN)
-            else:
-                left = first[level - 1] + 2 * j
-                right = min(left + 1, first[level] - 1)
-                middle = (2 * j + 1) << (level - 1)
-                ends[k, 0] = min(ends[left, 0], ends[right, 0])
-                ends[k, 1] = max(ends[left, 1], ends[right, 1])
-                whole[k] = whole[left] and whole[right]
-                if whole[k] and middle < n_piece:
-                    whole[k] = joined[middle] and math.log(ends[k, 1] / ends[k, 0]) <= longest
-                for b in range(n_band):
-                    flux_range[k, 0, b] = min(flux_range[left, 0, b], flux_range[right, 0, b])
-                    flux_range[k, 1, b] = max(flux_range[left, 1, b], flux_range[right, 1, b])
-            if whole[k]:
-                p = start
-                for i in range(2):
-                    m = ends[k, 0] + TWO_NODES[i] * (ends[k, 1] - ends[k, 0])
-                    while p < stop - 1 and mass[1, p] < m:
-                        p += 1
-                    t = (m - mass[0, p]) / (mass[1, p] - mass[0, p])
-                    node_mass[k, i] = m
-                    for b in range(n_band):
-                        at = mag[0, p, b] + t * (mag[1, p, b] - mag[0, p, b])
-                        node_flux[k, i, b] = math.exp(-at / _MAG_PER_LN)
-                if level > 0:
-                    share = (ends[left, 1] - ends[left, 0]) / (ends[k, 1] - ends[k, 0])
-                    for b in range(n_band):
-                        mean = share * mean_flux[left, b] + (1.0 - share) * mean_flux[right, b]
-                        shift = mean - 0.5 * (node_flux[k, 0, b] + node_flux[k, 1, b])
-                        largest = _LARGEST_SHIFT * (flux_range[k, 1, b] - flux_range[k, 0, b])
-                        whole[k] = whole[k] and abs(shift) <= largest
-                        node_flux[k, 0, b] += shift
-                        node_flux[k, 1, b] += shift
-                for b in range(n_band):
-                    mean_flux[k, b] = 0.5 * (node_flux[k, 0, b] + node_flux[k, 1, b])
-    return first, ends, node_mass, node_flux, flux_range, whole
 
 
 @njit(**NUMBA_OPTIONS)
@@ -120,6 +32,115 @@ def _interpolate(x, start, step, values):
     u = min(max((x - start) / step, 0.0), values.size - 1.001)
     k = int(u)
     return values[k] + (u - k) * (values[k + 1] - values[k])
+
+
+@njit(**NUMBA_OPTIONS)
+def _packed(row, column):
+    """Place of an element of a symmetric matrix, row by row up to the diagonal."""
+    return row * (row + 1) // 2 + column
+
+
+@njit(**NUMBA_OPTIONS)
+def _moments_between(p, low, high, pieces, out):
+    """Write the moments of the companions of piece p between two masses.
+
+    They are those of two Gauss-Legendre nodes: weight; means of the mass and of the flux in each
+    band; their covariance, packed.
+    """
+    mass, mag, slope, table = pieces
+    n_band = mag.shape[2]
+    m0 = low + (high - low) * TWO_NODES[0]
+    m1 = low + (high - low) * TWO_NODES[1]
+    w0 = _interpolate(math.log(m0), table[0], table[1], table[2]) * m0**slope
+    w1 = _interpolate(math.log(m1), table[0], table[1], table[2]) * m1**slope
+    share = w1 / (w0 + w1) if w0 + w1 > 0.0 else 0.5
+    out[0] = 0.5 * (high - low) * (w0 + w1)
+    out[1] = m0 + share * (m1 - m0)
+    width, both = mass[1, p] - mass[0, p], share * (1.0 - share)
+    covariance = out[2 + n_band :]
+    covariance[0] = both * (m1 - m0) ** 2
+    for b in range(n_band):
+        slope_mag = (mag[1, p, b] - mag[0, p, b]) / width
+        f0 = math.exp(-(mag[0, p, b] + slope_mag * (m0 - mass[0, p])) / _MAG_PER_LN)
+        f1 = math.exp(-(mag[0, p, b] + slope_mag * (m1 - mass[0, p])) / _MAG_PER_LN)
+        out[2 + b] = f0 + share * (f1 - f0)
+        with_mass = both * (m1 - m0) * (f1 - f0)
+        covariance[_packed(b + 1, 0)] = with_mass
+        for c in range(b + 1):
+            other = covariance[_packed(c + 1, 0)]
+            covariance[_packed(b + 1, c + 1)] = (
+                with_mass * other / covariance[0] if covariance[0] > 0.0 else 0.0
+            )
+
+
+@njit(**NUMBA_OPTIONS)
+def _merge_moments(left, right, n, out):
+    """Write the moments of two runs together, of the mass and fluxes: n quantities."""
+    out[0] = left[0] + right[0]
+    share = right[0] / out[0] if out[0] > 0.0 else 0.5
+    for b in range(n):
+        for c in range(b + 1):
+            at = 1 + n + _packed(b, c)
+            between = (right[1 + b] - left[1 + b]) * (right[1 + c] - left[1 + c])
+            out[at] = left[at] + share * (right[at] - left[at]) + share * (1.0 - share) * between
+    for b in range(n):
+        out[1 + b] = left[1 + b] + share * (right[1 + b] - left[1 + b])
+
+
+@njit(**NUMBA_OPTIONS)
+def merge_pieces(pieces):
+    """Build the tree of companions: level l holds runs of 2^l pieces.
+
+    Parameters
+    ----------
+    pieces : tuple
+        ``mass`` (2, P) and ``mag`` (2, P, B), the mass (Msun) and magnitudes at the two ends of P
+        pieces, both linear between them, and ``slope`` and ``table``: the number per Msun of
+        companions of mass m is m^slope times a table (start, step, values) over ln m.
+
+    Returns
+    -------
+    first : ndarray of int (L + 1,)
+        Where each level begins in the other arrays, and their length K.
+    ends : ndarray (K, 2)
+        Smallest and largest mass, Msun.
+    flux_range : ndarray (K, 2, B)
+        Smallest and largest flux, 10^(-0.4 mag).
+    moments : ndarray (K + P, 1 + (B + 1) + (B + 1) (B + 2) / 2)
+        Weight; means of the mass and of the flux in each band; their covariance row by row up to
+        the diagonal. The last P rows are empty, for `gather_pairs`.
+    """
+    mass, mag = pieces[0], pieces[1]
+    n_piece, n_band = mass.shape[1], mag.shape[2]
+    n_level = 1
+    while (1 << (n_level - 1)) < n_piece:
+        n_level += 1
+    first = np.zeros(n_level + 1, dtype=np.int64)
+    for level in range(n_level):
+        first[level + 1] = first[level] + ((n_piece - 1) >> level) + 1
+    n = first[n_level]
+    ends, flux_range = np.empty((n, 2)), np.empty((n, 2, n_band))
+    moments = np.empty((n + n_piece, 2 + n_band + (n_band + 1) * (n_band + 2) // 2))
+    for k in range(n_piece):
+        ends[k] = mass[:, k]
+        for b in range(n_band):
+            flux_range[k, 0, b] = math.exp(-max(mag[0, k, b], mag[1, k, b]) / _MAG_PER_LN)
+            flux_range[k, 1, b] = math.exp(-min(mag[0, k, b], mag[1, k, b]) / _MAG_PER_LN)
+        _moments_between(k, ends[k, 0], ends[k, 1], pieces, moments[k])
+    for level in range(1, n_level):
+        for k in range(first[level], first[level + 1]):
+            left = first[level - 1] + 2 * (k - first[level])
+            right = min(left + 1, first[level] - 1)
+            ends[k, 0] = min(ends[left, 0], ends[right, 0])
+            ends[k, 1] = max(ends[left, 1], ends[right, 1])
+            for b in range(n_band):
+                flux_range[k, 0, b] = min(flux_range[left, 0, b], flux_range[right, 0, b])
+                flux_range[k, 1, b] = max(flux_range[left, 1, b], flux_range[right, 1, b])
+            if right > left:
+                _merge_moments(moments[left], moments[right], n_band + 1, moments[k])
+            else:
+                moments[k] = moments[left]
+    return first, ends, flux_range, moments
 
 
 @intrinsic
@@ -164,74 +185,52 @@ def cell_of(grid, color, mag):
 
 
 @njit(**NUMBA_OPTIONS)
-def _add_to_cell(sums, cell, weight, mag):
-    """Add a system to the sums of a cell: weight, a first place, and moments about it."""
+def _with_room(sums, n):
+    """The sums with room for one more than n cells."""
+    if n < sums.shape[0]:
+        return sums
+    more = np.zeros((2 * n + 4096, sums.shape[1]))
+    more[:n] = sums
+    return more
+
+
+@njit(**NUMBA_OPTIONS)
+def _add_to_cell(sums, cell, weight, mag, spread):
+    """Add a box to the sums of a cell: weight, a first place, and moments about it."""
     n_band = mag.size
     if sums[cell, 0] == 0.0:
         for b in range(n_band):
             sums[cell, 1 + b] = mag[b]
     sums[cell, 0] += weight
-    at = 1 + 2 * n_band
     for b in range(n_band):
-        x = weight * (mag[b] - sums[cell, 1 + b])
-        sums[cell, 1 + n_band + b] += x
+        off = mag[b] - sums[cell, 1 + b]
+        sums[cell, 1 + n_band + b] += weight * off
         for c in range(b + 1):
-            sums[cell, at] += x * (mag[c] - sums[cell, 1 + c])
-            at += 1
+            at = _packed(b, c)
+            product = off * (mag[c] - sums[cell, 1 + c]) + spread[at]
+            sums[cell, 1 + 2 * n_band + at] += weight * product
 
 
 @njit(**NUMBA_OPTIONS)
 def _moves_little(inverse, flux_range, k, step, i):
     """Whether the companions of run k move the system of primary i by less than its steps."""
-    total = 0.0
+    # A sum of squares of fractions, without a division.
+    top, bottom = 0.0, 1.0
     for b in range(inverse.size):
         low, high = flux_range[k, 0, b] * inverse[b], flux_range[k, 1, b] * inverse[b]
-        moved = (high - low) / ((1.0 + low) * step[i, b])
-        total += moved * moved
-    return total <= 1.0
+        moved, most = (high - low) ** 2, ((1.0 + low) * step[i, b]) ** 2
+        top, bottom = top * most + moved * bottom, bottom * most
+    return top <= bottom
 
 
 @njit(**NUMBA_OPTIONS)
-def _list_run(k, tree, primary, n, work):
-    """List the two pairs of one primary with a run of companions as `_list_pairs` does."""
-    _, _, node_mass, node_flux, _, _, node_factor = tree
-    mass1, inverse = primary
-    for j in range(2):
-        work[0, n + j] = node_factor[k, j]
-        work[1, n + j] = mass1 + node_mass[k, j]
-        for b in range(inverse.size):
-            work[2 + b, n + j] = 1.0 + node_flux[k, j, b] * inverse[b]
-
-
-@njit(**NUMBA_OPTIONS)
-def _list_part(p, ends, pieces, primary, n, work):
-    """List the two pairs with the part of a piece between two masses."""
-    mass, mag, slope, table = pieces
-    mass1, inverse = primary
-    for j in range(2):
-        m = ends[0] + (ends[1] - ends[0]) * TWO_NODES[j]
-        t = (m - mass[0, p]) / (mass[1, p] - mass[0, p])
-        value = _interpolate(math.log(m), table[0], table[1], table[2])
-        work[0, n + j] = 0.5 * (ends[1] - ends[0]) * value * m**slope
-        work[1, n + j] = mass1 + m
-        for b in range(inverse.size):
-            at = mag[0, p, b] + t * (mag[1, p, b] - mag[0, p, b])
-            work[2 + b, n + j] = 1.0 + math.exp(-at / _MAG_PER_LN) * inverse[b]
-
-
-@njit(**NUMBA_OPTIONS)
-def _list_pairs(i, primaries, pieces, tree, inverse, work):
-    """List the pairs of one primary; returns their number.
-
-    Writes for each a factor (without that of the primary), the total mass, and the flux in each
-    band, in units of that of the primary, 1 / inverse.
-    """
-    mass1, _, _, limits, step, least = primaries
-    first, ends, _, _, flux_range, whole, node_factor = tree
+def _list_runs(i, primaries, pieces, tree, inverse, growth, runs):
+    """List the runs of companions of primary i, as rows of the moments; returns their number."""
+    mass1, _, _, _, limits, step, least = primaries
+    first, ends, flux_range, moments = tree
     n_piece, top = pieces[0].shape[1], first.size - 2
-    primary = mass1[i], inverse
     # From the longest run on, halved until it has no more to be told apart.
-    p, level, n = 0, top, 0
+    p, level, n, part = 0, top, 0, ends.shape[0]
     while p < n_piece:
         k = first[level] + (p >> level)
         left, right = max(ends[k, 0], limits[i, 0]), min(ends[k, 1], limits[i, 1])
@@ -239,19 +238,23 @@ def _list_pairs(i, primaries, pieces, tree, inverse, work):
             inside = left == ends[k, 0] and right == ends[k, 1]
             if level > 0 and not (
                 inside
-                and whole[k]
                 and (
-                    node_factor[k, 0] + node_factor[k, 1] < least[i]
-                    or _moves_little(inverse, flux_range, k, step, i)
+                    moments[k, 0] < least[i]
+                    or (
+                        right - left <= growth * (mass1[i] + left)
+                        and _moves_little(inverse, flux_range, k, step, i)
+                    )
                 )
             ):
                 level -= 1
                 continue
             if inside:
-                _list_run(k, tree, primary, n, work)
+                runs[n] = k
             else:
-                _list_part(p, (left, right), pieces, primary, n, work)
-            n += 2
+                _moments_between(p, left, right, pieces, moments[part])
+                runs[n] = part
+                part += 1
+            n += 1
         p = ((p >> level) + 1) << level
         # The longest run that begins here.
         while level < top and (p >> level) & 1 == 0:
@@ -260,90 +263,156 @@ def _list_pairs(i, primaries, pieces, tree, inverse, work):
 
 
 @njit(**NUMBA_OPTIONS)
-def gather_pairs(primaries, pieces, tree, law, matrix, grid, sums, touched):
-    """Add all pairs to the sums of the cells they fall in.
+def _weigh(i, primaries, moments, law, runs, n, work):
+    """Write weight and tilt of n boxes to the first two rows of the working table.
+
+    The function of the total mass is taken at two nodes, one standard deviation before and behind
+    the mean. Its change between them in parts of it, the tilt in 1/Msun, moves the means of both
+    sides.
+    """
+    mass1, factor1, _, spread1 = primaries[0], primaries[1], primaries[2], primaries[3]
+    kind, start, law_step, values = law
+    n_band = spread1.shape[1] - 1
+    if kind == BY_STAR:
+        for k in range(n):
+            work[0, k], work[1, k] = factor1[i] * moments[runs[k], 0], 0.0
+        return
+    for k in range(n):
+        total = mass1[i] + moments[runs[k], 1]
+        s = math.sqrt(spread1[i, 0, 0] + moments[runs[k], 2 + n_band])
+        # A run with next to no weight can have any length.
+        s = min(s, 0.5 * total)
+        work[0, k], work[1, k] = s, total
+        work[2, k], work[3, k] = total - s, total + s
+    size = work.shape[1]
+    n_vector, to_work = (n + LANES - 1) // LANES, address_of(work, 0)
+    _log_in_place(n_vector, to_work + 8 * 2 * size)
+    _log_in_place(n_vector, to_work + 8 * 3 * size)
+    still_needed(work)
+    for k in range(n):
+        low = _interpolate(work[2, k], start, law_step, values)
+        high = _interpolate(work[3, k], start, law_step, values)
+        s = work[0, k]
+        work[0, k] = 0.5 * (low + high) * factor1[i] * moments[runs[k], 0]
+        tilted = s > 0.0 and low + high > 0.0
+        work[1, k] = (high - low) / ((low + high) * s) if tilted else 0.0
+
+
+@njit(**NUMBA_OPTIONS)
+def gather_pairs(primaries, pieces, tree, law, matrix, grid, limits, index, sums):
+    """Add all boxes of pairs to the sums of the cells they fall in, or of their primaries.
 
     Parameters
     ----------
     primaries : tuple
-        Of N primaries ``mass`` (N,) in Msun, ``factor`` (N,) and ``mag`` (N, B); ``limits``
+        Of N groups of primaries the mean ``mass`` (N,) in Msun, ``factor`` (N,), the mean ``mag``
+        (N, B) and the covariance of mass and magnitudes ``spread`` (N, B + 1, B + 1); ``limits``
         (N, 2), the masses between which their companions lie; ``step`` (N, B), by how much a run
         of companions may move the system, mag; and ``least`` (N,): a run with less weight may move
         it further.
-    pieces : tuple
-        ``mass`` (2, P) and ``mag`` (2, P, B) as given to `merge_pieces`, and ``slope`` and
-        ``table``: the factor per Msun of a companion of mass m is m^slope times a table
-        (start, step, values) over ln m.
-    tree : tuple
-        What `merge_pieces` returns, and ``factor`` (K, 2), the integral for which each node stands.
+    pieces, tree : tuple
+        As given to `merge_pieces`, and what it returns.
     law : tuple
         ``kind``, `BY_STAR` or `BY_SYSTEM`, and ``start``, ``step``, ``values``: the factor of a
         system (`BY_SYSTEM`) as a table over the logarithm of its mass in Msun.
-    matrix : ndarray (2, B)
-        Makes color and magnitude from magnitudes.
+    matrix : tuple of two tuples of B floats
+        Makes color and magnitude from magnitudes. Of a tuple the compiler knows the length.
     grid : tuple
         As `cell_of` takes it.
-    sums : ndarray (C, 1 + 2 B + B (B + 1) / 2)
-        Zeros; see `cell_moments`.
-    touched : ndarray of int (C,)
-        Filled with the indices of the cells that hold pairs.
+    limits : tuple of two floats
+        ``growth``, parts of the total mass by which it may change within a run; and ``near``, parts
+        of a step: systems that are closer to their primaries are added to these.
+    index : ndarray of int32 (C,)
+        Zeros; filled with 1 + the row of each cell in the sums.
+    sums : ndarray (N, 1 + 2 B + B (B + 1) / 2)
+        What lies where the primaries are, with the columns of the result.
 
     Returns
     -------
-    n : int
-        Number of these cells.
+    sums : ndarray (N + N_cell, 1 + 2 B + B (B + 1) / 2)
+        For the places of the primaries, and for each cell: the sum of the weights w; a place o (B,)
+        in it; the sums of w (x - o), and of w times the second moments about o, packed.
     """
-    factor1, mag1 = primaries[1], primaries[2]
-    kind, start, law_step, values = law
-    n_band = mag1.shape[1]
-    inverse, mag = np.empty(n_band), np.empty(n_band)
-    # Two pairs a piece at most, and room for the last vector; each row begins on a vector.
-    size = (2 * pieces[0].shape[1] // LANES + 1) * LANES
-    work = np.ones((2 + n_band, size))
-    to_work = address_of(work, 0)
-    n = 0
+    factor1, mag1, spread1, step = primaries[1], primaries[2], primaries[3], primaries[5]
+    moments, (growth, near) = tree[3], limits
+    n_band = len(matrix[0])
+    n_sum = n_band * (n_band + 1) // 2
+    # Where the covariances of runs begin.
+    first = 2 + n_band
+    inverse, share, mag = np.empty(n_band), np.empty(n_band), np.empty(n_band)
+    scale, spread = np.empty(n_sum), np.empty(n_sum)
+    n_piece = pieces[0].shape[1]
+    runs = np.empty(n_piece, dtype=np.int64)
+    # Room for the last vector; each row begins on one. What it takes beyond the list stays
+    # positive.
+    work = np.ones((2 + 2 * n_band, (n_piece // LANES + 1) * LANES))
+    row_bytes = 8 * work.shape[1]
+    n_row = sums.shape[0]
     for i in range(factor1.size):
         if not factor1[i] > 0.0:
             continue
         for b in range(n_band):
             inverse[b] = math.exp(mag1[i, b] / _MAG_PER_LN)
-        n_pair = _list_pairs(i, primaries, pieces, tree, inverse, work)
-        for row in range(1, 2 + n_band):
-            if row > 1 or kind == BY_SYSTEM:
-                _log_in_place((n_pair + LANES - 1) // LANES, to_work + 8 * row * size)
-        for k in range(n_pair):
-            weight = factor1[i] * work[0, k]
-            if kind == BY_SYSTEM:
-                weight *= _interpolate(work[1, k], start, law_step, values)
-            color_at, mag_at = 0.0, 0.0
+            for c in range(b + 1):
+                scale[_packed(b, c)] = inverse[b] * inverse[c] * _MAG_PER_LN * _MAG_PER_LN
+        n = _list_runs(i, primaries, pieces, tree, inverse, growth, runs)
+        _weigh(i, primaries, moments, law, runs, n, work)
+        for k in range(n):
             for b in range(n_band):
-                mag[b] = mag1[i, b] - _MAG_PER_LN * work[2 + b, k]
-                color_at += matrix[0, b] * mag[b]
-                mag_at += matrix[1, b] * mag[b]
-            cell = cell_of(grid, color_at, mag_at)
-            if cell < 0 or not weight > 0.0:
+                flux = moments[runs[k], 2 + b]
+                flux += work[1, k] * moments[runs[k], first + _packed(b + 1, 0)]
+                work[2 + b, k] = work[2 + n_band + b, k] = 1.0 + flux * inverse[b]
+        for b in range(n_band):
+            _log_in_place((n + LANES - 1) // LANES, address_of(work, 0) + (2 + b) * row_bytes)
+        still_needed(work)
+        for k in range(n):
+            run = runs[k]
+            color_at, mag_at, off = 0.0, 0.0, 0.0
+            for b in range(n_band):
+                brighter = work[2 + n_band + b, k]
+                share[b] = 1.0 / brighter
+                for c in range(b + 1):
+                    own = spread1[i, b + 1, c + 1]
+                    others = scale[_packed(b, c)] * moments[run, first + _packed(b + 1, c + 1)]
+                    spread[_packed(b, c)] = share[b] * share[c] * (own + others)
+                # Magnitudes bend over the box.
+                bend = share[b] * share[b] * (others - (brighter - 1.0) * own)
+                mag[b] = mag1[i, b] + share[b] * work[1, k] * spread1[i, b + 1, 0]
+                mag[b] -= _MAG_PER_LN * work[2 + b, k] - 0.5 * bend / _MAG_PER_LN
+                color_at += matrix[0][b] * mag[b]
+                mag_at += matrix[1][b] * mag[b]
+                off += ((mag[b] - mag1[i, b]) / step[i, b]) ** 2
+            if not work[0, k] > 0.0:
                 continue
-            if sums[cell, 0] == 0.0:
-                touched[n] = cell
-                n += 1
-            _add_to_cell(sums, cell, weight, mag)
-        # What the last vector takes beyond the list stays a positive number.
-        work[1:, : n_pair + LANES] = 1.0
-    still_needed(work)
-    return n
+            if off < near * near:
+                _add_to_cell(sums, i, work[0, k], mag, spread)
+                continue
+            cell = cell_of(grid, color_at, mag_at)
+            if cell < 0:
+                continue
+            if index[cell] == 0:
+                sums = _with_room(sums, n_row)
+                n_row += 1
+                index[cell] = n_row
+            _add_to_cell(sums, index[cell] - 1, work[0, k], mag, spread)
+    return sums[:n_row]
+
+
+def moment_sums(weight, mean, covariance):
+    """Sums as `gather_pairs` takes them, the inverse of `cell_moments`."""
+    rows, columns = np.tril_indices(mean.shape[1])
+    second = weight[:, None] * covariance[:, rows, columns]
+    return np.concatenate([weight[:, None], mean, np.zeros(mean.shape), second], axis=1)
 
 
 @njit(**NUMBA_OPTIONS)
-def cell_moments(sums, cells, n_band):
+def cell_moments(sums, n_band):
     """Weight, mean and covariance from the sums of cells.
 
     Parameters
     ----------
-    sums : ndarray (C, 1 + 2 B + B (B + 1) / 2)
-        For each cell the sum of the weights w; a place o (B,) in it; the sums of w (x - o), and of
-        w (x - o) (x - o)^T row by row up to the diagonal.
-    cells : ndarray of int (N,)
-        Cells with a positive weight.
+    sums : ndarray (N, 1 + 2 B + B (B + 1) / 2)
+        From `gather_pairs`; all weights must be positive.
     n_band : int
         B.
 
@@ -351,19 +420,18 @@ def cell_moments(sums, cells, n_band):
     -------
     weight, mean, covariance : ndarray (N,), (N, B), (N, B, B)
     """
-    n = cells.size
+    n = sums.shape[0]
     weight, mean = np.empty(n), np.empty((n, n_band))
     covariance = np.empty((n, n_band, n_band))
     for i in range(n):
-        row = sums[cells[i]]
+        row = sums[i]
         weight[i] = row[0]
-        at = 1 + 2 * n_band
         for b in range(n_band):
             off = row[1 + n_band + b] / row[0]
             mean[i, b] = row[1 + b] + off
             for c in range(b + 1):
-                value = row[at] / row[0] - off * row[1 + n_band + c] / row[0]
+                value = row[1 + 2 * n_band + _packed(b, c)] / row[0]
+                value -= off * row[1 + n_band + c] / row[0]
                 covariance[i, b, c] = covariance[i, c, b] = value
-                at += 1
             covariance[i, b, b] = max(covariance[i, b, b], 0.0)
     return weight, mean, covariance

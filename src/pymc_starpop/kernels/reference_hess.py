@@ -161,13 +161,13 @@ def cell_of(grid, color, mag):
     return -1
 
 
-def gather_points(number, mag, matrix, grid):
+def gather_points(number, mag, spread, matrix, grid):
     """Weight, mean (B,) and covariance (B, B) of the points in each cell, by cell.
 
     Parameters
     ----------
-    number, mag : ndarray (P,), (P, B)
-        Systems.
+    number, mag, spread : ndarray (P,), (P, B), (P, B, B)
+        Systems, and their own covariance about these magnitudes.
     matrix : ndarray (2, B)
         Makes color and magnitude from magnitudes.
     grid : tuple
@@ -178,5 +178,7 @@ def gather_points(number, mag, matrix, grid):
     for cell in np.unique(cells[cells >= 0]):
         w, x = number[cells == cell], mag[cells == cell]
         mean = w @ x / w.sum()
-        found[int(cell)] = w.sum(), mean, (w[:, None] * (x - mean)).T @ (x - mean) / w.sum()
+        second = (w[:, None] * (x - mean)).T @ (x - mean)
+        second += np.tensordot(w, spread[cells == cell], axes=1)
+        found[int(cell)] = w.sum(), mean, second / w.sum()
     return found
