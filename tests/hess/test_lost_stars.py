@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pymc_starpop as psp
+from pymc_starpop.hess.ast_trends import measure_trends
 
 BANDS = ("V", "I")
 SIGMA = {
@@ -238,3 +239,58 @@ def test_bands_and_stars_can_be_selected(truth):
         psp.ErrorModel.from_asts(stars, truth[1])
     with pytest.raises(ValueError, match="bands is missing"):
         psp.ErrorModel.from_asts(*truth)
+
+
+def test_tables_of_all_kinds_and_what_is_none(truth):
+    mag, out, _ = (array[:500] for array in truth)
+    record = np.rec.fromarrays(out.T, names=list(BANDS))
+    assert psp.ArtificialStars(mag, record, bands=BANDS).recovered.all()
+    units = pytest.importorskip("astropy.units")
+    columns = {band: m * units.mag for band, m in zip(BANDS, out.T, strict=True)}
+    table = pytest.importorskip("astropy.table").QTable(columns)
+    stars = psp.ArtificialStars(mag, table, bands=BANDS)
+    np.testing.assert_allclose(stars.mag + stars.shift, out)
+    text = np.where(out > 22.0, "INDEF", out.astype(str))
+    for wrong in (text, "field.dat", psp.StarCatalog(out, 0.1 + 0.0 * out, bands=BANDS)):
+        with pytest.raises(ValueError, match="mag_out must hold numbers"):
+            psp.ArtificialStars(mag, wrong, bands=BANDS)
+    with pytest.raises(ValueError, match="detected lacks the band 'I', it has V"):
+        psp.ArtificialStars(mag, out, {"V": np.ones(500, dtype=bool)}, bands=BANDS)
+
+
+@pytest.mark.parametrize("which", [np.ones(3, dtype=bool), [600], [-1], "x", [], [0.5]])
+def test_choices_that_are_none(truth, which):
+    mag, out, _ = (array[:500] for array in truth)
+    stars = psp.ArtificialStars(mag, out, bands=BANDS)
+    assert len(stars.select(np.arange(500) < 200)) == len(stars.select(np.arange(200))) == 200
+    with pytest.raises(ValueError, match="which must be booleans"):
+        stars.select(which)
+
+
+def test_numbers_in_the_warning_are_those_of_the_file(truth):
+    mag, out, seen = (array[:500] for array in truth)
+    shift = np.where(seen, out - mag, 99.999)
+    with pytest.warns(UserWarning, match=r"such as 99\.999, are taken as lost"):
+        psp.ArtificialStars(mag, shift=shift, shift_sign="out - in", bands=BANDS)
+
+
+def test_scatter_and_completeness_near_the_limit():
+    """There most of the nearest recovered stars are brighter: the trends must not be theirs."""
+    rng = np.random.default_rng(5)
+    i = rng.uniform(20.0, 28.0, N)
+    mag = np.stack([i + rng.uniform(-0.5, 1.5, N), i], axis=1)
+    sigma, limit = (lambda m: 0.01 + 0.08 * np.exp((m - 26.0) / 1.1)), 26.3
+    complete = psp.LogisticCompleteness(0.98, limit, 0.35)
+    out = mag + sigma(mag) * rng.normal(size=mag.shape)
+    out[rng.random(mag.shape) > complete(mag)] = np.nan
+    axes = psp.HessAxes(BANDS, "I", np.linspace(-1.0, 3.0, 41), np.linspace(20.0, 28.0, 81))
+    trends = measure_trends(psp.ArtificialStars(mag, out, bands=BANDS), axes)
+    color = np.linspace(0.0, 1.0, 11)
+    for at in (24.0, 25.0, 26.0, 26.4):
+        truth = sigma(at + color), np.full(color.size, sigma(at))
+        for table, expected in zip(trends.scatter, truth, strict=True):
+            ratio = table(color, np.full(color.size, at)) / expected
+            assert abs(ratio.mean() - 1.0) < (0.05 if at < 25.5 else 0.16)
+        expected = complete(at + color) * complete(np.full(color.size, at))
+        value = trends.completeness_at(color, np.full(color.size, at))
+        assert abs(value - expected).mean() < (0.03 if at < 26.2 else 0.015)

@@ -81,7 +81,6 @@ def test_match_artificial_stars(shared_data):
     [
         (lambda m: m - 99.999, "in - out"),
         (lambda m: 99.999 - m, "out - in"),
-        (lambda m: 0 * m + 99.999, "out - in"),
     ],
 )
 def test_sign_of_a_match_file(tmp_path, lost, sign):
@@ -95,9 +94,11 @@ def test_sign_of_a_match_file(tmp_path, lost, sign):
     assert stars.recovered.sum() == (mag <= 25.5).sum()
 
 
-def test_sign_that_nothing_tells(tmp_path):
+# Shifts of 99.999 itself are written with both signs of the others.
+@pytest.mark.parametrize("lost", [0.0, 99.999, 99.99, -99.999])
+def test_sign_that_nothing_tells(tmp_path, lost):
     mag = np.random.default_rng(1).uniform(20.0, 27.0, (300, 2))
-    np.savetxt(tmp_path / "fake", np.hstack([mag, 0 * mag]), fmt="%.3f")
+    np.savetxt(tmp_path / "fake", np.hstack([mag, np.where(mag > 25.5, lost, 0.0)]), fmt="%.3f")
     with pytest.raises(ValueError, match=r"fake: no lost stars tell the sign.*shift_sign="):
         psp.read_match_artificial_stars(tmp_path / "fake", BANDS)
 
@@ -118,6 +119,33 @@ def test_damaged_lines(tmp_path, line, words, packed):
     path.write_bytes(gzip.compress(data) if packed else data)
     with pytest.raises(ValueError, match=f"fake.dat, {words}"):
         psp.read_match_artificial_stars(path, BANDS, shift_sign="out - in")
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        ({"crowding": None}, "crowding must be a number, got None"),
+        ({"crowding": "x"}, "crowding must be a number, got 'x'"),
+        ({"sharpness": -0.1}, r"sharpness must be a number from 0 up, got -0\.1"),
+        ({"sharpness": np.nan}, "sharpness must be a number from 0 up, got nan"),
+        ({"object_type": "star"}, "object_type must be whole numbers"),
+        ({"bands": 5}, "bands must be distinct names, at least one, got 5"),
+    ],
+)
+def test_cuts_that_are_none(tmp_path, cut, words):
+    describe(tmp_path / "field.columns")
+    (tmp_path / "field").write_text("1.0 2.0\n")
+    with pytest.raises(ValueError, match=words):
+        psp.read_dolphot(tmp_path / "field", BANDS, **cut)
+
+
+def test_arguments_of_match_photometry(tmp_path):
+    (tmp_path / "stars").write_text("23.7 22.9\n")
+    for bands in (None, 5, []):
+        with pytest.raises(ValueError, match="bands must be distinct names"):
+            psp.read_match_photometry(tmp_path / "stars", bands)
+    with pytest.raises(ValueError, match="mag_err must be a number, got 'x'"):
+        psp.read_match_photometry(tmp_path / "stars", BANDS, mag_err="x")
 
 
 def test_other_faults(tmp_path):
@@ -168,7 +196,9 @@ def test_dolphot(tmp_path):
     assert psp.bin_cmd(cat, axes).sum() == good.all(axis=1).sum()
     with pytest.raises(ValueError, match=r"0 columns are .* of 'F606W'.*ACS_F555W, ACS_F814W"):
         psp.read_dolphot(tmp_path / "field.phot.gz", ["F606W"])
-    with pytest.raises(ValueError, match="no measurement passes the cuts"):
+    with pytest.raises(
+        ValueError, match=r"none of 60 stars passes the cuts.*signal_to_noise=1000\.0"
+    ):
         psp.read_dolphot(tmp_path / "field.phot.gz", BANDS, signal_to_noise=1e3)
 
 

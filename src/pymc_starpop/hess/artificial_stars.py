@@ -98,7 +98,7 @@ class ArtificialStars:
         mag = magnitude_table("mag_in", mag_in, self.bands)
         sign = _check_shift(mag_out, shift, shift_sign)
         name, given = ("mag_out", mag_out) if shift is None else ("shift", shift)
-        values = magnitude_table(name, given, self.bands)
+        values = given_values = magnitude_table(name, given, self.bands)
         if mag.shape != values.shape:
             raise ValueError(
                 f"mag_in and {name} must hold the same stars, got shapes {mag.shape} and "
@@ -115,7 +115,7 @@ class ArtificialStars:
         if shift is not None:
             _warn_if_other_sign(mag, values, str(shift_sign))
             values = mag + sign * values
-        no_number = is_no_recovery(mag, values)
+        no_number, as_given = is_no_recovery(mag, values), given_values[known]
         self.mag, self.recovered = mag, said & ~no_number
         self.shift = np.where(self.recovered, values, np.nan) - mag
         self.step = np.array([self._step(values, index) for index in range(len(self.bands))])
@@ -127,14 +127,14 @@ class ArtificialStars:
                 )
         for array in (self.mag, self.shift, self.recovered, self.step):
             array.flags.writeable = False
-        self._tell(no_number & said & np.isfinite(values), int((~known).sum()), values)
+        self._tell(no_number & said & np.isfinite(values), int((~known).sum()), as_given)
         warn_if_faint_shifts(self.bands, self.mag, self.shift, self.recovered, _PACKAGE)
 
     def _step(self, out: np.ndarray, index: int) -> float:
         seen = self.recovered[:, index]
         return max(rounding_step(out[seen, index]), rounding_step(self.shift[seen, index]))
 
-    def _tell(self, replaced: np.ndarray, n_unknown: int, out: np.ndarray) -> None:
+    def _tell(self, replaced: np.ndarray, n_unknown: int, given: np.ndarray) -> None:
         """Say once what was taken for a star that was lost, and what was left out."""
         said = []
         if replaced.any():
@@ -143,8 +143,8 @@ class ArtificialStars:
                 for band, n in zip(self.bands, replaced.sum(axis=0), strict=True)
             )
             said.append(
-                f"numbers that stand for 'not recovered', such as {out[replaced][0]:g}, are taken "
-                f"as lost stars: {', '.join(counts)}"
+                f"numbers that stand for 'not recovered', such as {given[replaced][0]:g}, are "
+                f"taken as lost stars: {', '.join(counts)}"
             )
         if n_unknown:
             said.append(f"{n_unknown} stars without an input magnitude are left out")
@@ -200,9 +200,18 @@ class ArtificialStars:
         Raises
         ------
         ValueError
-            Where fewer than 100 are left.
+            For what is neither, and where fewer than 100 are left.
         """
-        rows = np.arange(len(self))[np.asarray(which)]
+        chosen_rows = np.asarray(which)
+        of_rows = chosen_rows.dtype == bool and chosen_rows.shape == (len(self),)
+        if not of_rows:
+            whole = chosen_rows.ndim == 1 and chosen_rows.dtype.kind in "iu"
+            if not whole or not ((chosen_rows >= 0) & (chosen_rows < len(self))).all():
+                raise ValueError(
+                    f"which must be booleans of shape ({len(self)},), one a star, or indices from "
+                    f"0 to {len(self) - 1}, got {chosen_rows.dtype} of shape {chosen_rows.shape}."
+                )
+        rows = np.arange(len(self))[chosen_rows]
         if rows.size < MIN_STARS:
             raise ValueError(
                 f"which leaves {rows.size} artificial stars; at least {MIN_STARS} are needed."

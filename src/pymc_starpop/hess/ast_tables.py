@@ -1,6 +1,6 @@
 """Tables of artificial stars, as arrays with one column a band."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ __all__ = ["check_bands", "detected_table", "magnitude_table"]
 
 def check_bands(bands: Sequence[str]) -> tuple[str, ...]:
     """Return the bands, distinct names."""
+    if not isinstance(bands, Iterable):
+        raise ValueError(f"bands must be distinct names, at least one, got {bands!r}.")
     names = (bands,) if isinstance(bands, str) else tuple(bands)
     if not names or len(set(names)) != len(names) or not all(isinstance(b, str) for b in names):
         raise ValueError(f"bands must be distinct names, at least one, got {names}.")
@@ -18,21 +20,17 @@ def check_bands(bands: Sequence[str]) -> tuple[str, ...]:
 
 def magnitude_table(name: str, table: Any, bands: tuple[str, ...]) -> np.ndarray:
     """Return columns (N, B) of an array, or of what gives a band as ``table[band]``."""
-    names = getattr(table, "columns", None) if not isinstance(table, Mapping) else table
-    if names is not None and not isinstance(table, np.ndarray):
-        missing = [band for band in bands if band not in names]
-        if missing:
-            raise ValueError(
-                f"{name} lacks the band {missing[0]!r}, it has {', '.join(map(str, names))}."
-            )
-        columns = [np.ma.filled(np.ma.asarray(table[b], dtype=float), np.nan) for b in bands]
+    names = _names_of(table)
+    if names is not None:
+        _check_names(name, names, bands)
+        columns = [_numbers(f"{name}[{band!r}]", table[band]) for band in bands]
         if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
             raise ValueError(
                 f"{name} must have one value a star in every band, got shapes "
                 f"{', '.join(str(c.shape) for c in columns)}."
             )
         return np.stack(columns, axis=1)
-    values = np.ma.filled(np.ma.asarray(table, dtype=float), np.nan)
+    values = _numbers(name, table)
     if values.ndim == 1 and len(bands) == 1:
         values = values[:, None]
     if values.ndim != 2 or values.shape[1] != len(bands):
@@ -43,10 +41,48 @@ def magnitude_table(name: str, table: Any, bands: tuple[str, ...]) -> np.ndarray
     return values
 
 
+def _names_of(table: Any) -> Any:
+    """Names of the columns of a table, None for a plain array."""
+    if isinstance(table, Mapping):
+        return table
+    if isinstance(table, np.ndarray):
+        return table.dtype.names
+    return getattr(table, "columns", None)
+
+
+def _check_names(name: str, names: Any, bands: tuple[str, ...]) -> None:
+    missing = [band for band in bands if band not in names]
+    if missing:
+        raise ValueError(
+            f"{name} lacks the band {missing[0]!r}, it has {', '.join(map(str, names))}."
+        )
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """Return float64, NaN where masked; a quantity counts in its unit, magnitudes."""
+    if hasattr(values, "unit") and hasattr(values, "value"):
+        values = values.value
+    try:
+        return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must hold numbers, magnitudes, got {type(values).__name__} with other things; "
+            f"write NaN where there is none, and give arrays, or a table with a column a band."
+        ) from None
+
+
 def detected_table(detected: Any, shape: tuple[int, ...], bands: tuple[str, ...]) -> np.ndarray:
     """Return booleans (N,) or (N, B)."""
-    if isinstance(detected, Mapping) or hasattr(detected, "columns"):
-        detected = np.stack([np.asarray(detected[band]) for band in bands], axis=1)
+    names = _names_of(detected)
+    if names is not None:
+        _check_names("detected", names, bands)
+        columns = [np.asarray(detected[band]) for band in bands]
+        if len({column.shape for column in columns}) != 1:
+            raise ValueError(
+                f"detected must have one value a star in every band, got shapes "
+                f"{', '.join(str(c.shape) for c in columns)}."
+            )
+        detected = np.stack(columns, axis=1)
     values = np.asarray(detected)
     if values.dtype != bool:
         raise ValueError(

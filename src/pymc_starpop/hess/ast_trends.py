@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
+from scipy.special import expit
 
 from pymc_starpop.hess.artificial_stars import MIN_RECOVERED, ArtificialStars
 from pymc_starpop.hess.ast_curves import FAINT_FADE
@@ -24,11 +25,17 @@ SIGMA_FLOOR = 0.001  # smallest scatter, mag
 _N_PATCH = 400
 _NEIGHBORS = 50, 400
 _LEAST_STEP = 0.05  # mag
-# Completeness falls over half a magnitude and more; a plane through the nearest stars follows it.
+# The logit of the completeness is nearly a plane over some tenths of a magnitude.
 _NEIGHBORS_COMPLETE = 300, 600
+# The logit and its slopes, 1/mag, are held as if by normal priors of these precisions: where all
+# stars were found, or none, the data say nothing of them.
+_HOLD_LEVEL, _HOLD_SLOPE = 0.1, 0.1
+_NEWTON_STEPS, _LONGEST_STEP = 8, 2.0
 # Bias and scatter are smoothed over about so many artificial stars, by a kernel this wide in color
 # as a multiple of magnitude, and at least and at most this wide (mag).
 _SMOOTH_STARS, _SMOOTH_COLOR, _SMOOTH_WIDTH = 3000, 1.5, (0.1, 0.6)
+# Beyond the last patches by more than this many kernels their trend is not followed.
+_FARTHEST = 1.0
 # Errors change with the magnitudes of both bands: distances in color count a little less.
 _COLOR_SCALE = 0.7
 # Artificial stars that stand for those at one place: a part of all recovered, within limits. Since
@@ -203,18 +210,23 @@ def _table(nodes: tuple[np.ndarray, np.ndarray], values: np.ndarray) -> PlaneTab
 def _smoother(
     nodes: tuple[np.ndarray, np.ndarray], place: np.ndarray, near: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what fits a plane, with a curve along the magnitude, to the values at nodes nearby.
+    """Return what makes values at nodes of those of the patches of nearest stars.
 
-    The kernel is as wide as holds `_SMOOTH_STARS` artificial stars, within limits.
+    A plane with a curve along the magnitude is fitted to the patches near a node. A patch stands
+    where its stars are on average: near the limit most of them are brighter than the node whose
+    nearest they are. The kernel is as wide as holds `_SMOOTH_STARS` artificial stars, within
+    limits.
     """
-    grid = _grid(nodes)
-    farthest = np.sqrt(np.square(_scaled(place)[near[:, -1]] - _scaled(grid)).sum(axis=1))
-    density = near.shape[1] / (np.pi * np.maximum(farthest, 1e-3) ** 2)
+    grid, centers = _grid(nodes), place[near].mean(axis=1)
+    farthest = np.sqrt(np.square(_scaled(place)[near] - _scaled(centers)[:, None]).sum(axis=2))
+    density = near.shape[1] / (np.pi * np.maximum(farthest.max(axis=1), 1e-3) ** 2)
     # A Gaussian kernel of widths h and r h holds 4 pi r h^2 stars.
     width = np.sqrt(_SMOOTH_STARS / (4.0 * np.pi * _SMOOTH_COLOR * density))
     width = np.clip(width, *_SMOOTH_WIDTH)[:, None]
-    offset = (grid[None, :, :] - grid[:, None, :]) / np.stack([_SMOOTH_COLOR * width, width], -1)
-    weight = np.exp(-0.5 * np.square(offset).sum(axis=2)) * density
+    at = _held(grid, centers, width)
+    offset = (centers[None, :, :] - at[:, None, :]) / np.stack([_SMOOTH_COLOR * width, width], -1)
+    square = np.square(offset).sum(axis=2)
+    weight = np.exp(-0.5 * (square - square.min(axis=1, keepdims=True))) * density
     terms = np.concatenate(
         [np.ones((*weight.shape, 1)), offset, np.square(offset[..., 1:])], axis=2
     )
@@ -226,23 +238,43 @@ def _smoother(
     return lambda values: smooth @ values
 
 
+def _held(grid: np.ndarray, centers: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Nodes (K, 2), those far from all patches moved to within `_FARTHEST` kernels of one."""
+    distance, index = KDTree(_scaled(centers)).query(_scaled(grid))
+    part = np.minimum(_FARTHEST * width[:, 0] / np.maximum(distance, 1e-9), 1.0)[:, None]
+    nearest = centers[index]
+    return nearest + part * (grid - nearest)
+
+
 def _completeness(
     place: np.ndarray, seen: np.ndarray, nodes: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Value at each node of the plane that is fitted to the nearest stars."""
+    """Completeness at each node from a logistic regression over the nearest stars.
+
+    Its logit is a plane there: a plane for the completeness itself would be too high in the tail
+    near the limit.
+    """
     near = _nearest(place, nodes, min(_number(len(place), _NEIGHBORS_COMPLETE), len(place)))
     offset = _scaled(place)[near] - _scaled(_grid(nodes))[:, None, :]
     distance = np.sqrt(np.square(offset).sum(axis=2))
     weight = 1.0 - (distance / (1.01 * distance.max(axis=1, keepdims=True))) ** 2
     terms = np.concatenate([np.ones((*near.shape, 1)), offset], axis=2)
-    moments = np.einsum("nk,nki,nkj->nij", weight, terms, terms)
-    # A node outside all stars: the slopes are held back, as if by a tenth of the weight.
-    size = weight.sum(axis=1) * np.square(distance).mean(axis=1)
-    moments[:, [1, 2], [1, 2]] += 0.1 * size[:, None]
-    right = np.einsum("nk,nki,nk->ni", weight, terms, seen[near].astype(float))
-    value = np.linalg.solve(moments, right[..., None])[:, 0, 0]
-    # Never beyond what the nearest stars hold.
-    return np.clip(value, 0.0, 1.0)
+    found = seen[near].astype(float)
+    # Half a star more of either kind keeps the logit finite where all or none were found.
+    total = weight.sum(axis=1)
+    share = ((weight * found).sum(axis=1) + 0.5) / (total + 1.0)
+    middle = np.log(share / (1.0 - share))
+    plane = np.stack([middle, np.zeros(len(near)), np.zeros(len(near))], axis=1)
+    held = np.broadcast_to([_HOLD_LEVEL, _HOLD_SLOPE, _HOLD_SLOPE], plane.shape)
+    for _ in range(_NEWTON_STEPS):
+        chance = expit(np.einsum("nki,ni->nk", terms, plane))
+        pull = np.einsum("nk,nki,nk->ni", weight, terms, found - chance)
+        away = plane - np.stack([middle, 0.0 * middle, 0.0 * middle], axis=1)
+        bend = np.einsum("nk,nki,nkj->nij", weight * chance * (1.0 - chance), terms, terms)
+        bend[:, range(3), range(3)] += held
+        step = np.linalg.solve(bend, (pull - held * away)[..., None])[..., 0]
+        plane += np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+    return expit(plane[:, 0])
 
 
 def _position(values: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

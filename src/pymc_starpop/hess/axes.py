@@ -270,13 +270,16 @@ def _magnitudes(mags: Any, band: str) -> np.ndarray:
         if band not in mags.bands:
             raise ValueError(f"mags: no band {band!r} in the catalog, which has {mags.bands}.")
         return mags.mag[:, mags.bands.index(band)]
-    if isinstance(mags, np.ndarray) and mags.dtype.names is None:
+    if isinstance(mags, np.ndarray):
+        known = list(mags.dtype.names or ())
+    else:
+        known = list(mags) if isinstance(mags, Mapping) else list(getattr(mags, "columns", ()))
+    if not known:
         raise ValueError(
-            "mags: expected a StarCatalog, a table or a mapping of bands to magnitudes, got an "
-            "array; write {band: column, ...}."
+            f"mags: expected a StarCatalog, a table or a mapping of bands to magnitudes, got "
+            f"{type(mags).__name__} without names; write {{band: column, ...}}."
         )
-    known = list(mags.keys()) if isinstance(mags, Mapping) else list(getattr(mags, "columns", []))
-    if known and band not in known:
+    if band not in known:
         raise ValueError(f"mags: no band {band!r}, there are {', '.join(map(str, known))}.")
     column = np.ma.filled(np.ma.asarray(mags[band], dtype=float), np.nan)
     if column.ndim != 1 or np.isinf(column).any():

@@ -7,7 +7,7 @@ from scipy.spatial import KDTree
 from scipy.special import ndtr
 
 from pymc_starpop.hess.axes import HessAxes, check_mask, color_and_mag
-from pymc_starpop.hess.background import Background
+from pymc_starpop.hess.background import Background, is_number
 
 __all__ = ["background_template"]
 
@@ -81,13 +81,15 @@ def background_template(
     >>> float(sky.template.sum().round(6))
     100.0
     """
-    if not (np.isfinite(area_ratio) and area_ratio > 0):
+    if not isinstance(axes, HessAxes):
+        raise ValueError(f"axes must be a HessAxes, got {type(axes).__name__}.")
+    if not (is_number(area_ratio) and area_ratio > 0):
         raise ValueError(
             f"area_ratio must be positive, the area of the galaxy's field over that of the control "
-            f"field, got {area_ratio}."
+            f"field, got {area_ratio!r}."
         )
-    if not (np.isfinite(area_ratio_error) and area_ratio_error >= 0):
-        raise ValueError(f"area_ratio_error must not be negative, got {area_ratio_error}.")
+    if not (is_number(area_ratio_error) and area_ratio_error >= 0):
+        raise ValueError(f"area_ratio_error must not be negative, got {area_ratio_error!r}.")
     counted = check_mask(mask, axes)
     mag, color = _inside(stars, axes, counted)
     widths = _widths(mag, color, axes, n_neighbors)

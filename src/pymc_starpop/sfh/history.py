@@ -147,8 +147,8 @@ class History:
         chains : int
             Number of chains; the modes take turns, best first.
         """
-        if chains < 1:
-            raise ValueError(f"chains must be 1 or more, got {chains}.")
+        if isinstance(chains, bool) or not isinstance(chains, int | np.integer) or chains < 1:
+            raise ValueError(f"chains must be a whole number, 1 or more, got {chains!r}.")
         n = len(self._starts)
         return [{str(self._vector.name): self._starts[i % n]} for i in range(chains)]
 

@@ -19,9 +19,10 @@ _LARGE_ERROR, _MANY = 0.7, 0.25
 _LOOSE = 3.0
 # Draws that are compared with the optimum, and the part of them that must be possible.
 _N_DRAWS, _MOST_IMPOSSIBLE = 400, 0.2
-# How far the mean of the expected stars may be from the optimum's, in Poisson errors, and the
-# median of the cumulative history in standard deviations, and as a fraction on top of that.
-_STARS_OFF, _HISTORY_OFF, _FRACTION_OFF = 0.5, 2.0, 0.02
+# How far the mean of the expected stars may be from the optimum's, in Poisson errors or as a
+# fraction, whichever is more, and the median of the cumulative history in standard deviations, and
+# as a fraction on top of that. A prior flat in the masses adds about a star for each of them.
+_STARS_OFF, _HISTORY_OFF, _FRACTION_OFF = 1.0, 2.0, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +134,8 @@ def _contradiction(found: Gaussian, point: np.ndarray) -> str | None:
         )
     x = x[possible]
     stars, best = expected_stars(problem, x), expected_stars(problem, point[None])[0]
-    away = (stars.mean() - best) / np.sqrt(problem.data.observed.sum())
-    if not abs(away) < _STARS_OFF:
+    n_star = float(problem.data.observed.sum())
+    if not abs(stars.mean() - best) < max(_STARS_OFF * np.sqrt(n_star), _FRACTION_OFF * n_star):
         return (
             f"its draws expect {stars.mean():.4g} stars on average where the optimum has {best:.4g}"
         )

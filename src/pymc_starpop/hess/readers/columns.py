@@ -11,13 +11,22 @@ from typing import IO
 import numpy as np
 from rich.progress import Progress
 
-__all__ = ["PathLike", "first_numbers", "read_columns"]
+__all__ = ["PathLike", "check_number", "first_numbers", "read_columns"]
 
 PathLike = str | os.PathLike[str]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _LARGE = 20_000_000  # bytes on the disk from which a bar is shown
 _BLOCK = 8_000_000  # bytes of text at a time
+
+
+def check_number(name: str, value: object, least: float) -> None:
+    """Refuse what is no number from `least` up."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number, got {value!r}.")
+    # Written so that NaN is refused.
+    if not value >= least:
+        raise ValueError(f"{name} must be a number from {least:g} up, got {value!r}.")
 
 
 def first_numbers(path: PathLike) -> int:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.ast_tables import check_bands
 from pymc_starpop.hess.lost_rows import is_no_input
-from pymc_starpop.hess.readers.columns import PathLike, first_numbers, read_columns
+from pymc_starpop.hess.readers.columns import PathLike, check_number, first_numbers, read_columns
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["read_dolphot", "read_dolphot_artificial_stars"]
@@ -43,11 +44,21 @@ class _Cuts:
     sharpness: float
     crowding: float
     quality_flag: float
-    object_type: tuple[int, ...]
+    object_type: Any
+
+    def __post_init__(self) -> None:
+        for name in ("signal_to_noise", "sharpness", "crowding", "quality_flag"):
+            check_number(name, getattr(self, name), -np.inf if name == "signal_to_noise" else 0.0)
+        kinds = np.atleast_1d(np.asarray(self.object_type))
+        if kinds.ndim != 1 or kinds.dtype.kind not in "iu" or not kinds.size:
+            raise ValueError(
+                f"object_type must be whole numbers, the types that are kept, such as (1, 2), got "
+                f"{self.object_type!r}."
+            )
 
     def passed(self, table: Mapping[str, np.ndarray], object_type: np.ndarray) -> np.ndarray:
         """Whether measurements (N, B) are good."""
-        good = np.isin(object_type, self.object_type)[:, None]
+        good = np.isin(object_type, np.atleast_1d(self.object_type))[:, None]
         good = good & (table["signal_to_noise"] >= self.signal_to_noise)
         good &= np.abs(table["sharpness"]) <= self.sharpness
         good &= table["crowding"] <= self.crowding
@@ -118,14 +129,14 @@ def read_dolphot(
     """
     names = check_bands(filters if bands is None else bands)
     layout = _read_layout(_columns_path(path, columns), filters, names)
-    cuts = _Cuts(signal_to_noise, sharpness, crowding, quality_flag, tuple(object_type))
+    cuts = _Cuts(signal_to_noise, sharpness, crowding, quality_flag, object_type)
     _check_width(path, layout.n_column)
     wanted = _wanted(layout, 0)
     values = read_columns(path, wanted, layout.n_column, progress)
     mag, mag_err = _measurements(values, layout, cuts)
     seen = np.isfinite(mag).any(axis=1)
     if not seen.any():
-        raise ValueError(f"{path}: no measurement passes the cuts.")
+        raise ValueError(f"{path}: none of {len(mag)} stars passes the cuts, {cuts}.")
     error = np.where(np.isfinite(mag), np.maximum(mag_err, _LEAST_ERROR), np.nan)
     return StarCatalog(mag[seen], error[seen], bands=names)
 
@@ -172,7 +183,7 @@ def read_dolphot_artificial_stars(
     """
     names = check_bands(filters if bands is None else bands)
     layout = _read_layout(_columns_path(path, columns), filters, names)
-    cuts = _Cuts(signal_to_noise, sharpness, crowding, quality_flag, tuple(object_type))
+    cuts = _Cuts(signal_to_noise, sharpness, crowding, quality_flag, object_type)
     before = _BEFORE_IMAGES + 2 * len(layout.images)
     _check_width(path, before + layout.n_column, f" (with {before} of the artificial stars)")
     put_in = [_BEFORE_IMAGES + 2 * _first_image(path, layout.images, name) + 1 for name in filters]

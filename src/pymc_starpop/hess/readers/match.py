@@ -8,14 +8,13 @@ import numpy as np
 
 from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.ast_tables import check_bands
-from pymc_starpop.hess.lost_rows import SHIFT_SIGNS, is_no_input, sign_of_lost_rows
-from pymc_starpop.hess.readers.columns import PathLike, first_numbers, read_columns
+from pymc_starpop.hess.lost_rows import is_no_input, sign_of_lost_rows
+from pymc_starpop.hess.readers.columns import PathLike, check_number, first_numbers, read_columns
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["read_match_artificial_stars", "read_match_photometry"]
 
 _PACKAGE = str(Path(__file__).parents[2])
-_LOST = 99.0  # mag; a shift like this says no more than that the star was lost
 
 
 def read_match_photometry(
@@ -65,6 +64,7 @@ def read_match_photometry(
     [2, 1]
     """
     names = check_bands(bands)
+    check_number("mag_err", mag_err, 0.0)
     mag = read_columns(path, range(len(names)), _n_column(path, len(names), "bands"), progress)
     mag[is_no_input(mag)] = np.nan
     mag = mag[np.isfinite(mag).any(axis=1)]
@@ -141,13 +141,10 @@ def _n_column(path: PathLike, least: int, what: str) -> int:
 
 def _recognized_sign(path: PathLike, mag: np.ndarray, shift: np.ndarray) -> str:
     sign = sign_of_lost_rows(mag, shift)
-    if sign is not None:
-        return sign
-    lost = shift[np.abs(shift) >= _LOST]
-    # The input plus 99.999 is an output only with out - in.
-    if lost.size and (lost > 0.0).all():
-        return SHIFT_SIGNS[0]
-    raise ValueError(
-        f"{path}: no lost stars tell the sign of the shifts; give shift_sign='out - in' or "
-        f"'in - out'. Near the limit recovered stars are brighter than they were put in."
-    )
+    if sign is None:
+        # A shift of 99.999 itself is written with both signs.
+        raise ValueError(
+            f"{path}: no lost stars tell the sign of the shifts; give shift_sign='out - in' or "
+            f"'in - out'. Near the limit recovered stars are brighter than they were put in."
+        )
+    return sign
