@@ -89,8 +89,9 @@ def test_chains_start_in_all_modes(burst):
     )  # fmt: skip
     drawn = idata.posterior["mass_formed"].values[:, 0]
     np.testing.assert_allclose(drawn, masses[:2], rtol=1e-3)
-    with pytest.raises(ValueError, match="chains must be 1 or more"):
-        sfh.initvals(0)
+    for wrong in (0, 2.5, "x", None):
+        with pytest.raises(ValueError, match="chains must be a whole number, 1 or more"):
+            sfh.initvals(wrong)
 
 
 def test_one_mode_gives_no_warning(burst):
