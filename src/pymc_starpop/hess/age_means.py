@@ -75,7 +75,7 @@ def closed_weights(log_age: np.ndarray) -> np.ndarray:
             rule[: len(_ENDS)], rule[-len(_ENDS) :] = _ENDS, _ENDS[::-1]
         else:
             rule[[0, -1]] = 0.5
-    # Relative to the oldest, or large ages overflow nothing but lose digits.
+    # Relative to the oldest: only their ratios count.
     weights = rule * 10.0 ** (log_age - log_age[-1])
     return weights / weights.sum()
 

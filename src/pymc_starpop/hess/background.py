@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.hess.axes import HessAxes, on_axes
+from pymc_starpop.hess.binaries import is_number
 
 __all__ = [
     "BROAD", "OF_FIT", "Background", "Component", "background_components", "first_amplitudes",
-    "is_number", "unique_names",
+    "unique_names",
 ]  # fmt: skip
 
 #: Width in ln of the amplitude of a template that is the same in every bin: its number is invented,
@@ -73,7 +74,7 @@ class Background:
         values = _numbers(self.template)
         if not isinstance(self.template, xr.DataArray):
             object.__setattr__(self, "template", values)
-        if not (is_number(self.amplitude) and self.amplitude > 0):
+        if not (is_number(self.amplitude) and 0.0 < self.amplitude < np.inf):
             raise ValueError(
                 f"background: amplitude must be positive, the median of its prior, got "
                 f"{self.amplitude!r}."
@@ -88,7 +89,7 @@ class Background:
         if self.sigma is None:
             uniform = values.size > 0 and bool(np.all(values == values.flat[0]))
             object.__setattr__(self, "sigma", BROAD if uniform else _OF_DIAGRAM)
-        elif not (is_number(self.sigma) and self.sigma > 0):
+        elif not (is_number(self.sigma) and 0.0 < self.sigma < np.inf):
             raise ValueError(
                 f"background: sigma must be positive, the standard deviation of the logarithm of "
                 f"the amplitude, got {self.sigma!r}; fixed=True stands for a background that is "
@@ -192,15 +193,6 @@ def _numbers(template: Any) -> np.ndarray:
             f"for all of them, got {what}."
         )
     return values.astype(float)
-
-
-def is_number(value: Any) -> bool:
-    """Whether this is one finite number."""
-    return (
-        isinstance(value, int | float | np.number)
-        and not isinstance(value, bool)
-        and bool(np.isfinite(value))
-    )
 
 
 def unique_names(diagrams: Sequence[tuple[Component, ...]]) -> list[list[str]]:

@@ -18,6 +18,7 @@ __all__ = [
     "NoBinaries",
     "RandomBinaryPairs",
     "check_binaries",
+    "is_number",
     "mean_initial_mass",
 ]
 
@@ -113,12 +114,12 @@ class MassRatioBinaries:
 
     def __post_init__(self) -> None:
         _check_fraction(self.fraction)
-        if not (_is_number(self.mass_ratio_min) and 0.0 < self.mass_ratio_min < 1.0):
+        if not (is_number(self.mass_ratio_min) and 0.0 < self.mass_ratio_min < 1.0):
             raise ValueError(
                 f"mass_ratio_min must be above 0 and below 1, got {self.mass_ratio_min!r}; "
                 f"0.1 is the usual choice."
             )
-        if not (_is_number(self.slope) and math.isfinite(self.slope)):
+        if not (is_number(self.slope) and math.isfinite(self.slope)):
             raise ValueError(f"slope must be a finite number, got {self.slope!r}; 0 is uniform.")
 
     def systems_per_mass(self, imf: InitialMassFunction) -> float:
@@ -177,9 +178,10 @@ def check_binaries(binaries: Any) -> BinaryModel:
 
 
 def _check_fraction(fraction: Any) -> None:
-    if not (_is_number(fraction) and 0.0 <= fraction <= 1.0):
+    if not (is_number(fraction) and 0.0 <= fraction <= 1.0):
         raise ValueError(f"fraction of binaries must be a number from 0 to 1, got {fraction!r}.")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether this is one number, no text, truth value or array."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)

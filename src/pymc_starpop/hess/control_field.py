@@ -7,7 +7,8 @@ from scipy.spatial import KDTree
 from scipy.special import ndtr
 
 from pymc_starpop.hess.axes import HessAxes, check_mask, color_and_mag
-from pymc_starpop.hess.background import Background, is_number
+from pymc_starpop.hess.background import Background
+from pymc_starpop.hess.binaries import is_number
 
 __all__ = ["background_template"]
 
@@ -83,12 +84,12 @@ def background_template(
     """
     if not isinstance(axes, HessAxes):
         raise ValueError(f"axes must be a HessAxes, got {type(axes).__name__}.")
-    if not (is_number(area_ratio) and area_ratio > 0):
+    if not (is_number(area_ratio) and 0.0 < area_ratio < np.inf):
         raise ValueError(
             f"area_ratio must be positive, the area of the galaxy's field over that of the control "
             f"field, got {area_ratio!r}."
         )
-    if not (is_number(area_ratio_error) and area_ratio_error >= 0):
+    if not (is_number(area_ratio_error) and 0.0 <= area_ratio_error < np.inf):
         raise ValueError(f"area_ratio_error must not be negative, got {area_ratio_error!r}.")
     counted = check_mask(mask, axes)
     mag, color = _inside(stars, axes, counted)

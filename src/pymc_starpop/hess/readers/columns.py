@@ -6,10 +6,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from rich.progress import Progress
+
+from pymc_starpop.hess.binaries import is_number
 
 __all__ = ["PathLike", "check_number", "first_numbers", "read_columns"]
 
@@ -20,9 +22,9 @@ _LARGE = 20_000_000  # bytes on the disk from which a bar is shown
 _BLOCK = 8_000_000  # bytes of text at a time
 
 
-def check_number(name: str, value: object, least: float) -> None:
+def check_number(name: str, value: Any, least: float) -> None:
     """Refuse what is no number from `least` up."""
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+    if not is_number(value):
         raise ValueError(f"{name} must be a number, got {value!r}.")
     # Written so that NaN is refused.
     if not value >= least:
