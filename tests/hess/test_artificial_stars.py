@@ -228,7 +228,7 @@ GOOD = np.linspace(18.0, 28.0, 200)[:, None]
         ((GOOD, GOOD), {"bands": ()}, "distinct"),
         ((GOOD, GOOD), {"stars_per_bin": 3}, "stars_per_bin must be a whole number >= 10"),
         ((GOOD, GOOD), {"sigma_floor": 0.0}, "sigma_floor must be positive"),
-        ((GOOD, GOOD), {"mag_edges": [20, 19]}, "mag_edges of V must be"),
+        ((GOOD, GOOD), {"mag_edges": [20, 19]}, "mag_edges of V must"),
         ((GOOD, GOOD), {"mag_edges": {"I": [19, 20]}}, "mag_edges lacks the band 'V'"),
         ((GOOD, GOOD), {"mag_edges": [40, 41]}, "widen mag_edges"),
         ((np.c_[GOOD, GOOD],) * 2, {"bands": BANDS, "joint": True, "mag_edges": [1, 2]}, "joint"),

@@ -136,3 +136,18 @@ def test_axes_compare_by_content():
 def test_an_array_without_names_is_refused():
     with pytest.raises(ValueError, match="mapping of bands"):
         psp.bin_cmd(np.zeros((3, 2)), AXES)
+
+
+def test_words_are_no_numbers():
+    for name in ("color_edges", "mag_edges"):
+        edges = {"color_edges": [0.0, 1.0], "mag_edges": [18.0, 19.0], name: "x"}
+        with pytest.raises(ValueError, match=f"{name} must hold numbers, got 'x'"):
+            psp.HessAxes(("V", "I"), "I", **edges)
+    axes = psp.HessAxes(("V", "I"), "I", [0.0, 1.0], [18.0, 19.0])
+    with pytest.raises(ValueError, match="vertices must hold numbers"):
+        psp.polygon_mask(axes, "x")
+    mags = {"V": [18.5], "I": [18.2]}
+    with pytest.raises(ValueError, match="weights must hold numbers"):
+        psp.bin_cmd(mags, axes, weights="x")
+    with pytest.raises(ValueError, match=r"mags\['I'\] must hold numbers"):
+        psp.bin_cmd(mags | {"I": ["faint"]}, axes)

@@ -258,6 +258,33 @@ def test_tables_of_all_kinds_and_what_is_none(truth):
         psp.ArtificialStars(mag, out, {"V": np.ones(500, dtype=bool)}, bands=BANDS)
 
 
+@pytest.mark.parametrize("digits", [2, 3, 6])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("number", [9.999, 12.5])
+def test_lost_stars_at_a_rounded_distance(truth, digits, sign, number):
+    """Output = input + 9.999, with input magnitudes that have more digits than the output."""
+    mag, out, seen = truth
+    written = np.round(np.where(seen, out, mag + sign * number), digits)
+    with pytest.warns(UserWarning, match="not recovered"):
+        stars = psp.ArtificialStars(mag, written, bands=BANDS)
+    np.testing.assert_array_equal(stars.recovered, seen)
+
+
+def test_few_stars_that_came_out_much_brighter_stay(truth):
+    mag, out, seen = truth
+    out = np.where(seen, out, np.nan)
+    bright = np.flatnonzero(seen[:, 0])[:30]
+    out[bright, 0] = mag[bright, 0] - np.linspace(9.1, 12.0, 30)
+    assert psp.ArtificialStars(mag, out, bands=BANDS).recovered[bright, 0].all()
+
+
+@pytest.mark.parametrize("edges", ["x", ["a", "b"], {"V": "x", "I": [20.0, 25.0]}, [20.0], [3, 2]])
+def test_edges_that_are_none(truth, edges):
+    mag, out, _ = truth
+    with pytest.raises(ValueError, match="mag_edges of V must"):
+        psp.ErrorModel.from_asts(mag, out, bands=BANDS, mag_edges=edges)
+
+
 @pytest.mark.parametrize("which", [np.ones(3, dtype=bool), [600], [-1], "x", [], [0.5]])
 def test_choices_that_are_none(truth, which):
     mag, out, _ = (array[:500] for array in truth)
@@ -290,7 +317,8 @@ def test_scatter_and_completeness_near_the_limit():
         truth = sigma(at + color), np.full(color.size, sigma(at))
         for table, expected in zip(trends.scatter, truth, strict=True):
             ratio = table(color, np.full(color.size, at)) / expected
-            assert abs(ratio.mean() - 1.0) < (0.05 if at < 25.5 else 0.16)
+            assert abs(ratio.mean() - 1.0) < (0.03 if at < 25.5 else 0.08)
         expected = complete(at + color) * complete(np.full(color.size, at))
         value = trends.completeness_at(color, np.full(color.size, at))
-        assert abs(value - expected).mean() < (0.03 if at < 26.2 else 0.015)
+        assert abs(value - expected).mean() < 0.015
+        assert abs(value.mean() / expected.mean() - 1.0) < (0.02 if at < 25.5 else 0.12)

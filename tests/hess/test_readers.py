@@ -247,6 +247,13 @@ def test_description_that_is_none(tmp_path):
         psp.read_dolphot(tmp_path / "a", BANDS)
 
 
+@pytest.mark.parametrize("read", [psp.read_dolphot, psp.read_dolphot_artificial_stars])
+def test_description_that_is_missing(tmp_path, read):
+    (tmp_path / "field.fake").write_text("1 2 3\n")
+    with pytest.raises(FileNotFoundError, match=r"field.columns.*beside the photometry.*columns="):
+        read(tmp_path / "field.fake", ["F814W"])
+
+
 def test_progress_bar(tmp_path, capsys):
     (tmp_path / "stars").write_text("21.0 20.0\n" * 50)
     psp.read_match_photometry(tmp_path / "stars", BANDS)

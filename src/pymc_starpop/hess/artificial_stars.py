@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.hess.ast_tables import check_bands, detected_table, magnitude_table
 from pymc_starpop.hess.lost_rows import (
     SHIFT_SIGNS,
     is_no_input,
@@ -19,6 +18,7 @@ from pymc_starpop.hess.lost_rows import (
     warn_if_faint_shifts,
 )
 from pymc_starpop.hess.rounding import rounding_step
+from pymc_starpop.hess.tables import check_bands, detected_table, magnitude_table
 
 __all__ = ["MIN_RECOVERED", "MIN_STARS", "ArtificialStars", "as_artificial_stars"]
 

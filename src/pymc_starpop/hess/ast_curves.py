@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 from pymc_starpop.hess.artificial_stars import MIN_RECOVERED, ArtificialStars
 from pymc_starpop.hess.rounding import center as median_of
 from pymc_starpop.hess.rounding import scatter as scatter_of
+from pymc_starpop.hess.tables import check_edges
 
 __all__ = ["BandCurve", "PairTable", "band_curves", "pair_tables"]
 
@@ -136,7 +137,9 @@ def band_curves(
     recovered, step = stars.recovered[:, index], float(stars.step[index])
     limits = float(mag.min()), float(mag.max())
     given = edges is not None
-    edges = _check_edges(edges, band) if given else _equal_counts(mag, stars_per_bin)
+    edges = (
+        check_edges(f"mag_edges of {band}", edges) if given else _equal_counts(mag, stars_per_bin)
+    )
     bins = np.searchsorted(edges, mag, side="right") - 1
     bins = np.where(mag == edges[-1], edges.size - 2, bins)
     center, complete, center_seen, bias = [], [], [], []
@@ -257,12 +260,3 @@ def _equal_counts(mag: np.ndarray, stars_per_bin: int | None) -> np.ndarray:
     per_bin = stars_per_bin or max(50, mag.size // N_BINS)
     n_bin = max(1, mag.size // per_bin)
     return np.unique(np.quantile(mag, np.linspace(0.0, 1.0, n_bin + 1)))
-
-
-def _check_edges(edges: Any, band: str) -> np.ndarray:
-    values = np.asarray(edges, dtype=float)
-    if values.ndim != 1 or values.size < 2 or not np.all(np.diff(values) > 0):
-        raise ValueError(
-            f"mag_edges of {band} must be two or more ascending numbers, got {edges!r}."
-        )
-    return values

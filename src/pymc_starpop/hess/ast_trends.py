@@ -5,39 +5,34 @@ are nearly independent: the magnitudes of the two bands where the diagram has tw
 magnitude where its magnitude is a third band.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
-from scipy.special import expit
 
 from pymc_starpop.hess.artificial_stars import MIN_RECOVERED, ArtificialStars
 from pymc_starpop.hess.ast_curves import FAINT_FADE
 from pymc_starpop.hess.axes import HessAxes
+from pymc_starpop.hess.plane_fit import PlaneFit, fit_chance, fit_values
 from pymc_starpop.hess.rounding import center, scatter
 
 __all__ = ["SIGMA_FLOOR", "PlaneTable", "Trends", "measure_trends", "pools_of"]
 
 SIGMA_FLOOR = 0.001  # smallest scatter, mag
 
-# Nodes of tables over the plane, and how many patches of nearest stars the plane is cut into.
-_N_PATCH = 400
-_NEIGHBORS = 50, 400
-_LEAST_STEP = 0.05  # mag
-# The logit of the completeness is nearly a plane over some tenths of a magnitude.
-_NEIGHBORS_COMPLETE = 300, 600
-# The logit and its slopes, 1/mag, are held as if by normal priors of these precisions: where all
-# stars were found, or none, the data say nothing of them.
-_HOLD_LEVEL, _HOLD_SLOPE = 0.1, 0.1
-_NEWTON_STEPS, _LONGEST_STEP = 8, 2.0
-# Bias and scatter are smoothed over about so many artificial stars, by a kernel this wide in color
-# as a multiple of magnitude, and at least and at most this wide (mag).
-_SMOOTH_STARS, _SMOOTH_COLOR, _SMOOTH_WIDTH = 3000, 1.5, (0.1, 0.6)
-# Beyond the last patches by more than this many kernels their trend is not followed.
-_FARTHEST = 1.0
-# Errors change with the magnitudes of both bands: distances in color count a little less.
-_COLOR_SCALE = 0.7
+# Stars of a patch, at least; a patch has one median and one scatter.
+_PATCH = 100
+# Relative variances of a median and of a median absolute deviation, of one star (Gaussian).
+_VARIANCE_CENTER, _VARIANCE_SCATTER = 1.57, 1.36
+# Each time the trends found before are taken out of the patches.
+_N_TREND = 3
+# Beyond this part of the recovered stars, in each coordinate, bias and scatter are not followed.
+_OUTMOST = 1e-3
+# Stars this near to each other (mag) count together for the completeness.
+_TOGETHER = 0.1
+# Steps of the tables, mag, and the most nodes.
+_STEP, _MOST_NODES = 0.05, 250
 # Artificial stars that stand for those at one place: a part of all recovered, within limits. Since
 # they are moved and scaled, many can be used: only the form of the distribution changes across
 # them, and that with the magnitude more than with the color.
@@ -132,23 +127,16 @@ def measure_trends(stars: ArtificialStars, axes: HessAxes) -> Trends:
     faintest = stars.mag.max(axis=0) if two else np.array([np.inf, place[:, 1].max()])
     nodes = _nodes(place)
     found = place[seen]
-    near = _nearest(found, nodes, min(_number(len(place), _NEIGHBORS), len(found)))
-    smooth = _smoother(nodes, found, near)
-    bias = [center(shift[near, k], float(step[k])) for k in (0, 1)]
-    # The bias grows with the scatter, and in units of it it is nearly linear.
-    rough = [
-        np.maximum(scatter(shift[near, k] - bias[k][:, None], float(step[k])), SIGMA_FLOOR)
-        for k in (0, 1)
+    inverse = np.linalg.inv(to_shift).T
+    tables = [
+        _trends_of(found @ inverse, shift[:, k], float(step[k]), inverse, nodes) for k in (0, 1)
     ]
-    rough = [np.exp(smooth(np.log(r))) for r in rough]
-    tables = tuple(_table(nodes, r * smooth(b / r)) for b, r in zip(bias, rough, strict=True))
-    off = shift - np.stack([t(*found.T) for t in tables], axis=1)
-    scale = [np.maximum(scatter(off[near, k], float(step[k])), SIGMA_FLOOR) for k in (0, 1)]
-    scales = tuple(_table(nodes, np.exp(smooth(np.log(r)))) for r in scale)
-    residual = off / np.stack([t(*found.T) for t in scales], axis=1)
+    (first_bias, first_scatter), (second_bias, second_scatter) = tables
+    off = [(shift[:, k] - tables[k][0](*found.T)) / tables[k][1](*found.T) for k in (0, 1)]
+    complete = _completeness(place @ inverse, seen)
     return Trends(
-        to_shift, found, residual, _table(nodes, _completeness(place, seen, nodes)),
-        tables, scales, faintest,  # type: ignore[arg-type]
+        to_shift, found, np.stack(off, axis=1), _table(nodes, inverse, complete),
+        (first_bias, second_bias), (first_scatter, second_scatter), faintest,
     )  # fmt: skip
 
 
@@ -175,106 +163,80 @@ def _steps(axes: HessAxes, step: np.ndarray) -> np.ndarray:
     return np.array([max(by_band[b] for b in axes.color), by_band[axes.mag]])
 
 
-def _number(n_star: int, limits: tuple[int, int]) -> int:
-    return int(np.clip(n_star // _N_PATCH, *limits))
-
-
 def _nodes(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Evenly spaced nodes in color and magnitude, fewer than two for each patch of stars."""
-    n_patch = len(place) / _number(len(place), _NEIGHBORS)
+    """Evenly spaced nodes in color and magnitude."""
     axes = []
     for low, high in zip(place.min(axis=0), place.max(axis=0), strict=True):
-        step = max(_LEAST_STEP, (high - low) / (2.0 * np.sqrt(n_patch)))
-        number = max(2, 1 + int(np.ceil((high - low) / step)))
+        number = int(np.clip(np.ceil((high - low) / _STEP), 1, _MOST_NODES - 1)) + 1
         axes.append(np.linspace(low, max(high, low + 1e-3), number))
     return axes[0], axes[1]
 
 
-def _scaled(place: np.ndarray) -> np.ndarray:
-    return place * np.array([_COLOR_SCALE, 1.0])
+def _table(
+    nodes: tuple[np.ndarray, np.ndarray],
+    inverse: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+) -> PlaneTable:
+    """Table over color and magnitude of a function of places (N, 2) in the two coordinates."""
+    places = np.stack(np.meshgrid(*nodes), axis=-1).reshape(-1, 2)
+    value = function(places @ inverse)
+    return PlaneTable(*nodes, value.reshape(nodes[1].size, nodes[0].size))
 
 
-def _grid(nodes: Sequence[np.ndarray]) -> np.ndarray:
-    return np.stack(np.meshgrid(*nodes), axis=-1).reshape(-1, 2)
+def _trends_of(
+    at: np.ndarray,
+    shift: np.ndarray,
+    step: float,
+    inverse: np.ndarray,
+    nodes: tuple[np.ndarray, np.ndarray],
+) -> tuple[PlaneTable, PlaneTable]:
+    """Bias and scatter of shifts (N,) of recovered stars at places (N, 2) in the coordinates.
 
-
-def _nearest(place: np.ndarray, nodes: Sequence[np.ndarray], number: int) -> np.ndarray:
-    """Indices (n_node, number) of the stars nearest to each node."""
-    return KDTree(_scaled(place)).query(_scaled(_grid(nodes)), k=np.arange(1, number + 1))[1]
-
-
-def _table(nodes: tuple[np.ndarray, np.ndarray], values: np.ndarray) -> PlaneTable:
-    return PlaneTable(*nodes, values.reshape(nodes[1].size, nodes[0].size))
-
-
-def _smoother(
-    nodes: tuple[np.ndarray, np.ndarray], place: np.ndarray, near: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes values at nodes of those of the patches of nearest stars.
-
-    A plane with a curve along the magnitude is fitted to the patches near a node. A patch stands
-    where its stars are on average: near the limit most of them are brighter than the node whose
-    nearest they are. The kernel is as wide as holds `_SMOOTH_STARS` artificial stars, within
-    limits.
+    Patches have medians and scatters of shifts in units of the scatter at each star, so that a
+    patch may be as long as the scatter grows.
     """
-    grid, centers = _grid(nodes), place[near].mean(axis=1)
-    farthest = np.sqrt(np.square(_scaled(place)[near] - _scaled(centers)[:, None]).sum(axis=2))
-    density = near.shape[1] / (np.pi * np.maximum(farthest.max(axis=1), 1e-3) ** 2)
-    # A Gaussian kernel of widths h and r h holds 4 pi r h^2 stars.
-    width = np.sqrt(_SMOOTH_STARS / (4.0 * np.pi * _SMOOTH_COLOR * density))
-    width = np.clip(width, *_SMOOTH_WIDTH)[:, None]
-    at = _held(grid, centers, width)
-    offset = (centers[None, :, :] - at[:, None, :]) / np.stack([_SMOOTH_COLOR * width, width], -1)
-    square = np.square(offset).sum(axis=2)
-    weight = np.exp(-0.5 * (square - square.min(axis=1, keepdims=True))) * density
-    terms = np.concatenate(
-        [np.ones((*weight.shape, 1)), offset, np.square(offset[..., 1:])], axis=2
+    patches = _patches(at)
+    centers = at[patches].mean(axis=1)
+    limits = np.quantile(at, [_OUTMOST, 1.0 - _OUTMOST], axis=0)
+    n_star = patches.shape[1]
+    scale = np.ones(len(at))
+    for _ in range(_N_TREND):
+        unit = np.exp(np.log(scale[patches]).mean(axis=1))
+        part = shift[patches] / scale[patches]
+        middle = center(part * unit[:, None], step) / unit
+        bias = fit_values(centers, middle, _VARIANCE_CENTER / n_star, limits)
+        off = (part - bias(at)[patches]) * unit[:, None]
+        found = np.maximum(scatter(off, step), SIGMA_FLOOR)
+        width = fit_values(centers, np.log(found), _VARIANCE_SCATTER / n_star, limits)
+        scale = np.exp(width(at))
+    return (
+        _table(nodes, inverse, lambda places: bias(places) * np.exp(width(places))),
+        _table(nodes, inverse, lambda places: np.exp(width(places))),
     )
-    moments = np.einsum("nk,nki,nkj->nij", weight, terms, terms, optimize=True)
-    moments[:, range(4), range(4)] += 1e-3 * weight.sum(axis=1)[:, None]
-    rows = np.linalg.solve(moments, np.broadcast_to(np.eye(4)[0], (len(grid), 4))[..., None])
-    smooth = np.einsum("nki,ni,nk->nk", terms, rows[..., 0], weight, optimize=True)
-    smooth /= smooth.sum(axis=1, keepdims=True)
-    return lambda values: smooth @ values
 
 
-def _held(grid: np.ndarray, centers: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Nodes (K, 2), those far from all patches moved to within `_FARTHEST` kernels of one."""
-    distance, index = KDTree(_scaled(centers)).query(_scaled(grid))
-    part = np.minimum(_FARTHEST * width[:, 0] / np.maximum(distance, 1e-9), 1.0)[:, None]
-    nearest = centers[index]
-    return nearest + part * (grid - nearest)
+def _patches(at: np.ndarray) -> np.ndarray:
+    """Indices (P, K) of stars at places (N, 2) near each other, each in one patch or in none."""
+    patches = [np.arange(len(at))]
+    while len(patches[0]) >= 2 * _PATCH:
+        halves = []
+        for members in patches:
+            longest = int(np.argmax(np.ptp(at[members], axis=0)))
+            order = members[np.argsort(at[members, longest], kind="stable")]
+            halves += [order[: order.size // 2], order[order.size // 2 :]]
+        patches = halves
+    size = min(len(members) for members in patches)
+    return np.stack([members[:size] for members in patches])
 
 
-def _completeness(
-    place: np.ndarray, seen: np.ndarray, nodes: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
-    """Completeness at each node from a logistic regression over the nearest stars.
-
-    Its logit is a plane there: a plane for the completeness itself would be too high in the tail
-    near the limit.
-    """
-    near = _nearest(place, nodes, min(_number(len(place), _NEIGHBORS_COMPLETE), len(place)))
-    offset = _scaled(place)[near] - _scaled(_grid(nodes))[:, None, :]
-    distance = np.sqrt(np.square(offset).sum(axis=2))
-    weight = 1.0 - (distance / (1.01 * distance.max(axis=1, keepdims=True))) ** 2
-    terms = np.concatenate([np.ones((*near.shape, 1)), offset], axis=2)
-    found = seen[near].astype(float)
-    # Half a star more of either kind keeps the logit finite where all or none were found.
-    total = weight.sum(axis=1)
-    share = ((weight * found).sum(axis=1) + 0.5) / (total + 1.0)
-    middle = np.log(share / (1.0 - share))
-    plane = np.stack([middle, np.zeros(len(near)), np.zeros(len(near))], axis=1)
-    held = np.broadcast_to([_HOLD_LEVEL, _HOLD_SLOPE, _HOLD_SLOPE], plane.shape)
-    for _ in range(_NEWTON_STEPS):
-        chance = expit(np.einsum("nki,ni->nk", terms, plane))
-        pull = np.einsum("nk,nki,nk->ni", weight, terms, found - chance)
-        away = plane - np.stack([middle, 0.0 * middle, 0.0 * middle], axis=1)
-        bend = np.einsum("nk,nki,nkj->nij", weight * chance * (1.0 - chance), terms, terms)
-        bend[:, range(3), range(3)] += held
-        step = np.linalg.solve(bend, (pull - held * away)[..., None])[..., 0]
-        plane += np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
-    return expit(plane[:, 0])
+def _completeness(at: np.ndarray, seen: np.ndarray) -> PlaneFit:
+    """Chance that stars at places (N, 2) in the two coordinates are recovered."""
+    _, group = np.unique(np.floor(at / _TOGETHER), axis=0, return_inverse=True)
+    group = group.ravel()
+    number = np.bincount(group).astype(float)
+    mean = np.stack([np.bincount(group, column) / number for column in at.T], axis=1)
+    found = np.bincount(group, seen)
+    return fit_chance(mean, number, found, np.stack([at.min(axis=0), at.max(axis=0)]))
 
 
 def _position(values: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

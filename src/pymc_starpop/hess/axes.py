@@ -1,12 +1,13 @@
 """Hess diagrams: the bins of color and magnitude, stars counted in them, and masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from pymc_starpop.hess.tables import check_edges, column_names, numbers
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["HessAxes", "bin_cmd", "check_hess", "check_mask", "color_and_mag", "polygon_mask"]
@@ -52,7 +53,9 @@ class HessAxes:
         if not isinstance(self.mag, str):
             raise ValueError(f"mag must be the name of a band, got {self.mag!r}.")
         for name in ("color_edges", "mag_edges"):
-            object.__setattr__(self, name, _check_edges(name, getattr(self, name)))
+            edges = check_edges(name, getattr(self, name))
+            edges.flags.writeable = False
+            object.__setattr__(self, name, edges)
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -186,7 +189,7 @@ def polygon_mask(axes: HessAxes, vertices: Any) -> xr.DataArray:
     array([[ True, False],
            [ True, False]])
     """
-    corners = np.asarray(vertices, dtype=float)
+    corners = numbers("vertices", vertices)
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise ValueError(
             f"vertices must have shape (N, 2) with at least 3 corners (color, magnitude), got "
@@ -270,10 +273,8 @@ def _magnitudes(mags: Any, band: str) -> np.ndarray:
         if band not in mags.bands:
             raise ValueError(f"mags: no band {band!r} in the catalog, which has {mags.bands}.")
         return mags.mag[:, mags.bands.index(band)]
-    if isinstance(mags, np.ndarray):
-        known = list(mags.dtype.names or ())
-    else:
-        known = list(mags) if isinstance(mags, Mapping) else list(getattr(mags, "columns", ()))
+    names = column_names(mags)
+    known = [] if names is None else list(names)
     if not known:
         raise ValueError(
             f"mags: expected a StarCatalog, a table or a mapping of bands to magnitudes, got "
@@ -281,7 +282,7 @@ def _magnitudes(mags: Any, band: str) -> np.ndarray:
         )
     if band not in known:
         raise ValueError(f"mags: no band {band!r}, there are {', '.join(map(str, known))}.")
-    column = np.ma.filled(np.ma.asarray(mags[band], dtype=float), np.nan)
+    column = numbers(f"mags[{band!r}]", mags[band])
     if column.ndim != 1 or np.isinf(column).any():
         raise ValueError(
             f"mags: {band} must be finite numbers in one dimension, got shape {column.shape}"
@@ -291,7 +292,7 @@ def _magnitudes(mags: Any, band: str) -> np.ndarray:
 
 
 def _check_weights(weights: Any, n_star: int) -> np.ndarray:
-    values = np.asarray(weights, dtype=float)
+    values = numbers("weights", weights)
     if values.shape != (n_star,):
         raise ValueError(
             f"weights must have one value for each of {n_star} stars, got {values.shape}."
@@ -306,18 +307,6 @@ def _check_color(color: Sequence[str]) -> tuple[str, str]:
     if len(names) != 2 or not all(isinstance(n, str) for n in names) or names[0] == names[1]:
         raise ValueError(f"color must be two different bands (first minus second), got {color!r}.")
     return names[0], names[1]
-
-
-def _check_edges(name: str, edges: Any) -> np.ndarray:
-    values = np.array(edges, dtype=float)
-    if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
-        raise ValueError(
-            f"{name} must be two or more finite numbers in one dimension, got {values.shape}."
-        )
-    if np.any(np.diff(values) <= 0):
-        raise ValueError(f"{name} must ascend; numpy.sort or [::-1] may help.")
-    values.flags.writeable = False
-    return values
 
 
 def _centers(edges: np.ndarray) -> np.ndarray:

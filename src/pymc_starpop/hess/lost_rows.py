@@ -18,6 +18,8 @@ _SENTINEL = 90.0  # mag; as in `StarCatalog`, 99 and the like are no magnitudes
 _LARGEST_SHIFT = 30.0  # mag; no photometry reaches over so much
 # A star may be taken for one that is 9 mag brighter, but not many for one and the same number.
 _LARGE_SHIFT, _MANY = 9.0, 10
+# Both may be rounded, to 0.01 in the coarsest files, or have single precision.
+_ROUNDED = 0.011  # mag
 # What MATCH writes for the magnitude of a star that it did not find.
 _LOST = (99.999, 99.99)
 _FEW_LOST = 0.9  # part of the lost rows that must agree on the sign
@@ -41,11 +43,20 @@ def is_no_recovery(mag: np.ndarray, out: np.ndarray) -> np.ndarray:
         lost = ~((np.abs(out) < _SENTINEL) & (np.abs(shift) < _LARGEST_SHIFT))
         far = np.abs(shift) > _LARGE_SHIFT
     for band in range(mag.shape[1]):
-        for values in (out[:, band], shift[:, band]):
-            candidates = np.round(values[far[:, band] & ~lost[:, band]], 6)
-            number, count = np.unique(candidates, return_counts=True)
-            lost[:, band] |= np.isin(np.round(values, 6), number[count >= _MANY])
+        values = np.round(out[:, band], 6)
+        number, count = np.unique(values[far[:, band] & ~lost[:, band]], return_counts=True)
+        lost[:, band] |= np.isin(values, number[count >= _MANY])
+        at = np.flatnonzero(far[:, band] & ~lost[:, band])
+        lost[at[_in_a_crowd(shift[at, band])], band] = True
     return lost
+
+
+def _in_a_crowd(values: np.ndarray) -> np.ndarray:
+    """Whether many others are as near to a value as rounding of input and output leaves them."""
+    order = np.sort(values)
+    first = np.searchsorted(order, values - _ROUNDED, side="left")
+    last = np.searchsorted(order, values + _ROUNDED, side="right")
+    return last - first >= _MANY
 
 
 def sign_of_lost_rows(mag: np.ndarray, shift: np.ndarray) -> str | None:
@@ -56,9 +67,9 @@ def sign_of_lost_rows(mag: np.ndarray, shift: np.ndarray) -> str | None:
     lost = np.abs(shift) >= _LARGEST_SHIFT
     if not lost.any():
         return None
-    # Both may be rounded, to 0.01 in the coarsest files, or have single precision.
     near = [
-        np.min([np.abs(s * shift[lost] - (number - mag[lost])) for number in _LOST], axis=0) < 0.011
+        np.min([np.abs(s * shift[lost] - (number - mag[lost])) for number in _LOST], axis=0)
+        < _ROUNDED
         for s in (1.0, -1.0)
     ]
     share = [float(n.mean()) for n in near]

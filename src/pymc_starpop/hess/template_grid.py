@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -111,6 +112,8 @@ class Templates:
 # Metallicity, first bin, and the bin after the last.
 Task = tuple[int, int, int]
 Done = Iterator[tuple[int, int, BinMean]]
+# Texts of warnings, and of which kind they are.
+Warned = list[tuple[str, type[Warning]]]
 
 
 def compute_templates(grid: TemplateGrid, progress: bool, n_jobs: int) -> Templates:
@@ -185,11 +188,14 @@ def _tasks(grid: TemplateGrid, n_jobs: int) -> list[Task]:
     ]
 
 
-def _finished(waiting: dict[Future[list[BinMean]], Task]) -> Done:
+def _finished(waiting: dict[Future[tuple[list[BinMean], Warned]], Task]) -> Done:
     while waiting:
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
             k, first, _ = waiting.pop(future)
-            for j, one in enumerate(future.result(), start=first):
+            done, said = future.result()
+            for text, kind in said:
+                warnings.warn(text, kind, stacklevel=2)
+            for j, one in enumerate(done, start=first):
                 yield j, k, one
 
 
@@ -203,7 +209,11 @@ def _start_worker(payload: bytes) -> None:
     _worker_grid = cloudpickle.loads(payload)
 
 
-def _work(task: Task) -> list[BinMean]:
+def _work(task: Task) -> tuple[list[BinMean], Warned]:
+    """Templates of a task, and what was warned of: the first process says it, once."""
     if _worker_grid is None:
         raise RuntimeError("this process was not started by compute_templates")
-    return list(_worker_grid.means(*task))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        done = list(_worker_grid.means(*task))
+    return done, [(str(w.message), w.category) for w in caught]

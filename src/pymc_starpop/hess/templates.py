@@ -115,7 +115,9 @@ def build_template(
     shift = _check_finite("distance_modulus", distance_modulus)
     extinct = _check_finite("av", av) * _check_extinction(av, extinction, axes.bands)
     counts = template_counts(population, mass, mag + shift + extinct)
-    counts = counts if transfer is None else transfer.apply(counts)
+    if transfer is not None:
+        counts = transfer.apply(counts)
+        transfer.warn_if_bright(counts)
     return axes.wrap(counts, name="template")
 
 
@@ -229,7 +231,12 @@ def build_templates(
     )
     # Bands and extinction are checked by the first isochrone, before any process starts.
     iso.at(metallicities[0], ages[0], axes.bands, av=av, rv=rv)
-    made = compute_templates(grid, progress=progress, n_jobs=jobs)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = compute_templates(grid, progress=progress, n_jobs=jobs)
+        if transfer is not None:
+            transfer.warn_if_bright(made.counts)
+    _warn_once(caught)
     _warn_of_age_error(made, ages)
     return TemplateSet(made.counts, axes, ages, metallicities, _describe(grid, made), t_max)
 
@@ -250,6 +257,12 @@ def _age_edges(log_age: np.ndarray, t_max_gyr: float | None, last: float) -> np.
             skip_file_prefixes=(_HERE,),
         )
     return np.append(log_age, min(oldest, last))
+
+
+def _warn_once(caught: list[warnings.WarningMessage]) -> None:
+    """Give each text of the warnings of all templates once."""
+    for text, kind in dict.fromkeys((str(w.message), w.category) for w in caught):
+        warnings.warn(text, kind, skip_file_prefixes=(_HERE,))
 
 
 def _warn_of_age_error(made: Templates, log_age: np.ndarray) -> None:

@@ -27,6 +27,7 @@ from pymc_starpop.kernels.hess_transfer import apply_transfer, transfer_rows
 __all__ = ["FEW_STARS", "TOTAL_SCATTER", "Transfer", "build_transfer"]
 
 FEW_STARS = 10
+_LEAST_COUNT = 1e-4  # part of the fullest bin below which bins do not count
 
 # The part of the scatter by which stars are spread before they are moved.
 _SPREAD = 0.35
@@ -35,7 +36,9 @@ TOTAL_SCATTER = 2.8
 # Cells: a part of the scatter, but no less than a part of a bin, and no more than this (mag).
 _CELL, _CELL_OF_BIN, _WIDEST = 0.35, 0.25, 0.1
 _LEAST_SPREAD = 0.2  # smallest spread, in cells
-_PER_CELL = 200  # artificial stars that one cell takes; its neighbors take others near it
+_PER_CELL = 400  # artificial stars that one cell takes; its neighbors take others near it
+# Slopes of the completeness are taken over twice this (mag), down to this completeness.
+_SLOPE_STEP, _LEAST_COMPLETE = 0.1, 1e-4
 # Part of the artificial stars in the axes that may come from beyond the grid.
 _BEYOND = 2e-4
 _EDGE = 4.0  # standard deviations from which stars beyond the axes come at least
@@ -83,7 +86,6 @@ class Transfer:
         cells = np.bincount(
             self.group.ravel(), weights=number.ravel(), minlength=self.start.size - 1
         )
-        self._warn_if_bright(number)
         counts = np.zeros(self.axes.shape[0] * self.axes.shape[1])
         apply_transfer(self.start, self.column, self.value, cells, counts)
         return counts.reshape(self.axes.shape)
@@ -102,16 +104,17 @@ class Transfer:
         counts : ndarray (N_mag, N_color)
             Expected stars. Bins with less than 1e-4 of the fullest do not count.
         """
-        reached = counts > 1e-4 * counts.max() if counts.size else counts > 0
+        reached = counts > _LEAST_COUNT * counts.max() if counts.size else counts > 0
         few = reached & (self.n_near < FEW_STARS)
         total = counts[reached].sum()
         if not total > 0.0:
             return 0.0, 0.0
         return float(few.sum() / reached.sum()), float(counts[few].sum() / total)
 
-    def _warn_if_bright(self, number: np.ndarray) -> None:
-        bright = self.grid.mag_edges[1:] < self.brightest - BRIGHT_WARNING
-        if bright.any() and number[bright].any():
+    def warn_if_bright(self, counts: np.ndarray) -> None:
+        """Warn where bins (..., N_mag, N_color) that stars are in are far from artificial stars."""
+        bright = self.axes.mag_edges[1:] < self.brightest - BRIGHT_WARNING
+        if (counts[..., bright, :] > _LEAST_COUNT * counts.max()).any():
             warnings.warn(
                 f"the brightest artificial stars, {self.brightest:.2f} mag in {self.axes.mag}, "
                 f"stand for stars that are more than {BRIGHT_WARNING:g} mag brighter.",
@@ -258,7 +261,24 @@ def _cell_values(
         np.sqrt(np.maximum(s**2 - e**2, (0.3 * s) ** 2))
         for s, e in zip(scatter, spread, strict=True)
     ]
-    return np.stack([trends.completeness_at(color, mag), *bias, *scale], axis=1)
+    # Stars that were spread to where more are found are found more often. Where the completeness is
+    # nearly exponential over the spread, that is made good by a lower one and another bias.
+    complete = trends.completeness_at(color, mag)
+    for k, e in enumerate(spread):
+        slope, bend = _log_slope(trends, places, k)
+        complete = complete * np.exp(-0.5 * e**2 * bend)
+        bias[k] = bias[k] - e**2 * slope
+    return np.stack([complete, *bias, *scale], axis=1)
+
+
+def _log_slope(trends: Trends, places: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and second derivative of the completeness in one coordinate, over itself."""
+    low, middle, high = (
+        np.maximum(trends.completeness(*(places + at * trends.to_shift[:, k]).T), _LEAST_COMPLETE)
+        for at in (-_SLOPE_STEP, 0.0, _SLOPE_STEP)
+    )
+    slope = (high - low) / (2.0 * _SLOPE_STEP * middle)
+    return slope, (high - 2.0 * middle + low) / (_SLOPE_STEP**2 * middle)
 
 
 def _near_each_bin(trends: Trends, stars: ArtificialStars, axes: HessAxes) -> np.ndarray:

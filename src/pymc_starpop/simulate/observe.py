@@ -34,7 +34,8 @@ def observe(
         All three at once, or the standard deviation by band as in `ErrorModel`. Its bands are
         those that are observed. With `ArtificialStars` each star takes the fate of one near it:
         in two bands moved and scaled by the smooth trends of bias and scatter, in others one of
-        the ten nearest as it is.
+        the ten nearest as it is. (Stars of a narrow sequence would clump with the fates of the
+        nearest: a thousand artificial stars would then stand for all of them.)
     completeness, bias : mapping of str to callable or float, optional
         As in `ErrorModel`.
     rng : numpy.random.Generator or int, optional

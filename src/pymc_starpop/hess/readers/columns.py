@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from pymc_starpop.hess.binaries import is_number
 
-__all__ = ["PathLike", "check_number", "first_numbers", "read_columns"]
+__all__ = ["PathLike", "check_number", "column_count", "read_columns"]
 
 PathLike = str | os.PathLike[str]
 
@@ -31,9 +31,27 @@ def check_number(name: str, value: Any, least: float) -> None:
         raise ValueError(f"{name} must be a number from {least:g} up, got {value!r}.")
 
 
-def first_numbers(path: PathLike) -> int:
-    """Return how many columns the first line with numbers has."""
-    source = Path(path)
+def column_count(path: PathLike, expected: int, what: str, exactly: bool = False) -> int:
+    """Return how many columns a file has, after checking that they are as many as expected.
+
+    Parameters
+    ----------
+    path : path-like
+    expected : int
+        Columns, at least.
+    what : str
+        What they are, after their number in the message.
+    exactly : bool
+        Whether there may be no more.
+    """
+    found = _first_numbers(Path(path))
+    if found < expected or (exactly and found != expected):
+        raise ValueError(f"{path}: has {found} columns, but {expected} are {what}.")
+    return found
+
+
+def _first_numbers(source: Path) -> int:
+    """Columns of the first line with numbers."""
     for number, line in _numbered(source):
         fields = line.split()
         if fields and not line.lstrip().startswith(b"#"):

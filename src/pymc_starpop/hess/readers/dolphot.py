@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.hess.artificial_stars import ArtificialStars
-from pymc_starpop.hess.ast_tables import check_bands
 from pymc_starpop.hess.lost_rows import is_no_input
-from pymc_starpop.hess.readers.columns import PathLike, check_number, first_numbers, read_columns
+from pymc_starpop.hess.readers.columns import PathLike, check_number, column_count, read_columns
+from pymc_starpop.hess.tables import check_bands
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["read_dolphot", "read_dolphot_artificial_stars"]
@@ -128,12 +128,9 @@ def read_dolphot(
         If a file does not exist.
     """
     names = check_bands(filters if bands is None else bands)
-    layout = _read_layout(_columns_path(path, columns), filters, names)
     cuts = _Cuts(signal_to_noise, sharpness, crowding, quality_flag, object_type)
-    _check_width(path, layout.n_column)
-    wanted = _wanted(layout, 0)
-    values = read_columns(path, wanted, layout.n_column, progress)
-    mag, mag_err = _measurements(values, layout, cuts)
+    layout = _read_layout(_columns_path(path, columns), filters, names)
+    mag, mag_err, _ = _read(path, layout, cuts, 0, [], progress)
     seen = np.isfinite(mag).any(axis=1)
     if not seen.any():
         raise ValueError(f"{path}: none of {len(mag)} stars passes the cuts, {cuts}.")
@@ -182,15 +179,12 @@ def read_dolphot_artificial_stars(
         If a file does not exist.
     """
     names = check_bands(filters if bands is None else bands)
-    layout = _read_layout(_columns_path(path, columns), filters, names)
     cuts = _Cuts(signal_to_noise, sharpness, crowding, quality_flag, object_type)
-    before = _BEFORE_IMAGES + 2 * len(layout.images)
-    _check_width(path, before + layout.n_column, f" (with {before} of the artificial stars)")
+    layout = _read_layout(_columns_path(path, columns), filters, names)
     put_in = [_BEFORE_IMAGES + 2 * _first_image(path, layout.images, name) + 1 for name in filters]
-    wanted = [*_wanted(layout, before), *put_in]
-    values = read_columns(path, wanted, before + layout.n_column, progress)
-    mag, _ = _measurements(values[:, : -len(put_in)], layout, cuts)
-    return ArtificialStars(values[:, -len(put_in) :], mag, bands=names)
+    before = _BEFORE_IMAGES + 2 * len(layout.images)
+    mag, _, mag_in = _read(path, layout, cuts, before, put_in, progress)
+    return ArtificialStars(mag_in, mag, bands=names)
 
 
 def _columns_path(path: PathLike, columns: PathLike | None) -> Path:
@@ -204,6 +198,11 @@ def _read_layout(path: Path, filters: Sequence[str], names: tuple[str, ...]) -> 
     """Find the columns of the filters in their description."""
     if isinstance(filters, str) or len(filters) != len(names):
         raise ValueError(f"filters must be as many names as bands, got {filters!r} and {names}.")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: there is no such file. It describes the columns of the output of DOLPHOT, "
+            f"which writes it beside the photometry; give its path as columns=."
+        )
     described = {}
     for number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), 1):
         if not line.strip():
@@ -253,20 +252,28 @@ def _first_image(path: PathLike, images: Sequence[str], name: str) -> int:
     raise ValueError(f"{path}: no image is in the filter {name!r}, there are {', '.join(images)}.")
 
 
-def _check_width(path: PathLike, expected: int, note: str = "") -> None:
-    found = first_numbers(path)
-    if found != expected:
-        raise ValueError(
-            f"{path}: has {found} columns, but {expected} are described{note}; give the right "
-            f"columns=."
-        )
+def _read(
+    path: PathLike,
+    layout: _Layout,
+    cuts: _Cuts,
+    before: int,
+    others: list[int],
+    progress: bool | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Magnitudes and errors (N, B), NaN where there is no good measurement, and other columns.
 
-
-def _wanted(layout: _Layout, before: int) -> list[int]:
-    columns = [layout.object_type]
+    So many columns come before those that are described.
+    """
+    of_artificial = f" (with {before} of the artificial stars)" if before else ""
+    n_column = before + layout.n_column
+    what = f"described{of_artificial}; give the right columns="
+    column_count(path, n_column, what, exactly=True)
+    wanted = [layout.object_type]
     for of_filter in layout.of_filter:
-        columns += [of_filter[key] for key in _DESCRIBED]
-    return [before + column for column in columns]
+        wanted += [of_filter[key] for key in _DESCRIBED]
+    values = read_columns(path, [before + k for k in wanted] + others, n_column, progress)
+    mag, mag_err = _measurements(values[:, : len(wanted)], layout, cuts)
+    return mag, mag_err, values[:, len(wanted) :]
 
 
 def _measurements(

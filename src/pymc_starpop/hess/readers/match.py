@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from pymc_starpop.hess.artificial_stars import ArtificialStars
-from pymc_starpop.hess.ast_tables import check_bands
 from pymc_starpop.hess.lost_rows import is_no_input, sign_of_lost_rows
-from pymc_starpop.hess.readers.columns import PathLike, check_number, first_numbers, read_columns
+from pymc_starpop.hess.readers.columns import PathLike, check_number, column_count, read_columns
+from pymc_starpop.hess.tables import check_bands
 from pymc_starpop.photometry import StarCatalog
 
 __all__ = ["read_match_artificial_stars", "read_match_photometry"]
+
+_NEEDED = "needed for the "
 
 _PACKAGE = str(Path(__file__).parents[2])
 
@@ -65,7 +67,9 @@ def read_match_photometry(
     """
     names = check_bands(bands)
     check_number("mag_err", mag_err, 0.0)
-    mag = read_columns(path, range(len(names)), _n_column(path, len(names), "bands"), progress)
+    mag = read_columns(
+        path, range(len(names)), column_count(path, len(names), _NEEDED + "bands"), progress
+    )
     mag[is_no_input(mag)] = np.nan
     mag = mag[np.isfinite(mag).any(axis=1)]
     if not len(mag):
@@ -120,7 +124,7 @@ def read_match_artificial_stars(
     """
     names = check_bands(bands)
     n_band = len(names)
-    n_column = _n_column(path, 2 * n_band, "input magnitudes and shifts")
+    n_column = column_count(path, 2 * n_band, _NEEDED + "input magnitudes and shifts")
     table = read_columns(path, range(2 * n_band), n_column, progress)
     mag, shift = table[:, :n_band], table[:, n_band:]
     if shift_sign is None:
@@ -130,13 +134,6 @@ def read_match_artificial_stars(
             skip_file_prefixes=(_PACKAGE,),
         )
     return ArtificialStars(mag, shift=shift, shift_sign=shift_sign, bands=names)
-
-
-def _n_column(path: PathLike, least: int, what: str) -> int:
-    found = first_numbers(path)
-    if found < least:
-        raise ValueError(f"{path}: has {found} columns, but {least} are needed for the {what}.")
-    return found
 
 
 def _recognized_sign(path: PathLike, mag: np.ndarray, shift: np.ndarray) -> str:

@@ -1,11 +1,18 @@
-"""Tables of artificial stars, as arrays with one column a band."""
+"""Tables of magnitudes by band, whatever holds them, as arrays of numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_bands", "detected_table", "magnitude_table"]
+__all__ = [
+    "check_bands",
+    "check_edges",
+    "column_names",
+    "detected_table",
+    "magnitude_table",
+    "numbers",
+]
 
 
 def check_bands(bands: Sequence[str]) -> tuple[str, ...]:
@@ -20,17 +27,17 @@ def check_bands(bands: Sequence[str]) -> tuple[str, ...]:
 
 def magnitude_table(name: str, table: Any, bands: tuple[str, ...]) -> np.ndarray:
     """Return columns (N, B) of an array, or of what gives a band as ``table[band]``."""
-    names = _names_of(table)
+    names = column_names(table)
     if names is not None:
         _check_names(name, names, bands)
-        columns = [_numbers(f"{name}[{band!r}]", table[band]) for band in bands]
+        columns = [numbers(f"{name}[{band!r}]", table[band]) for band in bands]
         if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
             raise ValueError(
                 f"{name} must have one value a star in every band, got shapes "
                 f"{', '.join(str(c.shape) for c in columns)}."
             )
         return np.stack(columns, axis=1)
-    values = _numbers(name, table)
+    values = numbers(name, table)
     if values.ndim == 1 and len(bands) == 1:
         values = values[:, None]
     if values.ndim != 2 or values.shape[1] != len(bands):
@@ -41,7 +48,7 @@ def magnitude_table(name: str, table: Any, bands: tuple[str, ...]) -> np.ndarray
     return values
 
 
-def _names_of(table: Any) -> Any:
+def column_names(table: Any) -> Any:
     """Names of the columns of a table, None for a plain array."""
     if isinstance(table, Mapping):
         return table
@@ -58,22 +65,35 @@ def _check_names(name: str, names: Any, bands: tuple[str, ...]) -> None:
         )
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
+def numbers(name: str, values: Any) -> np.ndarray:
     """Return float64, NaN where masked; a quantity counts in its unit, magnitudes."""
     if hasattr(values, "unit") and hasattr(values, "value"):
         values = values.value
     try:
         return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
     except (TypeError, ValueError):
+        what = repr(values) if isinstance(values, str) else f"{type(values).__name__} with others"
         raise ValueError(
-            f"{name} must hold numbers, magnitudes, got {type(values).__name__} with other things; "
-            f"write NaN where there is none, and give arrays, or a table with a column a band."
+            f"{name} must hold numbers, got {what}; write NaN where there is none, and give "
+            f"arrays, or a table with a column a band."
         ) from None
+
+
+def check_edges(name: str, edges: Any) -> np.ndarray:
+    """Return edges of bins, two or more finite numbers that ascend."""
+    values = np.array(numbers(name, edges))
+    if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
+        raise ValueError(
+            f"{name} must be two or more finite numbers in one dimension, got {edges!r}."
+        )
+    if np.any(np.diff(values) <= 0):
+        raise ValueError(f"{name} must ascend; numpy.sort or [::-1] may help.")
+    return values
 
 
 def detected_table(detected: Any, shape: tuple[int, ...], bands: tuple[str, ...]) -> np.ndarray:
     """Return booleans (N,) or (N, B)."""
-    names = _names_of(detected)
+    names = column_names(detected)
     if names is not None:
         _check_names("detected", names, bands)
         columns = [np.asarray(detected[band]) for band in bands]
