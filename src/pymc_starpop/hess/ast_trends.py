@@ -128,9 +128,9 @@ def measure_trends(stars: ArtificialStars, axes: HessAxes) -> Trends:
     nodes = _nodes(place)
     found = place[seen]
     inverse = np.linalg.inv(to_shift).T
-    tables = [
-        _trends_of(found @ inverse, shift[:, k], float(step[k]), inverse, nodes) for k in (0, 1)
-    ]
+    at = found @ inverse
+    patches = _patches(at)
+    tables = [_trends_of(at, patches, shift[:, k], float(step[k]), inverse, nodes) for k in (0, 1)]
     (first_bias, first_scatter), (second_bias, second_scatter) = tables
     off = [(shift[:, k] - tables[k][0](*found.T)) / tables[k][1](*found.T) for k in (0, 1)]
     complete = _completeness(place @ inverse, seen)
@@ -185,6 +185,7 @@ def _table(
 
 def _trends_of(
     at: np.ndarray,
+    patches: np.ndarray,
     shift: np.ndarray,
     step: float,
     inverse: np.ndarray,
@@ -195,7 +196,6 @@ def _trends_of(
     Patches have medians and scatters of shifts in units of the scatter at each star, so that a
     patch may be as long as the scatter grows.
     """
-    patches = _patches(at)
     centers = at[patches].mean(axis=1)
     limits = np.quantile(at, [_OUTMOST, 1.0 - _OUTMOST], axis=0)
     n_star = patches.shape[1]
