@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from pymc_starpop.kernels import reference_hess
+from pymc_starpop.kernels.hess_companions import merge_pieces
 from pymc_starpop.kernels.hess_pairs import (
     BY_STAR,
     BY_SYSTEM,
     cell_moments,
     cell_of,
     gather_pairs,
-    merge_pieces,
     moment_sums,
 )
 from tolerances import assert_close
@@ -207,9 +207,34 @@ def test_runs_with_next_to_no_weight_are_not_told_apart():
     """Their weight stays, their place is that of few stars."""
     iso = isochrone()
     law = (BY_STAR, 0.0, 1.0, np.ones(2))
-    fine, coarse = (gather(iso, primaries_of(iso), law, 0.0, 1e-3, least) for least in (0.0, 1e9))
+    # One primary: runs of several end where the companions of one of them do.
+    primaries = tuple(column[4:5] for column in primaries_of(iso))
+    fine, coarse = (gather(iso, primaries, law, 0.0, 1e-3, least) for least in (0.0, 1e9))
     assert coarse[0].size < 0.7 * fine[0].size
     assert_close(coarse[1].sum(), fine[1].sum(), "pair_moments")
+
+
+def test_primaries_share_their_runs_and_not_their_companions():
+    """Nineteen primaries, alike and not, hold together what each holds by itself."""
+    iso, law = isochrone(), (BY_SYSTEM, *table_of(lambda mass: mass**-1.3))
+    mass = np.concatenate([np.linspace(0.78, 0.8, 11), np.linspace(0.2, 0.9, 8)])
+    mag = np.stack([np.interp(mass, iso[0], column) for column in iso[1].T], axis=1)
+    limits = np.stack([0.3 * mass, mass], axis=1)
+    # One without companions, and one that weighs nothing, among them.
+    limits[4, 1], factor = 0.1, np.ones(mass.size)
+    factor[7] = 0.0
+    all_of_them = mass, factor, mag, limits
+    together = gather(iso, all_of_them, law, -0.5, 0.02)
+    single = [
+        gather(iso, tuple(column[i : i + 1] for column in all_of_them), law, -0.5, 0.02)
+        for i in range(mass.size)
+    ]
+    alone = [np.concatenate([one[k] for one in single]) for k in (1, 2, 3)]
+    assert [one[0].size for one in single].count(0) == 2
+    found, right = moments_together(*together[1:]), moments_together(*alone)
+    np.testing.assert_allclose(found[0], right[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], right[1], atol=1e-5)
+    np.testing.assert_allclose(found[2], right[2], atol=1e-5)
 
 
 def test_primaries_that_weigh_nothing_are_skipped():

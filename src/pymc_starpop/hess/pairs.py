@@ -9,13 +9,13 @@ from pymc_starpop.hess.cell_grid import cell_grid
 from pymc_starpop.hess.isochrone_points import Pieces, PieceSize, Track
 from pymc_starpop.hess.systems import LONGEST_MAG, Cells, Population, single_density
 from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
+from pymc_starpop.kernels.hess_companions import merge_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
 from pymc_starpop.kernels.hess_pairs import (
     BY_STAR,
     BY_SYSTEM,
     cell_moments,
     gather_pairs,
-    merge_pieces,
     moment_sums,
 )
 

@@ -3,158 +3,41 @@
 Binaries fill a plane of primaries and companions. It is cut in boxes, of a group of neighboring
 primaries and a run of companions, that move the magnitudes of the system by little: a faint
 companion hardly changes them, so that its run is long. A box has a weight, a mean and a covariance,
-from the moments of its two sides to second order. Runs come from a binary tree whose nodes hold the
-moments of 2^level pieces. A box that lies next to its primaries is added to these, the others to
-the cell they fall in, so that the number of cells is bounded by the area of the diagram and not by
-the number of boxes.
+see `hess_boxes`. Runs come from the tree of `hess_companions`; eight neighboring groups of
+primaries share them. A box that lies next to its primaries is added to these, the others to the
+cell they fall in, so that the number of cells is bounded by the area of the diagram and not by the
+number of boxes.
 """
 
 import math
 
 import numpy as np
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
-from pymc_starpop.kernels.hess_cells import TWO_NODES
+from pymc_starpop.kernels.hess_boxes import (
+    COLOR,
+    FACTOR,
+    INVERSE,
+    MAG,
+    MASS,
+    MASS_SPREAD,
+    N_BOX,
+    OFF,
+    OWN_MAG,
+    STEP,
+    WEIGHT,
+    WITH_MASS,
+    fill_boxes,
+    fill_cut_boxes,
+)
+from pymc_starpop.kernels.hess_companions import MAG_PER_LN, moments_between, packed
 from pymc_starpop.kernels.interpolation import NUMBA_OPTIONS
-from pymc_starpop.kernels.simd import LANES, address_of, load, offset, still_needed, store
-
-_MAG_PER_LN = 2.5 / math.log(10.0)
+from pymc_starpop.kernels.simd import LANES, address_of, get, get_integer, still_needed
 
 #: What a pair weighs, besides a factor of each star: nothing more, or a function of the total mass.
 BY_STAR, BY_SYSTEM = 0, 1
-
-
-@njit(**NUMBA_OPTIONS)
-def _interpolate(x, start, step, values):
-    """Linear interpolation in an evenly spaced table, clamped at its ends."""
-    u = min(max((x - start) / step, 0.0), values.size - 1.001)
-    k = int(u)
-    return values[k] + (u - k) * (values[k + 1] - values[k])
-
-
-@njit(**NUMBA_OPTIONS)
-def _packed(row, column):
-    """Place of an element of a symmetric matrix, row by row up to the diagonal."""
-    return row * (row + 1) // 2 + column
-
-
-@njit(**NUMBA_OPTIONS)
-def _moments_between(p, low, high, pieces, out):
-    """Write the moments of the companions of piece p between two masses.
-
-    They are those of two Gauss-Legendre nodes: weight; means of the mass and of the flux in each
-    band; their covariance, packed.
-    """
-    mass, mag, slope, table = pieces
-    n_band = mag.shape[2]
-    m0 = low + (high - low) * TWO_NODES[0]
-    m1 = low + (high - low) * TWO_NODES[1]
-    w0 = _interpolate(math.log(m0), table[0], table[1], table[2]) * m0**slope
-    w1 = _interpolate(math.log(m1), table[0], table[1], table[2]) * m1**slope
-    share = w1 / (w0 + w1) if w0 + w1 > 0.0 else 0.5
-    out[0] = 0.5 * (high - low) * (w0 + w1)
-    out[1] = m0 + share * (m1 - m0)
-    width, both = mass[1, p] - mass[0, p], share * (1.0 - share)
-    covariance = out[2 + n_band :]
-    covariance[0] = both * (m1 - m0) ** 2
-    for b in range(n_band):
-        slope_mag = (mag[1, p, b] - mag[0, p, b]) / width
-        f0 = math.exp(-(mag[0, p, b] + slope_mag * (m0 - mass[0, p])) / _MAG_PER_LN)
-        f1 = math.exp(-(mag[0, p, b] + slope_mag * (m1 - mass[0, p])) / _MAG_PER_LN)
-        out[2 + b] = f0 + share * (f1 - f0)
-        with_mass = both * (m1 - m0) * (f1 - f0)
-        covariance[_packed(b + 1, 0)] = with_mass
-        for c in range(b + 1):
-            other = covariance[_packed(c + 1, 0)]
-            covariance[_packed(b + 1, c + 1)] = (
-                with_mass * other / covariance[0] if covariance[0] > 0.0 else 0.0
-            )
-
-
-@njit(**NUMBA_OPTIONS)
-def _merge_moments(left, right, n, out):
-    """Write the moments of two runs together, of the mass and fluxes: n quantities."""
-    out[0] = left[0] + right[0]
-    share = right[0] / out[0] if out[0] > 0.0 else 0.5
-    for b in range(n):
-        for c in range(b + 1):
-            at = 1 + n + _packed(b, c)
-            between = (right[1 + b] - left[1 + b]) * (right[1 + c] - left[1 + c])
-            out[at] = left[at] + share * (right[at] - left[at]) + share * (1.0 - share) * between
-    for b in range(n):
-        out[1 + b] = left[1 + b] + share * (right[1 + b] - left[1 + b])
-
-
-@njit(**NUMBA_OPTIONS)
-def merge_pieces(pieces):
-    """Build the tree of companions: level l holds runs of 2^l pieces.
-
-    Parameters
-    ----------
-    pieces : tuple
-        ``mass`` (2, P) and ``mag`` (2, P, B), the mass (Msun) and magnitudes at the two ends of P
-        pieces, both linear between them, and ``slope`` and ``table``: the number per Msun of
-        companions of mass m is m^slope times a table (start, step, values) over ln m.
-
-    Returns
-    -------
-    first : ndarray of int (L + 1,)
-        Where each level begins in the other arrays, and their length K.
-    ends : ndarray (K, 2)
-        Smallest and largest mass, Msun.
-    flux_range : ndarray (K, 2, B)
-        Smallest and largest flux, 10^(-0.4 mag).
-    moments : ndarray (K + P, 1 + (B + 1) + (B + 1) (B + 2) / 2)
-        Weight; means of the mass and of the flux in each band; their covariance row by row up to
-        the diagonal. The last P rows are empty, for `gather_pairs`.
-    """
-    mass, mag = pieces[0], pieces[1]
-    n_piece, n_band = mass.shape[1], mag.shape[2]
-    n_level = 1
-    while (1 << (n_level - 1)) < n_piece:
-        n_level += 1
-    first = np.zeros(n_level + 1, dtype=np.int64)
-    for level in range(n_level):
-        first[level + 1] = first[level] + ((n_piece - 1) >> level) + 1
-    n = first[n_level]
-    ends, flux_range = np.empty((n, 2)), np.empty((n, 2, n_band))
-    moments = np.empty((n + n_piece, 2 + n_band + (n_band + 1) * (n_band + 2) // 2))
-    for k in range(n_piece):
-        ends[k] = mass[:, k]
-        for b in range(n_band):
-            flux_range[k, 0, b] = math.exp(-max(mag[0, k, b], mag[1, k, b]) / _MAG_PER_LN)
-            flux_range[k, 1, b] = math.exp(-min(mag[0, k, b], mag[1, k, b]) / _MAG_PER_LN)
-        _moments_between(k, ends[k, 0], ends[k, 1], pieces, moments[k])
-    for level in range(1, n_level):
-        for k in range(first[level], first[level + 1]):
-            left = first[level - 1] + 2 * (k - first[level])
-            right = min(left + 1, first[level] - 1)
-            ends[k, 0] = min(ends[left, 0], ends[right, 0])
-            ends[k, 1] = max(ends[left, 1], ends[right, 1])
-            for b in range(n_band):
-                flux_range[k, 0, b] = min(flux_range[left, 0, b], flux_range[right, 0, b])
-                flux_range[k, 1, b] = max(flux_range[left, 1, b], flux_range[right, 1, b])
-            if right > left:
-                _merge_moments(moments[left], moments[right], n_band + 1, moments[k])
-            else:
-                moments[k] = moments[left]
-    return first, ends, flux_range, moments
-
-
-@intrinsic
-def _log_in_place(typingctx, n, values):
-    """Take the logarithm of 8 n positive numbers that lie at an address."""
-
-    def codegen(context, builder, signature, args):
-        n, values = args
-        with cgutils.for_range(builder, n) as loop:
-            place = offset(builder, values, builder.mul(loop.index, loop.index.type(LANES)))
-            store(builder, load(builder, place).log(), place)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp), codegen
+# Runs of companions that are made boxes of at a time: their tables stay in the fast memory.
+_BATCH = 32
 
 
 @njit(**NUMBA_OPTIONS)
@@ -171,131 +54,211 @@ def cell_of(grid, color, mag):
         number, and the index of the first.
     color, mag : float
     """
+    cell = _cell_at(_addresses(grid), color, mag)
+    still_needed(grid)
+    return cell
+
+
+@njit(**NUMBA_OPTIONS)
+def _addresses(grid):
+    """The grid with the number of its strips and the addresses of its arrays in their place.
+
+    Counting references to the arrays takes longer than finding a cell.
+    """
     color_start, mag_start, per_mag, strip_row, strip_parts, per_color, row_size, row_start = grid
+    return (
+        color_start, mag_start, per_mag, strip_row.size, address_of(strip_row, 0),
+        address_of(strip_parts, 0), address_of(per_color, 0), address_of(row_size, 0),
+        address_of(row_start, 0),
+    )  # fmt: skip
+
+
+@njit(**NUMBA_OPTIONS)
+def _cell_at(grid, color, mag):
+    """`cell_of` for a grid with addresses."""
+    color_start, mag_start, per_mag, n_strip, strip_row, parts, per_color, size, start = grid
     u = (mag - mag_start) * per_mag
     # Written so that NaN is outside.
-    if not (u >= 0.0 and u < strip_row.size):
+    if not (u >= 0.0 and u < n_strip):
         return -1
     strip = int(u)
-    row = strip_row[strip] + int((u - strip) * strip_parts[strip])
-    v = (color - color_start) * per_color[row]
-    if not (v >= 0.0 and v < row_size[row]):
+    row = get_integer(strip_row, strip) + int((u - strip) * get(parts, strip))
+    v = (color - color_start) * get(per_color, row)
+    if not (v >= 0.0 and v < get_integer(size, row)):
         return -1
-    return row_start[row] + int(v)
+    return get_integer(start, row) + int(v)
 
 
 @njit(**NUMBA_OPTIONS)
 def _with_room(sums, n):
-    """The sums with room for one more than n cells."""
-    if n < sums.shape[0]:
+    """The sums with room for a batch more than n cells."""
+    most = n + _BATCH * LANES
+    if most <= sums.shape[0]:
         return sums
-    more = np.zeros((2 * n + 4096, sums.shape[1]))
-    more[:n] = sums
+    more = np.zeros((most + n + 4096, sums.shape[1]))
+    more[:n] = sums[:n]
     return more
 
 
 @njit(**NUMBA_OPTIONS)
-def _add_to_cell(sums, cell, weight, mag, spread):
-    """Add a box to the sums of a cell: weight, a first place, and moments about it."""
-    n_band = mag.size
-    if sums[cell, 0] == 0.0:
+def _rows_of_boxes(n, boxes, near, group, grid, index, rows, n_row):
+    """Write the rows of the sums to which n tables of boxes belong, -1 for none.
+
+    `group` holds the numbers of the eight primaries. Returns the number of rows in use.
+    """
+    for k in range(n):
+        for lane in range(LANES):
+            row = -1
+            if boxes[k, WEIGHT, lane] > 0.0:
+                row = group[lane]
+                if not boxes[k, OFF, lane] < near:
+                    cell = _cell_at(grid, boxes[k, COLOR, lane], boxes[k, MAG, lane])
+                    row = -1
+                    if cell >= 0:
+                        if index[cell] == 0:
+                            n_row += 1
+                            index[cell] = n_row
+                        row = index[cell] - 1
+            rows[k, lane] = row
+    return n_row
+
+
+@njit(**NUMBA_OPTIONS)
+def _add_boxes(n, boxes, rows, matrix, sums):
+    """Add n tables of boxes to the rows of the sums."""
+    n_band = len(matrix[0])
+    for k in range(n):
+        for lane in range(LANES):
+            row = rows[k, lane]
+            if row >= 0:
+                sums[row, 0] += boxes[k, WEIGHT, lane]
+                for j in range(n_band + n_band * (n_band + 1) // 2):
+                    sums[row, 1 + j] += boxes[k, N_BOX + j, lane]
+
+
+@njit(**NUMBA_OPTIONS)
+def _load_group(primaries, group, table, ranges):
+    """Fill the table of eight primaries, as `hess_boxes` has it, and the masses of companions.
+
+    Numbers below 0 stand for no primary. Returns what the runs of all must keep: the largest of one
+    over the flux in each band, the smallest steps, the smallest mass and the smallest of `least`.
+    """
+    mass1, factor1, mag1, spread1, limits, step, least = primaries
+    n_band = mag1.shape[1]
+    inverse, steps = np.zeros(n_band), np.full(n_band, math.inf)
+    mass, smallest = math.inf, math.inf
+    table[:] = 0.0
+    table[MASS] = 1.0
+    for lane in range(LANES):
+        i = group[lane]
+        ranges[0, lane], ranges[1, lane] = math.inf, -math.inf
+        if i < 0:
+            continue
+        ranges[0, lane], ranges[1, lane] = limits[i, 0], limits[i, 1]
+        table[MASS, lane], table[FACTOR, lane] = mass1[i], factor1[i]
+        table[MASS_SPREAD, lane] = spread1[i, 0, 0]
+        mass, smallest = min(mass, mass1[i]), min(smallest, least[i])
         for b in range(n_band):
-            sums[cell, 1 + b] = mag[b]
-    sums[cell, 0] += weight
-    for b in range(n_band):
-        off = mag[b] - sums[cell, 1 + b]
-        sums[cell, 1 + n_band + b] += weight * off
-        for c in range(b + 1):
-            at = _packed(b, c)
-            product = off * (mag[c] - sums[cell, 1 + c]) + spread[at]
-            sums[cell, 1 + 2 * n_band + at] += weight * product
+            first, per_flux = 3 + 4 * b, math.exp(mag1[i, b] / MAG_PER_LN)
+            inverse[b], steps[b] = max(inverse[b], per_flux), min(steps[b], step[i, b])
+            table[first + INVERSE, lane], table[first + OWN_MAG, lane] = per_flux, mag1[i, b]
+            table[first + STEP, lane] = 1.0 / step[i, b] ** 2
+            table[first + WITH_MASS, lane] = spread1[i, b + 1, 0]
+            for c in range(b + 1):
+                table[3 + 4 * n_band + packed(b, c), lane] = spread1[i, b + 1, c + 1]
+    return inverse, steps, mass, smallest
 
 
 @njit(**NUMBA_OPTIONS)
-def _moves_little(inverse, flux_range, k, step, i):
-    """Whether the companions of run k move the system of primary i by less than its steps."""
-    # A sum of squares of fractions, without a division.
-    top, bottom = 0.0, 1.0
-    for b in range(inverse.size):
-        low, high = flux_range[k, 0, b] * inverse[b], flux_range[k, 1, b] * inverse[b]
-        moved, most = (high - low) ** 2, ((1.0 + low) * step[i, b]) ** 2
-        top, bottom = top * most + moved * bottom, bottom * most
-    return top <= bottom
+def _cut_moments(p, pieces, tree, ranges, out):
+    """Write the moments of the part of piece p that each of eight primaries has, (.., 8)."""
+    ends, moments = tree[1], tree[3]
+    part = np.empty(moments.shape[1])
+    for lane in range(LANES):
+        left, right = max(ends[p, 0], ranges[0, lane]), min(ends[p, 1], ranges[1, lane])
+        part[:] = moments[p]
+        if not right > left:
+            part[0] = 0.0
+        elif left > ends[p, 0] or right < ends[p, 1]:
+            moments_between(p, left, right, pieces, part)
+        out[:, lane] = part
 
 
 @njit(**NUMBA_OPTIONS)
-def _list_runs(i, primaries, pieces, tree, inverse, growth, runs):
-    """List the runs of companions of primary i, as rows of the moments; returns their number."""
-    mass1, _, _, _, limits, step, least = primaries
+def _list_runs(p, level, bounds, ranges, growth, tree, runs):
+    """List runs of companions from piece p on, beginning with one of this level.
+
+    Ends where the list is full, after a piece of which not all primaries have all, or after the
+    last piece. Returns the number of runs, that piece or -1, and where to go on.
+    """
+    inverse, steps, mass, least = bounds
     first, ends, flux_range, moments = tree
-    n_piece, top = pieces[0].shape[1], first.size - 2
-    # From the longest run on, halved until it has no more to be told apart.
-    p, level, n, part = 0, top, 0, ends.shape[0]
-    while p < n_piece:
+    n_piece, top, n_band = first[1], first.size - 2, inverse.size
+    low, low_of_all, high_of_all, high = ranges
+    n = 0
+    while p < n_piece and n < runs.size:
         k = first[level] + (p >> level)
-        left, right = max(ends[k, 0], limits[i, 0]), min(ends[k, 1], limits[i, 1])
-        if right > left:
-            inside = left == ends[k, 0] and right == ends[k, 1]
-            if level > 0 and not (
-                inside
-                and (
-                    moments[k, 0] < least[i]
-                    or (
-                        right - left <= growth * (mass1[i] + left)
-                        and _moves_little(inverse, flux_range, k, step, i)
-                    )
-                )
-            ):
+        start, stop = ends[k, 0], ends[k, 1]
+        reached = min(stop, high) > max(start, low)
+        whole = start >= low_of_all and stop <= high_of_all
+        if reached and level > 0:
+            together = whole
+            if whole and moments[k, 0] >= least:
+                # A sum of squares of fractions, without a division.
+                top_sum, bottom = 0.0, 1.0
+                for b in range(n_band):
+                    dark = flux_range[k, 0, b] * inverse[b]
+                    moved = flux_range[k, 1, b] * inverse[b] - dark
+                    most = (1.0 + dark) * steps[b]
+                    most *= most
+                    top_sum, bottom = top_sum * most + moved * moved * bottom, bottom * most
+                together = top_sum <= bottom and stop - start <= growth * (mass + start)
+            if not together:
                 level -= 1
                 continue
-            if inside:
-                runs[n] = k
-            else:
-                _moments_between(p, left, right, pieces, moments[part])
-                runs[n] = part
-                part += 1
-            n += 1
+        piece = p
         p = ((p >> level) + 1) << level
         # The longest run that begins here.
         while level < top and (p >> level) & 1 == 0:
             level += 1
-    return n
+        if reached:
+            if not whole:
+                return n, piece, p, level
+            runs[n] = k
+            n += 1
+    return n, -1, p, level
 
 
 @njit(**NUMBA_OPTIONS)
-def _weigh(i, primaries, moments, law, runs, n, work):
-    """Write weight and tilt of n boxes to the first two rows of the working table.
+def _together(ranges):
+    """Smallest and largest mass of the companions of any of eight primaries, and of all of them.
 
-    The function of the total mass is taken at two nodes, one standard deviation before and behind
-    the mean. Its change between them in parts of it, the tilt in 1/Msun, moves the means of both
-    sides.
+    In ascending order for primaries that are alike: of any, of all, of all, of any.
     """
-    mass1, factor1, _, spread1 = primaries[0], primaries[1], primaries[2], primaries[3]
-    kind, start, law_step, values = law
-    n_band = spread1.shape[1] - 1
-    if kind == BY_STAR:
-        for k in range(n):
-            work[0, k], work[1, k] = factor1[i] * moments[runs[k], 0], 0.0
-        return
-    for k in range(n):
-        total = mass1[i] + moments[runs[k], 1]
-        s = math.sqrt(spread1[i, 0, 0] + moments[runs[k], 2 + n_band])
-        # A run with next to no weight can have any length.
-        s = min(s, 0.5 * total)
-        work[0, k], work[1, k] = s, total
-        work[2, k], work[3, k] = total - s, total + s
-    size = work.shape[1]
-    n_vector, to_work = (n + LANES - 1) // LANES, address_of(work, 0)
-    _log_in_place(n_vector, to_work + 8 * 2 * size)
-    _log_in_place(n_vector, to_work + 8 * 3 * size)
-    still_needed(work)
-    for k in range(n):
-        low = _interpolate(work[2, k], start, law_step, values)
-        high = _interpolate(work[3, k], start, law_step, values)
-        s = work[0, k]
-        work[0, k] = 0.5 * (low + high) * factor1[i] * moments[runs[k], 0]
-        tilted = s > 0.0 and low + high > 0.0
-        work[1, k] = (high - low) / ((low + high) * s) if tilted else 0.0
+    low, low_of_all, high_of_all, high = math.inf, -math.inf, math.inf, -math.inf
+    for lane in range(LANES):
+        # An empty range is that of no primary.
+        if ranges[1, lane] > ranges[0, lane]:
+            low, low_of_all = min(low, ranges[0, lane]), max(low_of_all, ranges[0, lane])
+            high, high_of_all = max(high, ranges[1, lane]), min(high_of_all, ranges[1, lane])
+    return low, low_of_all, high_of_all, high
+
+
+@njit(**NUMBA_OPTIONS)
+def _next_group(i, primaries, group):
+    """Write the numbers of the next eight primaries that have companions; returns where to go on.
+
+    Numbers of none are -1.
+    """
+    factor1, limits = primaries[1], primaries[4]
+    group[:] = -1
+    n = 0
+    while i < factor1.size and n < LANES:
+        if factor1[i] > 0.0 and limits[i, 1] > limits[i, 0]:
+            group[n] = i
+            n += 1
+        i += 1
+    return i
 
 
 @njit(**NUMBA_OPTIONS)
@@ -314,7 +277,8 @@ def gather_pairs(primaries, pieces, tree, law, matrix, grid, limits, index, sums
         As given to `merge_pieces`, and what it returns.
     law : tuple
         ``kind``, `BY_STAR` or `BY_SYSTEM`, and ``start``, ``step``, ``values``: the factor of a
-        system (`BY_SYSTEM`) as a table over the logarithm of its mass in Msun.
+        system (`BY_SYSTEM`) as a table over the logarithm of its mass in Msun. For `BY_STAR` it
+        must be 1.
     matrix : tuple of two tuples of B floats
         Makes color and magnitude from magnitudes. Of a tuple the compiler knows the length.
     grid : tuple
@@ -324,85 +288,62 @@ def gather_pairs(primaries, pieces, tree, law, matrix, grid, limits, index, sums
         of a step: systems that are closer to their primaries are added to these.
     index : ndarray of int32 (C,)
         Zeros; filled with 1 + the row of each cell in the sums.
-    sums : ndarray (N, 1 + 2 B + B (B + 1) / 2)
+    sums : ndarray (N, 1 + B + B (B + 1) / 2)
         What lies where the primaries are, with the columns of the result.
 
     Returns
     -------
-    sums : ndarray (N + N_cell, 1 + 2 B + B (B + 1) / 2)
-        For the places of the primaries, and for each cell: the sum of the weights w; a place o (B,)
-        in it; the sums of w (x - o), and of w times the second moments about o, packed.
+    sums : ndarray (N + N_cell, 1 + B + B (B + 1) / 2)
+        For the places of the primaries, and for each cell: the sums of the weights w, of w times
+        the magnitudes and of w times their second moments, packed.
     """
-    factor1, mag1, spread1, step = primaries[1], primaries[2], primaries[3], primaries[5]
-    moments, (growth, near) = tree[3], limits
     n_band = len(matrix[0])
-    n_sum = n_band * (n_band + 1) // 2
-    # Where the covariances of runs begin.
-    first = 2 + n_band
-    inverse, share, mag = np.empty(n_band), np.empty(n_band), np.empty(n_band)
-    scale, spread = np.empty(n_sum), np.empty(n_sum)
-    n_piece = pieces[0].shape[1]
-    runs = np.empty(n_piece, dtype=np.int64)
-    # Room for the last vector; each row begins on one. What it takes beyond the list stays
-    # positive.
-    work = np.ones((2 + 2 * n_band, (n_piece // LANES + 1) * LANES))
-    row_bytes = 8 * work.shape[1]
-    n_row = sums.shape[0]
-    for i in range(factor1.size):
-        if not factor1[i] > 0.0:
-            continue
-        for b in range(n_band):
-            inverse[b] = math.exp(mag1[i, b] / _MAG_PER_LN)
-            for c in range(b + 1):
-                scale[_packed(b, c)] = inverse[b] * inverse[c] * _MAG_PER_LN * _MAG_PER_LN
-        n = _list_runs(i, primaries, pieces, tree, inverse, growth, runs)
-        _weigh(i, primaries, moments, law, runs, n, work)
-        for k in range(n):
-            for b in range(n_band):
-                flux = moments[runs[k], 2 + b]
-                flux += work[1, k] * moments[runs[k], first + _packed(b + 1, 0)]
-                work[2 + b, k] = work[2 + n_band + b, k] = 1.0 + flux * inverse[b]
-        for b in range(n_band):
-            _log_in_place((n + LANES - 1) // LANES, address_of(work, 0) + (2 + b) * row_bytes)
-        still_needed(work)
-        for k in range(n):
-            run = runs[k]
-            color_at, mag_at, off = 0.0, 0.0, 0.0
-            for b in range(n_band):
-                brighter = work[2 + n_band + b, k]
-                share[b] = 1.0 / brighter
-                for c in range(b + 1):
-                    own = spread1[i, b + 1, c + 1]
-                    others = scale[_packed(b, c)] * moments[run, first + _packed(b + 1, c + 1)]
-                    spread[_packed(b, c)] = share[b] * share[c] * (own + others)
-                # Magnitudes bend over the box.
-                bend = share[b] * share[b] * (others - (brighter - 1.0) * own)
-                mag[b] = mag1[i, b] + share[b] * work[1, k] * spread1[i, b + 1, 0]
-                mag[b] -= _MAG_PER_LN * work[2 + b, k] - 0.5 * bend / _MAG_PER_LN
-                color_at += matrix[0][b] * mag[b]
-                mag_at += matrix[1][b] * mag[b]
-                off += ((mag[b] - mag1[i, b]) / step[i, b]) ** 2
-            if not work[0, k] > 0.0:
-                continue
-            if off < near * near:
-                _add_to_cell(sums, i, work[0, k], mag, spread)
-                continue
-            cell = cell_of(grid, color_at, mag_at)
-            if cell < 0:
-                continue
-            if index[cell] == 0:
+    moments, (growth, near) = tree[3], limits
+    _, start, law_step, values = law
+    table = start, 1.0 / law_step, values.size - 1.001, address_of(values, 0)
+    places, n_row = _addresses(grid), primaries[1].size
+    group = np.empty(LANES, dtype=np.int64)
+    of_group = np.empty((3 + 4 * n_band + n_band * (n_band + 1) // 2, LANES))
+    ranges = np.empty((2, LANES))
+    runs = np.empty(_BATCH, dtype=np.int64)
+    cut = np.empty((moments.shape[1], LANES))
+    rows = np.empty((_BATCH, LANES), dtype=np.int64)
+    boxes = np.empty((_BATCH, N_BOX - 1 + sums.shape[1], LANES))
+    to_runs, to_cut, to_boxes = address_of(runs, 0), address_of(cut, 0), address_of(boxes, 0)
+    to_moments, to_group = address_of(moments, 0), address_of(of_group, 0)
+    i = 0
+    while i < primaries[1].size:
+        i = _next_group(i, primaries, group)
+        bounds = _load_group(primaries, group, of_group, ranges)
+        together = _together(ranges)
+        p, level = 0, tree[0].size - 2
+        while p < tree[0][1] and group[0] >= 0:
+            n, piece, p, level = _list_runs(p, level, bounds, together, growth, tree, runs)
+            sums = _with_room(sums, n_row)
+            fill_boxes(n, to_runs, to_moments, to_group, table, matrix, to_boxes)
+            n_row = _rows_of_boxes(n, boxes, near * near, group, places, index, rows, n_row)
+            _add_boxes(n, boxes, rows, matrix, sums)
+            if piece >= 0:
                 sums = _with_room(sums, n_row)
-                n_row += 1
-                index[cell] = n_row
-            _add_to_cell(sums, index[cell] - 1, work[0, k], mag, spread)
+                _cut_moments(piece, pieces, tree, ranges, cut)
+                fill_cut_boxes(1, to_runs, to_cut, to_group, table, matrix, to_boxes)
+                n_row = _rows_of_boxes(1, boxes, near * near, group, places, index, rows, n_row)
+                _add_boxes(1, boxes, rows, matrix, sums)
+    still_needed(runs)
+    still_needed(of_group)
+    still_needed(cut)
+    still_needed(boxes)
+    still_needed(moments)
+    still_needed(values)
+    still_needed(grid)
     return sums[:n_row]
 
 
 def moment_sums(weight, mean, covariance):
     """Sums as `gather_pairs` takes them, the inverse of `cell_moments`."""
     rows, columns = np.tril_indices(mean.shape[1])
-    second = weight[:, None] * covariance[:, rows, columns]
-    return np.concatenate([weight[:, None], mean, np.zeros(mean.shape), second], axis=1)
+    second = covariance[:, rows, columns] + mean[:, rows] * mean[:, columns]
+    return np.concatenate([np.ones((weight.size, 1)), mean, second], axis=1) * weight[:, None]
 
 
 @njit(**NUMBA_OPTIONS)
@@ -411,7 +352,7 @@ def cell_moments(sums, n_band):
 
     Parameters
     ----------
-    sums : ndarray (N, 1 + 2 B + B (B + 1) / 2)
+    sums : ndarray (N, 1 + B + B (B + 1) / 2)
         From `gather_pairs`; all weights must be positive.
     n_band : int
         B.
@@ -427,11 +368,9 @@ def cell_moments(sums, n_band):
         row = sums[i]
         weight[i] = row[0]
         for b in range(n_band):
-            off = row[1 + n_band + b] / row[0]
-            mean[i, b] = row[1 + b] + off
+            mean[i, b] = row[1 + b] / row[0]
             for c in range(b + 1):
-                value = row[1 + 2 * n_band + _packed(b, c)] / row[0]
-                value -= off * row[1 + n_band + c] / row[0]
+                value = row[1 + n_band + packed(b, c)] / row[0] - mean[i, b] * mean[i, c]
                 covariance[i, b, c] = covariance[i, c, b] = value
             covariance[i, b, b] = max(covariance[i, b, b], 0.0)
     return weight, mean, covariance

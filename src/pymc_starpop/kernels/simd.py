@@ -101,9 +101,11 @@ class Vector:
         """
         builder = self.builder
         bits = builder.bitcast(self.value, _INTEGERS)
-        exponent = builder.sub(builder.lshr(bits, _integers(52)), _integers(1023))
+        # Without a conversion, which many processors do number by number: the exponent in the low
+        # bits of the mantissa of 2^52.
+        exponent = builder.or_(builder.lshr(bits, _integers(52)), _integers(1075 << 52))
         mantissa = builder.or_(builder.and_(bits, _integers((1 << 52) - 1)), _integers(1023 << 52))
-        power = Vector(builder, builder.sitofp(exponent, _VECTOR))
+        power = Vector(builder, builder.bitcast(exponent, _VECTOR)) - (2.0**52 + 1023.0)
         m = Vector(builder, builder.bitcast(mantissa, _VECTOR))
         large = m.compare(">", math.sqrt(2.0))
         power = (power + 1.0).where(large, power)
@@ -114,6 +116,16 @@ class Vector:
         for k in range(17, 0, -2):
             series = series * square + 2.0 / k
         return power * math.log(2.0) + s * series
+
+    def split(self):
+        """A near whole number as lanes of int64, and what is left, for 0 <= x < 2^31.
+
+        The number is the nearest to x - 1/2, so that what is left is between 0 and 1, both included.
+        """
+        shifted = self - 0.5 + _ROUND_TO_INTEGER
+        whole = shifted - _ROUND_TO_INTEGER
+        bits = self.builder.bitcast(shifted.value, _INTEGERS)
+        return self.builder.and_(bits, _integers((1 << 32) - 1)), self - whole
 
     def exp(self):
         """exp(x) for -700 <= x <= 700 to 1e-14 relative.
