@@ -13,7 +13,7 @@ differences are the sum of the absolute differences over the sum of the template
    templates do too.
 3. The same with means over age bins, where a build has them; others are taken with single ages.
 
-Cases 2 and 3 measure eight templates, and by themselves the matrix of the artificial stars, which
+Cases 2 and 3 measure sixteen templates, and by themselves the matrix of the artificial stars, which
 is made once for a set; from both follows what 420 templates would take.
 """
 
@@ -35,7 +35,7 @@ DATA = ROOT.parent / "shared" / "data" / "ngc1978_f555w_f814w.asts.dat.gz"
 BANDS = ("Bessell_V", "Bessell_I")
 POINTS = [(-2.0, 9.2), (-0.5, 8.6), (0.0, 10.0)]  # [M/H], log10(age / yr)
 # 420 templates are 28 ages x 15 metallicities; these stand for them.
-LOG_AGE, STEP, MH, N_BIN = (8.8, 9.7), 0.05, (-1.0, -0.3), 2
+LOG_AGE, STEP, MH, N_BIN = (8.8, 9.7), 0.05, (-1.0, -0.3), 4
 N_ALL = 420
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from pymc_starpop.kernels import reference_hess
 from pymc_starpop.kernels.hess_cells import (
+    cell_rows,
     group_moments,
     group_pieces,
     split_segments,
@@ -82,3 +83,25 @@ def test_cells_that_are_not_recovered_hold_nothing():
         np.ones(1), np.zeros((1, 2, 2)), zero, zero + 0.1, zero, np.zeros((2, 1)), np.eye(2)
     )
     assert found[0].tolist() == [0.0]
+
+
+def test_rows_of_cells_against_a_loop(rng):
+    """Cells are no longer than asked, whole bins or whole parts of bins; short rows come alone."""
+    sizes = np.concatenate([rng.uniform(0.011, 0.09, 30), rng.uniform(0.2, 0.5, 21)])
+    colors = rng.uniform(0.008, 0.2, 51)
+    first, parts, width = cell_rows(colors, sizes, 0.04, 0.1)
+    row = strip = 0
+    while strip < 51:
+        together = max(int(sizes[strip] / 0.1), 1)
+        strips = range(strip, min(strip + together, 51))
+        number = int(np.ceil(0.1 / sizes[strip])) if together == 1 else 1
+        longest = min(colors[s] for s in strips)
+        assert {(int(first[s]), int(parts[s])) for s in strips} == {(row, number)}
+        for wide in width[row : row + number]:
+            ratio = wide / 0.04 if wide >= 0.04 else 0.04 / wide
+            assert ratio == pytest.approx(round(ratio))
+            assert 0.5 * min(longest, 0.04) < wide <= longest * (1.0 + 1e-12)
+        row, strip = row + number, strips[-1] + 1
+    assert row == width.size
+    assert (parts == 1).any()
+    assert (parts > 2).any()

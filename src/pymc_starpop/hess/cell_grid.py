@@ -5,20 +5,20 @@ they are fractions of bins, so that a cell lies in one bin: what a Gaussian in i
 across an edge, its neighbor on the other side brings back.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from pymc_starpop.hess.isochrone_points import Track
 from pymc_starpop.hess.systems import LONGEST_MAG, Population
+from pymc_starpop.kernels.hess_cells import cell_rows
 from pymc_starpop.kernels.hess_deposit import CUT
 
 __all__ = ["cell_grid"]
 
-# Longest cells in standard deviations of the photometry, and errors, in parts of a bin, below which
-# they need not be shorter.
-CELL_LENGTH = 0.55
+# Longest cells in standard deviations of the photometry, in color and in magnitude, and errors, in
+# parts of a bin, below which they need not be shorter.
+CELL_LENGTH = np.array([[0.8], [0.55]])
 LEAST_OF_BIN = 0.65
 # Points of the table of errors over magnitude.
 _N_MAG = 512
@@ -45,31 +45,11 @@ def cell_grid(population: Population, track: Track) -> tuple[Any, ...]:
     floor = LEAST_OF_BIN * np.array(bins)[:, None]
     size = CELL_LENGTH * population.total_scatter * np.maximum(size, floor)
     size = np.minimum(size, 1.5 * LONGEST_MAG)
-    row, parts, width = _rows(size, bins)
+    row, parts, width = cell_rows(size[0], size[1], bins[0], bins[1])
     n_in_row = np.ceil(n_color * bins[0] / width - 1e-9).astype(np.int64)
     start = np.cumsum(n_in_row) - n_in_row
     origin = float(color_start), float(mag_start)
     return *origin, 1.0 / bins[1], row, parts, 1.0 / width, n_in_row, start
-
-
-def _rows(size: np.ndarray, bins: list[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First row and number of rows of each strip (T,), and the width of cells in each row (R,)."""
-    n_strip = size.shape[1]
-    first, parts = np.empty(n_strip, dtype=np.int64), np.ones(n_strip)
-    together = np.maximum(size[1] / bins[1], 1.0).astype(np.int64).tolist()
-    number = np.ceil(bins[1] / size[1]).astype(np.int64).tolist()
-    widths = size[0].tolist()
-    width: list[float] = []
-    strip = 0
-    while strip < n_strip:
-        stop = min(strip + together[strip], n_strip)
-        n = 1 if together[strip] > 1 else number[strip]
-        first[strip:stop], parts[strip:stop] = len(width), n
-        wide = min(widths[strip:stop])
-        wide = bins[0] * (int(wide / bins[0]) or 1.0 / math.ceil(bins[0] / wide))
-        width += [wide] * n
-        strip = stop
-    return first, parts, np.array(width)
 
 
 def _scales(

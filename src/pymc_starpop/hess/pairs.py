@@ -25,8 +25,9 @@ __all__ = ["binary_cells"]
 # standard deviations of the photometry, the bands added in quadrature. A Gaussian of their own
 # covariance stands for each. Where the density is smooth, ripples of 2e-5 of it are left of runs of
 # 1.4 standard deviations, of which next to nothing is left over all primaries. Groups of primaries
-# are also the cells of single stars.
-_PRIMARY_LENGTH, _COMPANION_LENGTH = 1.0, 1.4
+# are also the cells of single stars. Runs are longer where all is scattered once more: the total
+# error of templates from artificial stars is the same with 1.4.
+_PRIMARY_LENGTH, _COMPANION_LENGTH, _COMPANION_BEFORE_SCATTER = 1.0, 1.0, 2.0
 # Errors below this part of a bin need no shorter groups and runs.
 _LEAST_OF_BIN = 0.2
 # Systems that lie within this many standard deviations of their primaries are added to these.
@@ -39,8 +40,9 @@ _N_MASS, _N_MAG = 4096, 512
 # A piece of secondaries that holds less than this of all stars is not split further: evolved stars
 # have companions of the main sequence, and two evolved stars are rare.
 _LEAST_SHARE = 3e-6
-# Pairs of one primary with less than this of all systems are not told apart.
-_LEAST_PAIRS = 1e-11
+# Pairs of one primary with less than this of all systems are not told apart; the second number
+# where all is scattered once more.
+_LEAST_PAIRS, _LEAST_PAIRS_BEFORE_SCATTER = 1e-11, 1e-10
 # A pair of equal stars is this much brighter than one of them.
 _EQUAL_PAIR = 2.5 * np.log10(2.0)
 
@@ -67,18 +69,21 @@ def binary_cells(population: Population, track: Track) -> Cells:
     singles = moment_sums(*_singles(population, track, pieces, group))
     mass, factor, mag, spread, limits = (np.ascontiguousarray(array[chosen]) for array in primaries)
     step = population.total_scatter * np.maximum(_scale_at(table, mag - _EQUAL_PAIR), floor)
-    step = _COMPANION_LENGTH * np.minimum(step, 1.5 * LONGEST_MAG)
+    scattered = population.total_scatter >= 2.0
+    length = _COMPANION_BEFORE_SCATTER if scattered else _COMPANION_LENGTH
+    least = _LEAST_PAIRS_BEFORE_SCATTER if scattered else _LEAST_PAIRS
+    step = length * np.minimum(step, 1.5 * LONGEST_MAG)
     companions = _companions(population, track, size)
     law = _law(population, track)
     grid = cell_grid(population, track)
     sums = gather_pairs(
-        (mass, factor, mag, spread, limits, step, _least_factor(law, mass, factor)),
+        (mass, factor, mag, spread, limits, step, _least_factor(law, mass, factor, least)),
         companions,
         merge_pieces(companions),
         law,
         tuple(map(tuple, population.matrix.tolist())),
         grid,
-        (_GROWTH, _NEAR / _COMPANION_LENGTH),
+        (_GROWTH, _NEAR / length),
         np.zeros(int(grid[-1][-1] + grid[-2][-1]), dtype=np.int32),
         singles[chosen],
     )
@@ -112,12 +117,14 @@ def _mass_table(population: Population, track: Track) -> tuple[float, float, np.
     return float(log_mass[0]), float(log_mass[1] - log_mass[0]), density
 
 
-def _least_factor(law: tuple[Any, ...], mass: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Sum of the factors of companions that gives `_LEAST_PAIRS`, for each primary (N,)."""
+def _least_factor(
+    law: tuple[Any, ...], mass: np.ndarray, factor: np.ndarray, least: float
+) -> np.ndarray:
+    """Sum of the factors of companions that gives `least` pairs, for each primary (N,)."""
     kind, start, step, values = law
     if kind == BY_SYSTEM:
         factor = factor * np.interp(np.log(mass), start + step * np.arange(values.size), values)
-    return _LEAST_PAIRS / np.maximum(factor, 1e-300)
+    return least / np.maximum(factor, 1e-300)
 
 
 def _companions(population: Population, track: Track, size: PieceSize) -> tuple[Any, ...]:

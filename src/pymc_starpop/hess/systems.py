@@ -218,8 +218,10 @@ def _density_beside_dark(
     ):
         ends = law.mass_ratio_cdf(np.stack([bottom, np.minimum(top, dark)]))
         share = np.maximum(ends[1] - ends[0], 0.0)
-        ratio = law.mass_ratio_quantile(ends[0][..., None] + share[..., None] * _RATIO_NODES)
+        some = share > 0.0
+        share = share[some]
+        ratio = law.mass_ratio_quantile(ends[0][some, None] + share[:, None] * _RATIO_NODES)
         growth = 1.0 + ratio**power
-        values = imf.density(mass[..., None] * growth) * growth
-        total += share * (values @ _RATIO_WEIGHTS)
+        values = imf.density(mass[some, None] * growth) * growth
+        total[some] += share * (values @ _RATIO_WEIGHTS)
     return total / population.norm

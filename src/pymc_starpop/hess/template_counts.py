@@ -47,4 +47,5 @@ def deposit_cells(population: Population, cells: Cells, counts: np.ndarray) -> N
         population.matrix,
     )
     # Copies: the kernel is compiled for arrays that can be written to.
-    deposit_gaussians(*gaussians, axes.color_edges.copy(), axes.mag_edges.copy(), counts)
+    edges = axes.color_edges.copy(), axes.mag_edges.copy()
+    deposit_gaussians(*gaussians, *edges, counts, population.total_scatter)

@@ -21,7 +21,6 @@ from pymc_starpop.kernels.simd import (
     LANES,
     constant,
     gather,
-    load,
     load_rows,
     load_scalar,
     offset,
@@ -69,8 +68,7 @@ def _weights(builder, primary, run, table):
     # A run with next to no weight can have any length.
     s = (primary[MASS_SPREAD] + run["cov", 0, 0]).sqrt().minimum(total * 0.5)
     s = s.maximum(total * 1e-9)
-    low = _table_at(builder, table, (total - s).log())
-    high = _table_at(builder, table, (total + s).log())
+    low, high = (_table_at(builder, table, x) for x in (total - s).log_with(total + s))
     both = low + high
     tilt = (high - low) / (both * s).maximum(1e-300)
     return both * 0.5 * primary[FACTOR] * run[0], tilt
@@ -161,9 +159,7 @@ def _fill_boxes(one_by_one):
                         for column in range(n_moment(n_band))
                     ]
                 primary = _primary(builder, n_band, primary_at)
-                rows = _boxes(
-                    builder, n_band, primary, _run(n_band, columns), table, matrix
-                )
+                rows = _boxes(builder, n_band, primary, _run(n_band, columns), table, matrix)
                 skip = builder.mul(loop.index, ir.Constant(loop.index.type, n_row * LANES))
                 store_rows(builder, offset(builder, out, skip), rows)
             return context.get_dummy_value()

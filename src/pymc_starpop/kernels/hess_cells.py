@@ -127,3 +127,44 @@ def group_moments(group, weight, mag):
                         product = (mag[p, k, b] - mean[g, b]) * (mag[p, k, c] - mean[g, c])
                         covariance[g, b, c] += share * product
     return total, mean, covariance
+
+
+@njit(**NUMBA_OPTIONS)
+def cell_rows(color_size, mag_size, color_bin, mag_bin):
+    """Rows of cells in color and magnitude, as `hess_pairs.cell_of` takes them.
+
+    A cell is a whole number of bins, or a bin holds a whole number of cells.
+
+    Parameters
+    ----------
+    color_size, mag_size : ndarray (T,)
+        Longest cells in each strip of magnitude, mag.
+    color_bin, mag_bin : float
+        Width of a bin; that in magnitude is a strip.
+
+    Returns
+    -------
+    first : ndarray of int (T,)
+        First row of each strip; neighboring strips can share one.
+    parts : ndarray (T,)
+        Number of rows in which each strip is cut.
+    width : ndarray (R,)
+        Width of the cells in color, for each row, mag.
+    """
+    n_strip = mag_size.size
+    first, parts = np.empty(n_strip, dtype=np.int64), np.ones(n_strip)
+    for strip in range(n_strip):
+        parts[strip] = max(math.ceil(mag_bin / mag_size[strip]), 1)
+    width = np.empty(int(parts.sum()))
+    row = strip = 0
+    while strip < n_strip:
+        together = max(int(mag_size[strip] / mag_bin), 1)
+        stop = min(strip + together, n_strip)
+        number = int(parts[strip]) if together == 1 else 1
+        wide = color_size[strip:stop].min()
+        in_bins = int(wide / color_bin)
+        wide = color_bin * in_bins if in_bins else color_bin / math.ceil(color_bin / wide)
+        width[row : row + number] = wide
+        first[strip:stop], parts[strip:stop] = row, number
+        row, strip = row + number, stop
+    return first, parts, width[:row].copy()

@@ -1,7 +1,7 @@
 """Companions of binaries: a binary tree whose nodes hold the moments of runs of pieces.
 
-A run is 2^level neighboring pieces of an isochrone, with a weight and the mean and covariance of the
-mass and of the fluxes of the stars in it. Which runs a primary needs is for `hess_pairs` to say.
+A run is 2^level neighboring pieces of an isochrone, with a weight and the mean and covariance of
+the mass and of the fluxes of the stars in it. `hess_pairs` says which runs a primary needs.
 """
 
 import math

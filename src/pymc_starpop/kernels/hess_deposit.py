@@ -30,11 +30,15 @@ from pymc_starpop.kernels.simd import (
     store,
 )
 
-#: A Gaussian ends where its density has fallen to exp(-CUT^2 / 2) = 3e-8 of its maximum.
-CUT = 5.9
+#: A Gaussian ends where its density has fallen to exp(-CUT^2 / 2) = 3e-8 of its maximum; one that
+#: is scattered twice as much later on, where it has fallen to 4e-5.
+CUT, CUT_BEFORE_SCATTER = 5.9, 4.5
 # Standard deviations of the color by which the mean color may move within a slice. Over 0.4 the
 # fourth cumulant that is left out changes the density by 1e-3 at four standard deviations.
 _LARGEST_SHIFT = 0.4
+# Slices grow with their distance y to the center by the factor 0.2 + 0.4 |y|, from 2 standard
+# deviations on.
+_GROWTH_START, _GROWTH = 0.2, 0.4
 # With less than this over a standard deviation in magnitude, a truncated row needs no slices.
 _NEGLIGIBLE_SHIFT = 0.05
 # More slices than any real covariance asks for.
@@ -201,34 +205,35 @@ def _bin_of(edges, n, inverse_width, x):
 
 
 @njit(**NUMBA_OPTIONS)
-def _slice_width(shift):
-    """Width of slices, in standard deviations of the magnitude.
+def _slice_width(shift, scatter):
+    """Width of slices at the center, in standard deviations of the magnitude.
 
     `shift` is what one standard deviation of the magnitude moves the mean color, in units of the
-    scatter of the color at fixed magnitude.
+    scatter of the color at fixed magnitude. `scatter` is as in `deposit_gaussians`.
     """
     if shift < _NEGLIGIBLE_SHIFT:
         return 2.0 * CUT
-    return max(min(_LARGEST_SHIFT / shift, 1.0), 2.0 * CUT / _MOST_SLICES)
+    return max(min(_LARGEST_SHIFT / shift, 1.0) * scatter, 2.0 * CUT / _MOST_SLICES)
 
 
 @njit(**NUMBA_OPTIONS)
-def _cut_of(weight, area, area_of_bin):
+def _cut_of(weight, area, area_of_bin, largest):
     """Standard deviations at which a Gaussian ends: later the more it holds.
 
     `area` is 2 pi times the product of its standard deviations.
     """
     most = weight * min(area_of_bin / area, 1.0) / LEAST_COUNT
-    return min(math.sqrt(2.0 * math.log(most)), CUT) if most > 2.0 else 1.0
+    return min(math.sqrt(2.0 * math.log(most)), largest) if most > 2.0 else 1.0
 
 
 @njit(**NUMBA_OPTIONS)
-def _cut_rows(rows, mag_edges, gaussian, cut, width, y, n_slice):
-    """Cut rows of bins, the first to the last, in slices of equal width.
+def _cut_rows(rows, mag_edges, gaussian, cut, width, work, n_slice):
+    """Cut rows of bins, the first to the last, in slices.
 
-    Writes the edges of all slices to y, in standard deviations of the magnitude, and the number of
-    slices to n_slice, by row; returns their number. The Gaussian has a mean magnitude and a
-    standard deviation, and ends `cut` of them away.
+    Writes the edges of all slices to work[Y], in standard deviations of the magnitude, and the
+    number of slices to n_slice, by row; returns their number. The Gaussian has a mean magnitude and
+    a standard deviation, and ends `cut` of them away. Slices are wider far out, where it holds
+    little.
     """
     mag, s_mag = gaussian
     n = 0
@@ -237,12 +242,21 @@ def _cut_rows(rows, mag_edges, gaussian, cut, width, y, n_slice):
         stop = min((mag_edges[row + 1] - mag) / s_mag, cut)
         # A row that holds all magnitudes needs no slices.
         whole = stop - start >= 2.0 * cut
-        pieces = 1 if whole else max(math.ceil((stop - start) / width), 1)
-        n_slice[row] = pieces
-        for piece in range(pieces):
-            y[n + piece] = start + piece * (stop - start) / pieces
-        n += pieces
-        y[n] = stop
+        first, y = n, start
+        work[Y, n] = start
+        n += 1
+        while not whole:
+            # From the end that is nearer to the center.
+            far = max(y, -min(y + width, stop))
+            step = width * max(1.0, _GROWTH_START + _GROWTH * far)
+            left = math.ceil((stop - y) / step)
+            if left <= 1:
+                break
+            y += (stop - y) / left if left < 4 else step
+            work[Y, n] = y
+            n += 1
+        n_slice[row] = n - first
+        work[Y, n] = stop
     return n
 
 
@@ -257,7 +271,7 @@ def _add_to_column(rows, n_slice, share, weight, column):
 
 
 @njit(**NUMBA_OPTIONS)
-def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts):
+def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts, scatter=1.0):
     """Add weighted Gaussians, integrated over the bins, to a Hess diagram.
 
     What a Gaussian adds to a bin beyond `CUT` standard deviations, or less than `LEAST_COUNT`, is
@@ -275,8 +289,13 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         Ascending edges, mag.
     counts : ndarray (N_mag, N_color)
         Added to.
+    scatter : float
+        All scatter that the counts will have, in units of that of the Gaussians: above 1 where they
+        are scattered once more, so that slices may be wider, and from 2 on the Gaussians end
+        earlier.
     """
     n_mag, n_color = counts.shape
+    largest = CUT_BEFORE_SCATTER if scatter >= 2.0 else CUT
     # Room for what the last vector reads and writes beyond the last bin.
     stride = n_color + 2 * LANES
     table = np.zeros((n_mag, stride))
@@ -293,9 +312,9 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         color, mag = center[k, 0], center[k, 1]
         s_color, s_mag = math.sqrt(covariance[k, 0]), math.sqrt(covariance[k, 2])
         beta = covariance[k, 1] / covariance[k, 2]
-        scatter = max(covariance[k, 0] - beta * covariance[k, 1], 1e-12 * covariance[k, 0])
-        area = 2.0 * math.pi * s_mag * math.sqrt(scatter)
-        cut = _cut_of(weight[k], area, 1.0 / (per_color * per_mag))
+        at_mag = max(covariance[k, 0] - beta * covariance[k, 1], 1e-12 * covariance[k, 0])
+        area = 2.0 * math.pi * s_mag * math.sqrt(at_mag)
+        cut = _cut_of(weight[k], area, 1.0 / (per_color * per_mag), largest)
         low, high = color - cut * s_color, color + cut * s_color
         bright, faint = mag - cut * s_mag, mag + cut * s_mag
         # Written so that a NaN ends here.
@@ -313,12 +332,12 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         # Nothing is to be shared where all colors lie in one column.
         one_column = low >= edges[column] and high < edges[column + 1]
         shift = beta * s_mag
-        width = 2.0 * cut if one_column else _slice_width(abs(shift) / math.sqrt(scatter))
+        width = 2.0 * cut if one_column else _slice_width(abs(shift) / math.sqrt(at_mag), scatter)
         rows = (first, last)
-        n = _cut_rows(rows, mag_edges, (mag, s_mag), cut, width, work[Y], n_slice)
+        n = _cut_rows(rows, mag_edges, (mag, s_mag), cut, width, work, n_slice)
         to_rows = address_of(work, CDF * n_work), address_of(work, GAUSS * n_work)
         _fill_normal(n // LANES + 1, to_work, *to_rows)
-        _fill_slices((n - 1) // LANES + 1, to_work, n_work, cut, color, scatter, shift)
+        _fill_slices((n - 1) // LANES + 1, to_work, n_work, cut, color, at_mag, shift)
         if one_column:
             _add_to_column(rows, n_slice, work[SHARE], weight[k], table[:, column])
             continue

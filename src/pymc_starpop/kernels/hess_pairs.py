@@ -173,15 +173,19 @@ def _load_group(primaries, group, table, ranges):
 def _cut_moments(p, pieces, tree, ranges, out):
     """Write the moments of the part of piece p that each of eight primaries has, (.., 8)."""
     ends, moments = tree[1], tree[3]
-    part = np.empty(moments.shape[1])
+    n = moments.shape[1]
+    part = np.empty(n)
     for lane in range(LANES):
         left, right = max(ends[p, 0], ranges[0, lane]), min(ends[p, 1], ranges[1, lane])
-        part[:] = moments[p]
-        if not right > left:
-            part[0] = 0.0
-        elif left > ends[p, 0] or right < ends[p, 1]:
+        if right > left and (left > ends[p, 0] or right < ends[p, 1]):
             moments_between(p, left, right, pieces, part)
-        out[:, lane] = part
+            for j in range(n):
+                out[j, lane] = part[j]
+            continue
+        for j in range(n):
+            out[j, lane] = moments[p, j]
+        if not right > left:
+            out[0, lane] = 0.0
 
 
 @njit(**NUMBA_OPTIONS)

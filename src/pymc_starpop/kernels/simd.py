@@ -99,6 +99,22 @@ class Vector:
         The exponent times ln 2, and the series of 2 artanh(s), s = (m - 1) / (m + 1), of the
         mantissa m between sqrt(1/2) and sqrt(2).
         """
+        power, m = self._exponent()
+        return _log_of(power, (m - 1.0) / (m + 1.0))
+
+    def log_with(self, other):
+        """log(x) and log(y), of one and another vector, with one division for both."""
+        power, m = self._exponent()
+        other_power, other_m = other._exponent()
+        low, other_low = m + 1.0, other_m + 1.0
+        inverse = 1.0 / (low * other_low)
+        return (
+            _log_of(power, (m - 1.0) * other_low * inverse),
+            _log_of(other_power, (other_m - 1.0) * low * inverse),
+        )
+
+    def _exponent(self):
+        """Exponent, and mantissa between sqrt(1/2) and sqrt(2), of positive normal numbers."""
         builder = self.builder
         bits = builder.bitcast(self.value, _INTEGERS)
         # Without a conversion, which many processors do number by number: the exponent in the low
@@ -108,19 +124,12 @@ class Vector:
         power = Vector(builder, builder.bitcast(exponent, _VECTOR)) - (2.0**52 + 1023.0)
         m = Vector(builder, builder.bitcast(mantissa, _VECTOR))
         large = m.compare(">", math.sqrt(2.0))
-        power = (power + 1.0).where(large, power)
-        m = (m * 0.5).where(large, m)
-        s = (m - 1.0) / (m + 1.0)
-        square = s * s
-        series = square * (2.0 / 21.0) + 2.0 / 19.0
-        for k in range(17, 0, -2):
-            series = series * square + 2.0 / k
-        return power * math.log(2.0) + s * series
+        return (power + 1.0).where(large, power), (m * 0.5).where(large, m)
 
     def split(self):
         """A near whole number as lanes of int64, and what is left, for 0 <= x < 2^31.
 
-        The number is the nearest to x - 1/2, so that what is left is between 0 and 1, both included.
+        The number is the nearest to x - 1/2: what is left is between 0 and 1, both included.
         """
         shifted = self - 0.5 + _ROUND_TO_INTEGER
         whole = shifted - _ROUND_TO_INTEGER
@@ -143,6 +152,15 @@ class Vector:
         exponent = builder.add(builder.bitcast(shifted.value, _INTEGERS), _integers(1023))
         power = builder.shl(exponent, _integers(52))
         return series * Vector(builder, builder.bitcast(power, _VECTOR))
+
+
+def _log_of(power, s):
+    """Logarithm from the exponent and s = (m - 1) / (m + 1) of the mantissa m."""
+    square = s * s
+    series = square * (2.0 / 21.0) + 2.0 / 19.0
+    for k in range(17, 0, -2):
+        series = series * square + 2.0 / k
+    return power * math.log(2.0) + s * series
 
 
 def _integers(number):
