@@ -16,9 +16,9 @@ from pymc_starpop.kernels.hess_deposit import CUT
 
 __all__ = ["cell_grid"]
 
-# Longest cells in standard deviations of the photometry, in color and in magnitude, and errors, in
-# parts of a bin, below which they need not be shorter.
-CELL_LENGTH = np.array([[0.8], [0.55]])
+# Longest cells in standard deviations of the photometry, and errors, in parts of a bin, below which
+# they need not be shorter.
+CELL_LENGTH = 0.55
 LEAST_OF_BIN = 0.65
 # Points of the table of errors over magnitude.
 _N_MAG = 512

@@ -48,4 +48,4 @@ def deposit_cells(population: Population, cells: Cells, counts: np.ndarray) -> N
     )
     # Copies: the kernel is compiled for arrays that can be written to.
     edges = axes.color_edges.copy(), axes.mag_edges.copy()
-    deposit_gaussians(*gaussians, *edges, counts, population.total_scatter)
+    deposit_gaussians(*gaussians, *edges, counts)
