@@ -136,7 +136,9 @@ def test_isochrones_that_end_before_t_max(iso):
 def test_means_that_have_not_settled_are_named(iso, monkeypatch):
     monkeypatch.setattr(age_means_module, "_MOST_DOUBLINGS", 2)
     with pytest.warns(UserWarning, match=r"1 templates are not accurate with 5 .*log_age 9\)"):
-        psp.build_templates(iso, AXES, log_age=[9.0, 10.1], mh=[-0.5], progress=False, **PHOTOMETRY)
+        psp.build_templates(
+            iso, AXES, log_age=[9.0, 10.1], mh=[-0.5], part_gyr=None, progress=False, **PHOTOMETRY
+        )
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,9 @@ def test_means_that_have_not_settled_are_named(iso, monkeypatch):
         ({"t_max_gyr": 5.0}, "t_max_gyr=5: the oldest age bin begins at 10 Gyr"),
         ({"t_max_gyr": np.nan}, "t_max_gyr=nan"),
         ({"t_max_gyr": "old"}, "t_max_gyr must be a number of Gyr, got 'old'"),
+        ({"part_gyr": 0.0}, r"part_gyr must be a positive number of Gyr, or None .* got 0\.0"),
+        ({"part_gyr": np.nan}, "part_gyr must be a positive number"),
+        ({"part_gyr": "short"}, "part_gyr must be a positive number.* got 'short'"),
         ({"ages_per_bin": 0}, "ages_per_bin must be a whole number from 1 up, got 0"),
         ({"ages_per_bin": 2.5}, r"ages_per_bin must be a whole number from 1 up, got 2\.5"),
     ],

@@ -295,8 +295,9 @@ def test_an_error_in_a_process_arrives(iso):
 
 
 def test_progress_is_shown(iso, capsys):
-    psp.build_templates(iso, AXES, **(GRID | {"progress": True}))
-    assert "6/6" in capsys.readouterr().out
+    tmpl = psp.build_templates(iso, AXES, **(GRID | {"progress": True}))
+    n = tmpl.parts.n_age * tmpl.n_mh
+    assert f"{n}/{n}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

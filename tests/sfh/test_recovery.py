@@ -203,15 +203,19 @@ def test_a_constant_rate_is_recovered():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.filterwarnings("ignore:Hessian errors cannot be trusted")
-def test_histories_are_recovered(rate):
+def test_histories_are_recovered(rate, alpha):
     """Without the noise of the stars, so that 1.5 % can be seen: 60 million expected stars."""
-    galaxy = Galaxy(rate, 0.0)
+    galaxy = Galaxy(rate, alpha)
     for step in (0.05, 0.1):
         tmpl = make_templates(step)
         fit = psp.fit_sfh(tmpl, galaxy.expect(6e7), background=BACKGROUND)
         tau = formation_time(fit.mass_formed, tmpl.age_edges(), np.array(FRACTIONS))
-        print(f"\n{rate}, bins of {step} dex: tau / truth {np.round(tau / galaxy.tau, 4)}")
+        print(
+            f"\n{rate}, {alpha} dex/Gyr, bins of {step} dex: tau / truth "
+            f"{np.round(tau / galaxy.tau, 4)}, dispersion {fit.parameters['sigma']:.4f}"
+        )
         assert np.all(np.abs(tau / galaxy.tau - 1.0) < 0.015)
         assert abs(fit.parameters["sigma"] - DISPERSION) < 0.01

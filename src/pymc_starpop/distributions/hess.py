@@ -17,10 +17,10 @@ from pymc_starpop.hess import TemplateSet
 from pymc_starpop.hess.axes import check_hess, check_mask
 from pymc_starpop.likelihoods.hess import (
     as_background,
-    as_coefficients,
     check_templates,
     hess_inputs,
     warn_of_impossible,
+    with_coefficients,
 )
 from pymc_starpop.metallicity import is_from_weights
 from pymc_starpop.ops.hess_bins import BinLogLikelihood
@@ -123,8 +123,9 @@ class HessDiagram(Distribution):
         Name of the variable.
     tmpl : TemplateSet
         Expected stars per bin and Msun formed.
-    r : array-like or tensor, shape (N_age, N_mh)
-        Mass formed at each age and metallicity, Msun, for example from `metallicity_weights`.
+    r : array-like or tensor, shape (N_age, N_mh) or (N_part, N_mh)
+        Mass formed at each age and metallicity, Msun, for example from `metallicity_weights`; also
+        in the parts of the age bins, see `TemplateSet.split`.
     background : float, array (N_mag, N_color), Background, mapping, or tensor, optional
         Stars of other origin: how many are expected in each bin, one number for all bins or a
         diagram, or a mapping from names to such. Each has an amplitude with the log-normal prior of
@@ -181,9 +182,9 @@ class HessDiagram(Distribution):
         given = add_background(name, tmpl, r, background, mask, observed)
         kwargs["background"], example = given
         if observed is not None:
-            r = as_coefficients(tmpl, r)
-            known = as_background(tmpl, example, mask)
-            warn_of_impossible(tmpl, r, observed, known, mask)
+            chosen, r = with_coefficients(tmpl, r)
+            known = as_background(chosen, example, mask)
+            warn_of_impossible(chosen, r, observed, known, mask)
         kwargs.setdefault("dims", _dims_of(model, name, tmpl))
         return super().__new__(cls, name, tmpl, r, observed=observed, **kwargs)
 
@@ -204,7 +205,7 @@ class HessDiagram(Distribution):
         rng = kwargs.pop("rng", None) or pt.random.shared_rng(seed=None)
         kwargs.pop("shape", None)
         check_templates(tmpl)
-        r = as_coefficients(tmpl, r)
+        tmpl, r = with_coefficients(tmpl, r)
         expected = as_background(tmpl, refuse_variables(background, tmpl, mask), mask)
         if expected is None:
             expected = pt.as_tensor(np.zeros(tmpl.axes.shape))

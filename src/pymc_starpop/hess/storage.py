@@ -1,7 +1,8 @@
 """Templates in files: NetCDF, or Zarr where the path ends in ``.zarr``.
 
-A file holds the counts with their coordinates, the edges of the bins, and as attributes the bands,
-the version of the package that wrote it, and the metadata as JSON.
+A file holds the counts with their coordinates, the edges of the bins, those of the parts of divided
+age bins where there are any, and as attributes the bands, the version of the package that wrote it,
+and the metadata as JSON.
 """
 
 import json
@@ -25,6 +26,7 @@ FORMAT = "pymc-starpop templates"
 FORMAT_VERSION = 1
 
 _DIMS = ("log_age", "mh", "mag", "color")
+_PART_DIMS = ("part_log_age", *_DIMS[1:])
 _VARIABLES = ("counts", "log_age", "mh", "color_edges", "mag_edges")
 _ATTRIBUTES = ("color_bands", "mag_band", "counts_crc32", "metadata")
 
@@ -83,49 +85,85 @@ def read_templates(path: str | os.PathLike[str]) -> dict[str, Any]:
         metadata = json.loads(attrs["metadata"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{source}: {error}") from error
-    counts = dataset["counts"].transpose(*_DIMS).values
-    if _checksum(counts) != int(attrs["counts_crc32"]):
-        raise ValueError(f"{source}: the counts are damaged; save the templates again.")
+    t_max = float(attrs["t_max_gyr"]) if "t_max_gyr" in attrs else None
+    divided = None
+    if "part_counts" in dataset.variables:
+        parts = _read_counts(source, dataset, "part_counts", _PART_DIMS)
+        divided = (parts, dataset["part_log_age"].values)
     return {
-        "counts": counts,
+        "counts": _read_counts(source, dataset, "counts", _DIMS),
         "axes": axes,
         "log_age": dataset["log_age"].values,
         "mh": dataset["mh"].values,
         "metadata": metadata,
-        "t_max_gyr": float(attrs["t_max_gyr"]) if "t_max_gyr" in attrs else None,
+        "t_max_gyr": t_max,
+        "divided": divided,
     }
+
+
+def _read_counts(source: Path, dataset: xr.Dataset, name: str, dims: tuple[str, ...]) -> np.ndarray:
+    """Return counts after a check that they are what was written."""
+    if set(dataset[name].dims) != set(dims):
+        raise ValueError(
+            f"{source}: {name} has the dimensions {dataset[name].dims}, expected {dims}."
+        )
+    counts = dataset[name].transpose(*dims).values
+    if _checksum(counts) != int(dataset.attrs.get(f"{name}_crc32", -1)):
+        raise ValueError(f"{source}: the {name} are damaged; save the templates again.")
+    return counts
 
 
 def _to_dataset(templates: "TemplateSet") -> xr.Dataset:
     axes, t_max = templates.axes, templates.t_max_gyr
-    return xr.Dataset(
-        {
-            "counts": (_DIMS, templates.counts, {"units": "stars per bin per Msun formed"}),
-            "color_edges": ("color_edge", axes.color_edges, {"units": "mag"}),
-            "mag_edges": ("mag_edge", axes.mag_edges, {"units": "mag"}),
-        },
-        coords={
-            "log_age": ("log_age", templates.log_age, {"units": "log10(yr)"}),
-            "mh": ("mh", templates.mh, {"units": "dex"}),
-            **{name: (name, values, {"units": "mag"}) for name, values in axes.coords().items()},
-        },
-        attrs={
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "package_version": package_version(),
-            "color_bands": json.dumps(list(axes.color)),
-            "mag_band": axes.mag,
-            "counts_crc32": _checksum(templates.counts),
-            "metadata": json.dumps(plain_metadata(templates.metadata)),
-            **({} if t_max is None else {"t_max_gyr": t_max}),
-        },
+    return _with_parts(
+        templates,
+        xr.Dataset(
+            {
+                "counts": (_DIMS, templates.counts, {"units": "stars per bin per Msun formed"}),
+                "color_edges": ("color_edge", axes.color_edges, {"units": "mag"}),
+                "mag_edges": ("mag_edge", axes.mag_edges, {"units": "mag"}),
+            },
+            coords={
+                "log_age": ("log_age", templates.log_age, {"units": "log10(yr)"}),
+                "mh": ("mh", templates.mh, {"units": "dex"}),
+                **{
+                    name: (name, values, {"units": "mag"}) for name, values in axes.coords().items()
+                },
+            },
+            attrs={
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "package_version": package_version(),
+                "color_bands": json.dumps(list(axes.color)),
+                "mag_band": axes.mag,
+                "counts_crc32": _checksum(templates.counts),
+                "metadata": json.dumps(plain_metadata(templates.metadata)),
+                **({} if t_max is None else {"t_max_gyr": t_max}),
+            },
+        ),
     )
+
+
+def _with_parts(templates: "TemplateSet", dataset: xr.Dataset) -> xr.Dataset:
+    """Add the templates of the parts of age bins, where bins are divided."""
+    if templates.divided is None:
+        return dataset
+    parts = templates.parts
+    dataset["part_log_age"] = ("part_log_age", parts.log_age, {"units": "log10(yr)"})
+    dataset["part_counts"] = (_PART_DIMS, parts.counts, {"units": dataset["counts"].units})
+    return dataset.assign_attrs(part_counts_crc32=_checksum(parts.counts))
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Compression, one template a chunk."""
-    settings = {"zlib": True, "complevel": 4, "shuffle": True, "_FillValue": None}
-    return {"counts": {**settings, "chunksizes": (1, 1, *dataset["counts"].shape[2:])}}
+    settings: dict[str, Any] = {
+        "zlib": True,
+        "complevel": 4,
+        "shuffle": True,
+        "_FillValue": None,
+    }
+    settings["chunksizes"] = (1, 1, *dataset["counts"].shape[2:])
+    return {name: settings for name in ("counts", "part_counts") if name in dataset}
 
 
 def _checksum(counts: np.ndarray) -> int:
@@ -150,7 +188,3 @@ def _check_contents(source: Path, dataset: xr.Dataset) -> None:
     lacking += [f"the attribute {name}" for name in _ATTRIBUTES if name not in dataset.attrs]
     if lacking:
         raise ValueError(f"{source}: lacks {', '.join(lacking)}; save the templates again.")
-    if set(dataset["counts"].dims) != set(_DIMS):
-        raise ValueError(
-            f"{source}: counts has the dimensions {dataset['counts'].dims}, expected {_DIMS}."
-        )

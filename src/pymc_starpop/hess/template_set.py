@@ -15,6 +15,9 @@ from pymc_starpop.hess.storage import read_templates, write_templates
 
 __all__ = ["TemplateSet", "check_t_max", "load_templates"]
 
+# Edges of bins that are closer than this are the same, dex.
+_SAME_AGE = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class TemplateSet:
@@ -37,6 +40,8 @@ class TemplateSet:
     t_max_gyr : float or None
         Old edge of the oldest bin, Gyr, of templates that are means over their bins. None for
         templates of single ages, whose oldest bin ends at an age that is given to a fit.
+    divided : TemplateSet or None
+        The same with wide age bins divided into parts, whose means `counts` are; see `parts`.
     """
 
     counts: np.ndarray
@@ -45,6 +50,7 @@ class TemplateSet:
     mh: np.ndarray
     metadata: Mapping[str, Any] = field(default_factory=dict)
     t_max_gyr: float | None = None
+    divided: "TemplateSet | None" = None
 
     def __post_init__(self) -> None:
         log_age, mh = _check_grid("log_age", self.log_age), _check_grid("mh", self.mh)
@@ -66,6 +72,8 @@ class TemplateSet:
             object.__setattr__(self, "t_max_gyr", check_t_max(self.t_max_gyr, log_age))
         for name, value in (("counts", counts), ("log_age", log_age), ("mh", mh)):
             object.__setattr__(self, name, value)
+        if self.divided is not None:
+            _check_parts(self, self.divided)
 
     @classmethod
     def from_arrays(
@@ -133,6 +141,80 @@ class TemplateSet:
         edges = self.age_edges()
         return 0.5 * (edges[1:] + edges[:-1])
 
+    @property
+    def parts(self) -> "TemplateSet":
+        """Templates of the parts of the age bins; the set itself where no bin is divided.
+
+        Stars form at the same rate in all parts of a bin, but each part has a mean [M/H] of its
+        own, that of its mean age ``parts.age_gyr``. `split` divides masses among them.
+        """
+        return self if self.divided is None else self.divided
+
+    @property
+    def part_bins(self) -> np.ndarray:
+        """Age bin (N_part,) in which each of the `parts` lies."""
+        if self.divided is None:
+            return np.arange(self.n_age)
+        return np.searchsorted(self.log_age, self.divided.log_age + _SAME_AGE, "right") - 1
+
+    @property
+    def part_shares(self) -> np.ndarray:
+        """Share (N_part,) that each of the `parts` has in the time of its bin."""
+        if self.divided is None:
+            return np.ones(self.n_age)
+        return np.diff(self.divided.age_edges()) / np.diff(self.age_edges())[self.part_bins]
+
+    def split(self, mass: Any) -> Any:
+        """Divide masses formed in the age bins among their `parts`.
+
+        For models of your own in which [M/H] changes with age:
+
+            mass_of_parts, parts = tmpl.split(mass_formed), tmpl.parts
+            mh = psp.linear_amr(parts.age_gyr, alpha, beta, t_max_gyr)
+            r = psp.metallicity_weights(mass_of_parts, mh, sigma, tmpl.mh)
+            psp.HessDiagram("hess", tmpl, r, observed=hess)
+
+        Parameters
+        ----------
+        mass : array-like or tensor, shape (N_age,)
+            Mass formed in each age bin, Msun.
+
+        Returns
+        -------
+        ndarray or TensorVariable, shape (N_part,)
+            Mass formed in each part, Msun, at a constant rate within each bin.
+        """
+        if not hasattr(mass, "type"):
+            mass = np.asarray(mass, dtype=float)
+            if mass.shape != (self.n_age,):
+                raise ValueError(
+                    f"mass must have one value for each of {self.n_age} age bins, got shape "
+                    f"{mass.shape}."
+                )
+        return mass if self.divided is None else mass[self.part_bins] * self.part_shares
+
+    @classmethod
+    def from_parts(cls, parts: "TemplateSet", log_age: np.ndarray, metadata: Any) -> Self:
+        """Build a set of age bins from the templates of their parts.
+
+        Parameters
+        ----------
+        parts : TemplateSet
+            Means over the parts.
+        log_age : array-like, shape (N_age,)
+            Young edges of the age bins, log10(age / yr), all of them among those of the parts.
+        metadata : mapping
+            Kept with the templates.
+        """
+        if parts.n_age == np.size(log_age):
+            return cls(parts.counts, parts.axes, log_age, parts.mh, metadata, parts.t_max_gyr)
+        first = np.searchsorted(parts.log_age, np.asarray(log_age) - _SAME_AGE)
+        years = np.diff(parts.age_edges())
+        total = np.add.reduceat(years, first)
+        counts = np.add.reduceat(years[:, None, None, None] * parts.counts, first)
+        counts /= total[:, None, None, None]
+        return cls(counts, parts.axes, log_age, parts.mh, metadata, parts.t_max_gyr, parts)
+
     def coords(self) -> dict[str, np.ndarray]:
         """Coordinates for `pymc.Model`: ``log_age``, ``mh``, ``mag``, ``color``."""
         return {"log_age": self.log_age, "mh": self.mh, **self.axes.coords()}
@@ -154,14 +236,23 @@ class TemplateSet:
         return np.append(_gyr(self.log_age), check_t_max(end, self.log_age))
 
     def composite(self, mass: Any) -> xr.DataArray:
-        """Expected stars in each bin for masses formed (N_age, N_mh), Msun."""
+        """Expected stars in each bin for masses formed (N_age, N_mh) or (N_part, N_mh), Msun."""
         weights = np.asarray(mass, dtype=float)
-        if weights.shape != (self.n_age, self.n_mh):
-            raise ValueError(
-                f"mass must have shape (N_age, N_mh) = {(self.n_age, self.n_mh)}, got "
-                f"{weights.shape}."
-            )
-        return self.axes.wrap(np.tensordot(weights, self.counts, axes=2), name="stars")
+        chosen = self.for_weights(weights.shape)
+        if weights.shape != (chosen.n_age, chosen.n_mh):
+            raise ValueError(f"mass must have shape {self._shapes()}, got {weights.shape}.")
+        return self.axes.wrap(np.tensordot(weights, chosen.counts, axes=2), name="stars")
+
+    def for_weights(self, shape: tuple[int | None, ...]) -> "TemplateSet":
+        """Return the set that weights of a shape belong to: `parts`, or by default this one."""
+        return self.parts if shape[:1] == (self.parts.n_age,) else self
+
+    def _shapes(self) -> str:
+        """Name the shapes that weights may have."""
+        text = f"(N_age, N_mh) = {(self.n_age, self.n_mh)}"
+        if self.divided is None:
+            return text
+        return f"{text}, or (N_part, N_mh) = {(self.parts.n_age, self.n_mh)} for its parts"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Save the templates with what made them, for `load_templates`.
@@ -241,7 +332,11 @@ def load_templates(path: str | os.PathLike[str]) -> TemplateSet:
         If there is no such file.
     """
     arguments = read_templates(path)
+    parts = arguments.pop("divided")
     try:
+        if parts is not None:
+            common = {name: arguments[name] for name in ("axes", "mh", "t_max_gyr")}
+            arguments["divided"] = TemplateSet(counts=parts[0], log_age=parts[1], **common)
         return TemplateSet(**arguments)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -265,6 +360,25 @@ def check_t_max(t_max_gyr: Any, log_age: np.ndarray) -> float:
             f"later; leave out older templates or give a larger t_max_gyr."
         )
     return float(t_max_gyr)
+
+
+def _check_parts(whole: TemplateSet, parts: TemplateSet) -> None:
+    """Refuse parts that do not divide the age bins."""
+    if whole.t_max_gyr is None or parts.t_max_gyr != whole.t_max_gyr or parts.divided is not None:
+        raise ValueError(
+            f"divided: the parts of age bins end with them, at t_max_gyr={whole.t_max_gyr}, and "
+            f"are not divided again; got {parts.t_max_gyr}."
+        )
+    if not np.array_equal(parts.mh, whole.mh) or parts.counts.shape[2:] != whole.counts.shape[2:]:
+        raise ValueError(
+            f"divided: parts of age bins have the same [M/H] and bins, got {parts!r} for {whole!r}."
+        )
+    apart = np.abs(whole.log_age[:, None] - parts.log_age).min(axis=1)
+    if parts.log_age[0] < whole.log_age[0] - _SAME_AGE or (apart > _SAME_AGE).any():
+        raise ValueError(
+            f"divided: every log_age of the age bins must be one of its parts, got "
+            f"{parts.log_age} for {whole.log_age}."
+        )
 
 
 def _gyr(log_age: np.ndarray) -> np.ndarray:

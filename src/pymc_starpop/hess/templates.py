@@ -15,10 +15,11 @@ from typing import Any, SupportsFloat
 import numpy as np
 import xarray as xr
 
+from pymc_starpop.hess.age_bins import age_edges, isochrone_ages, part_edges
 from pymc_starpop.hess.age_means import LARGEST_ERROR
 from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.axes import HessAxes
-from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
+from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries, is_number
 from pymc_starpop.hess.errors import ErrorModel, as_error_model
 from pymc_starpop.hess.systems import Population
 from pymc_starpop.hess.template_counts import template_counts
@@ -32,8 +33,6 @@ __all__ = ["build_template", "build_templates"]
 
 _PACKAGE = "pymc-starpop"
 _HERE = str(Path(__file__).parents[1])  # warnings point at the code that calls this package
-# Part of the oldest bin that may lie beyond the isochrones without a word.
-_LARGEST_GAP = 0.05
 
 
 def build_template(
@@ -129,6 +128,7 @@ def build_templates(
     mh: Any,
     t_max_gyr: SupportsFloat = 13.7,
     ages_per_bin: int | None = None,
+    part_gyr: float | None = 0.6,
     distance_modulus: SupportsFloat,
     av: SupportsFloat = 0.0,
     rv: SupportsFloat = 3.1,
@@ -162,9 +162,13 @@ def build_templates(
         Old edge of the oldest bin, Gyr. Where the isochrones end before, the oldest template is
         the mean up to their end, with a warning if more than 5 % of the bin lie beyond.
     ages_per_bin : int, optional
-        Isochrones in the mean of each bin, both edges included, at even steps of log age; as many
-        as needed by default. With 1 there is no mean: the template has the age of the young edge,
-        and `t_max_gyr` is not used.
+        Isochrones in the mean of each bin, or of each part of one, both edges included, at even
+        steps of log age; as many as needed by default. With 1 there is no mean: the template has
+        the age of the young edge, and `t_max_gyr` and `part_gyr` are not used.
+    part_gyr : float or None
+        Age bins that last longer are divided into equal parts that do not, Gyr; None leaves all
+        whole. Within a part [M/H] is that of its middle: see `TemplateSet.parts`. The templates of
+        the bins themselves are the means of these.
     distance_modulus : float
         True distance modulus, mag.
     av, rv : float
@@ -218,13 +222,15 @@ def build_templates(
     metallicities = _check_grid("mh", mh, iso.feh_range, "dex")
     n_age, jobs = _check_whole("ages_per_bin", ages_per_bin), _check_jobs(n_jobs)
     t_max = None if n_age == 1 else check_t_max(t_max_gyr, ages)
+    part = _check_part(part_gyr)
+    edges = part_edges(age_edges(ages, t_max), None if t_max is None else part)
     grid = TemplateGrid(
         iso=iso,
         population=population,
         distance_modulus=_check_finite("distance_modulus", distance_modulus),
         av=float(av),
         rv=float(rv),
-        edges=_age_edges(ages, t_max, iso.log_age_range[1]),
+        edges=isochrone_ages(edges, ages[-1], iso.log_age_range[1]),
         mh=metallicities,
         ages_per_bin=n_age,
         transfer=transfer,
@@ -237,26 +243,9 @@ def build_templates(
         if transfer is not None:
             transfer.warn_if_bright(made.counts)
     _warn_once(caught)
-    _warn_of_age_error(made, ages)
-    return TemplateSet(made.counts, axes, ages, metallicities, _describe(grid, made), t_max)
-
-
-def _age_edges(log_age: np.ndarray, t_max_gyr: float | None, last: float) -> np.ndarray:
-    """Edges (N_age + 1,) of the bins, log10(age / yr), the last within the isochrones."""
-    if t_max_gyr is None:
-        return np.append(log_age, log_age[-1])
-    oldest = np.log10(t_max_gyr) + 9.0
-    ages = 10.0 ** (np.array([log_age[-1], min(oldest, last), oldest]) - 9.0)
-    missing = (ages[2] - ages[1]) / (ages[2] - ages[0])
-    if missing > _LARGEST_GAP:
-        warnings.warn(
-            f"t_max_gyr={t_max_gyr:g}: the isochrones end at {ages[1]:.4g} Gyr, so that the oldest "
-            f"template lacks {100.0 * missing:.0f} % of its bin, {ages[0]:.4g} to "
-            f"{t_max_gyr:g} Gyr; its stars count as formed in all of it. Take older isochrones or "
-            f"a smaller t_max_gyr.",
-            skip_file_prefixes=(_HERE,),
-        )
-    return np.append(log_age, min(oldest, last))
+    _warn_of_age_error(made, ages, edges[:-1])
+    parts = TemplateSet(made.counts, axes, edges[:-1], metallicities, t_max_gyr=t_max)
+    return TemplateSet.from_parts(parts, ages, _describe(grid, made))
 
 
 def _warn_once(caught: list[warnings.WarningMessage]) -> None:
@@ -265,12 +254,13 @@ def _warn_once(caught: list[warnings.WarningMessage]) -> None:
         warnings.warn(text, kind, skip_file_prefixes=(_HERE,))
 
 
-def _warn_of_age_error(made: Templates, log_age: np.ndarray) -> None:
+def _warn_of_age_error(made: Templates, log_age: np.ndarray, parts: np.ndarray) -> None:
     """Name the bins whose means have not settled; NaN stands for errors that were not estimated."""
     rough = made.error > LARGEST_ERROR
     if not rough.any():
         return
-    bins = ", ".join(f"{age:g}" for age in log_age[rough.any(axis=1)])
+    named = np.searchsorted(log_age, parts[rough.any(axis=1)], "right") - 1
+    bins = ", ".join(f"{age:g}" for age in log_age[np.unique(named)])
     warnings.warn(
         f"{int(rough.sum())} templates are not accurate with {int(made.n_age.max())} isochrones "
         f"in their age bins (log_age {bins}): chi-square is off by up to "
@@ -443,6 +433,17 @@ def _check_grid(name: str, values: Any, limits: tuple[float, float], unit: str) 
             f"{limits[1]:g} {unit}."
         )
     return grid
+
+
+def _check_part(part_gyr: Any) -> float | None:
+    if part_gyr is None:
+        return None
+    if not is_number(part_gyr) or not part_gyr > 0.0:
+        raise ValueError(
+            f"part_gyr must be a positive number of Gyr, or None to divide no age bin, got "
+            f"{part_gyr!r}."
+        )
+    return float(part_gyr)
 
 
 def _check_jobs(n_jobs: Any) -> int:

@@ -42,8 +42,9 @@ def hess_logp(
     ----------
     tmpl : TemplateSet
         Expected stars per bin and Msun formed, T.
-    r : array-like or tensor, shape (N_age, N_mh)
-        Mass formed at each age and metallicity, Msun, for example from `metallicity_weights`.
+    r : array-like or tensor, shape (N_age, N_mh) or (N_part, N_mh)
+        Mass formed at each age and metallicity, Msun, for example from `metallicity_weights`; also
+        in the parts of the age bins, see `TemplateSet.split`.
     hess : DataArray or array, shape (N_mag, N_color)
         Stars in each bin, from `bin_cmd`; weighted counts too.
     background : array-like or tensor, shape (N_mag, N_color) or (), optional
@@ -78,7 +79,8 @@ def hess_logp(
     array(-2.21639532)
     """
     check_templates(tmpl)
-    r, background = as_coefficients(tmpl, r), as_background(tmpl, background, mask)
+    tmpl, r = with_coefficients(tmpl, r)
+    background = as_background(tmpl, background, mask)
     warn_of_impossible(tmpl, r, hess, background, mask)
     flat = None if background is None else background.ravel()
     data = hess_inputs(tmpl, hess, mask)
@@ -154,12 +156,16 @@ def check_templates(tmpl: Any) -> None:
         )
 
 
-def as_coefficients(tmpl: TemplateSet, r: Any) -> TensorVariable:
-    """Return r as a float64 variable of the shape of the grid of templates, after checks."""
-    shape = (tmpl.n_age, tmpl.n_mh)
+def with_coefficients(tmpl: TemplateSet, r: Any) -> tuple[TemplateSet, TensorVariable]:
+    """Return the templates that r belongs to, and r as a float64 variable, after checks.
+
+    They are those of the parts of age bins where r has as many rows as there are parts.
+    """
     value = values_of(r)
     variable = value if isinstance(value, Variable) else pt.as_tensor(np.asarray(value, float))
     given = variable.type.shape
+    tmpl = tmpl.for_weights(given)
+    shape = (tmpl.n_age, tmpl.n_mh)
     if len(given) != 2 or any(a != b for a, b in zip(given, shape, strict=True) if a is not None):
         raise ValueError(
             f"r: expected shape (N_age, N_mh) = {shape} of the templates, the mass in Msun formed "
@@ -167,11 +173,11 @@ def as_coefficients(tmpl: TemplateSet, r: Any) -> TensorVariable:
         )
     _check_not_negative("r", number_of(variable))
     if given == shape and variable.type.dtype == "float64":
-        return variable
+        return tmpl, variable
     # The kernel trusts the shape, so that one which is known only later is checked then.
     checked = pt.specify_shape(variable.astype("float64"), shape)
     checked.tag.from_metallicity_weights = is_from_weights(variable)
-    return checked
+    return tmpl, checked
 
 
 def as_background(tmpl: TemplateSet, background: Any, mask: Any) -> TensorVariable | None:

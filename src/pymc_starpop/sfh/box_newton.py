@@ -21,6 +21,8 @@ _MAX_BLOCK_FAILURES = 5
 _MAX_PIVOTS = 2000
 # Relative to the diagonal, so that templates that nearly repeat each other can be solved for.
 _FLOOR = 1e-13
+# Damping up to which a step that promises little means that little can be gained.
+_LIGHT = 1e-2
 # Parts of a step to try, one after the other.
 _PARTS = (1.0, 0.5, 0.25, 0.1)
 
@@ -122,6 +124,7 @@ def minimize_in_box(
     lower: np.ndarray,
     *,
     allowed: Callable[[Any, Any], bool] | None = None,
+    least_scale: np.ndarray | None = None,
     tolerance: float = 1e-6,
     max_iterations: int = 200,
 ) -> Optimum:
@@ -136,6 +139,9 @@ def minimize_in_box(
     allowed : callable, optional
         Whether a step may lead from one state to another; steps that may not, and those that leave
         the domain, are shortened first and damped then.
+    least_scale : (P,), optional
+        Least curvatures that damping goes by, so that steps in variables of which the objective
+        hardly depends here are held without those of others; it never changes the optimum.
     tolerance : float
         Ends when a step promises to lower the value by less.
     max_iterations : int
@@ -151,13 +157,13 @@ def minimize_in_box(
     if not np.isfinite(state.value):
         raise ValueError(f"start: the objective is {state.value} where the search is to begin.")
     damping, growth = 1e-3, 2.0
-    gradient, hessian, scale = _model(state)
+    least = np.zeros(point.size) if least_scale is None else least_scale
+    gradient, hessian, scale = _model(state, least)
     for iteration in range(1, max_iterations + 1):
-        damped = hessian + np.diag((damping + _FLOOR) * scale)
         lowest = lower - point
-        step = solve_box_quadratic(damped, gradient, lowest, (lowest == 0) & (gradient > 0))
+        step = _damped_step(hessian, gradient, scale, lowest, damping)
         promised = -(gradient @ step + 0.5 * step @ hessian @ step)
-        if promised < tolerance and damping <= 1e-2:
+        if promised < tolerance and damping <= _LIGHT:
             return Optimum(point, state, iteration, True)
         taken = _shorten(evaluate, state, point, step, lower, allowed)
         if taken is not None:
@@ -166,17 +172,32 @@ def minimize_in_box(
             gained = state.value - trial.value
             if gained > 0:
                 point, state = np.maximum(point + part * step, lower), trial
-                gradient, hessian, scale = _model(state)
+                gradient, hessian, scale = _model(state, least)
                 quality = gained / max(promised, 1e-300)
                 damping *= max(0.1, 1.0 - (2.0 * min(quality, 1.5) - 1.0) ** 3)
                 damping, growth = max(damping, 1e-12), 2.0
                 continue
             if abs(promised) < tolerance and abs(gained) < tolerance:
-                return Optimum(point, state, iteration, True)
+                # A heavily damped step promises little anywhere.
+                longer = _damped_step(hessian, gradient, scale, lowest, _LIGHT)
+                if -(gradient @ longer + 0.5 * longer @ hessian @ longer) < tolerance:
+                    return Optimum(point, state, iteration, True)
         if damping > 1e12:
             return Optimum(point, state, iteration, False)
         damping, growth = max(damping, 1e-6) * growth, 2.0 * growth
     return Optimum(point, state, max_iterations, False)
+
+
+def _damped_step(
+    hessian: np.ndarray,
+    gradient: np.ndarray,
+    scale: np.ndarray,
+    lowest: np.ndarray,
+    damping: float,
+) -> np.ndarray:
+    """Return the step (P,) of Levenberg and Marquardt within the bounds."""
+    damped = hessian + np.diag((damping + _FLOOR) * scale)
+    return solve_box_quadratic(damped, gradient, lowest, (lowest == 0) & (gradient > 0))
 
 
 def _shorten(
@@ -195,8 +216,9 @@ def _shorten(
     return None
 
 
-def _model(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _model(state: State, least: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradient, Hessian, and its diagonal with zeros lifted."""
     hessian = state.hessian()
     diagonal = np.diag(hessian)
-    return state.gradient(), hessian, np.maximum(diagonal, 1e-12 * diagonal.max())
+    scale = np.maximum(diagonal, np.maximum(least, 1e-12 * diagonal.max()))
+    return state.gradient(), hessian, scale

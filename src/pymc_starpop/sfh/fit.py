@@ -103,13 +103,16 @@ def fit_sfh(
     >>> fit.mass_formed.round(-2)
     array([10000., 10000.])
     """
-    data = fit_data(tmpl, hess, background, mask)
+    free = isinstance(metallicity, str) and metallicity == "free"
+    model = None if free else as_metallicity_model(metallicity)
+    divided = model is not None and not model.per_bin
+    data = fit_data(tmpl, hess, background, mask, divided)
     t_max_gyr = _end_of_bins(data, t_max_gyr)
     edges = data.diagrams[0].templates.age_edges(t_max_gyr)
     start = {} if start is None else dict(start)
     _check_sigma(sigma)
     problem: Any
-    if isinstance(metallicity, str) and metallicity == "free":
+    if model is None:
         if sigma is not None:
             raise ValueError("sigma: free coefficients have no dispersion; leave it out.")
         problem = FreeCoefficients(data, t_max_gyr)
@@ -117,13 +120,15 @@ def fit_sfh(
         first = start.get("weights")
         found: Any = fit_free(problem, None if first is None else np.ravel(first))
     else:
-        problem = Hierarchy(data, as_metallicity_model(metallicity), t_max_gyr, sigma)
+        problem = Hierarchy(data, model, t_max_gyr, sigma)
         _check_hierarchy(problem)
         point = _with_stars(problem, _first_point(problem, np.diff(edges), start))
         found = maximize(problem, point)
     history = history_of(problem, found.point)
     fit = SFHFit(
-        nll=data.exact_nll(history["weights"], history["background_amplitudes"]),
+        nll=data.exact_nll(
+            problem.part_coefficients(found.point), history["background_amplitudes"]
+        ),
         log_age=data.log_age,
         mh=data.mh,
         age_edges_gyr=edges,
@@ -180,7 +185,7 @@ def _first_point(problem: Hierarchy, widths: np.ndarray, start: dict[str, Any]) 
     check_formula(problem.model, theta, problem.epochs(mass))
     if "mass_formed" in start:
         return point
-    expected = float(np.sum(problem.coefficients(point) * problem.data.totals))
+    expected = float(problem.stars_of_bins(point).sum())
     return problem.join(mass * problem.data.observed.sum() / expected, values, amplitudes)
 
 
@@ -267,7 +272,7 @@ def _warn_of_bound(fit: SFHFit) -> None:
     if isinstance(problem, FreeCoefficients) or not problem.parameters or fit.mh.size == 1:
         return
     sigma, bound = fit.parameters["sigma"], problem.bound
-    held = (bound.beyond(fit.mh_mean, sigma) > 0.0) & (fit.mass_formed > 0.0)
+    held = problem.is_held(fit.point)
     wide = problem.fixed_sigma is None and bound.too_wide(sigma) > 0.0
     what = []
     if held.any():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,15 +34,24 @@ class Diagram:
     Attributes
     ----------
     templates : TemplateSet
+        As they were given; their `parts` are what is fitted.
     observed : (N_bin,) stars
     counted : (N_bin,) bool, which bins count
     backgrounds : tuple of Component, by names that no other diagram has
+    divided : bool
+        Whether age bins are divided into their parts.
     """
 
     templates: TemplateSet
     observed: np.ndarray
     counted: np.ndarray
     backgrounds: tuple[Component, ...] = ()
+    divided: bool = True
+
+    @property
+    def parts(self) -> TemplateSet:
+        """Templates of the parts of the age bins, or of the bins where they stay whole."""
+        return self.templates.parts if self.divided else self.templates
 
     @property
     def bins(self) -> np.ndarray:
@@ -62,8 +72,8 @@ class Diagram:
         return out
 
     def model(self, coefficients: np.ndarray, amplitudes: Mapping[str, float]) -> np.ndarray:
-        """Return the expected counts (N_bin,) for masses (N_age, N_mh)."""
-        matrix = self.templates.counts.reshape(coefficients.size, -1)
+        """Return the expected counts (N_bin,) for masses (N_part, N_mh)."""
+        matrix = self.parts.counts.reshape(coefficients.size, -1)
         return coefficients.ravel() @ matrix + self.background(amplitudes)
 
 
@@ -95,18 +105,22 @@ class Backgrounds:
 class FitData:
     """Bins with stars, and the sums over all bins that count.
 
+    Age bins may be divided into parts in which the same rate holds, see `TemplateSet.parts`.
+
     Attributes
     ----------
-    rows : (N_age * N_mh, N_row) float32
+    rows : (N_part * N_mh, N_row) float32
         Templates in the bins with stars, ages one after another, stars per Msun.
     observed, background : (N_row,)
         Stars, all positive, and expected counts that are known.
-    totals : (N_age, N_mh)
+    totals : (N_part, N_mh)
         Sum of each template over all bins that count.
     constant : float
         n ln n - n, summed over the rows, plus the known counts of all bins that count.
     log_age, mh : (N_age,), (N_mh,)
-        Grid of the templates.
+        Age bins, by their young edges, and metallicities.
+    part_bins, part_shares : (N_part,)
+        Age bin of each part, ascending, and its share in the time of its bin.
     diagrams : tuple of Diagram
         What was given.
     backgrounds : Backgrounds
@@ -120,18 +134,51 @@ class FitData:
     constant: float
     log_age: np.ndarray
     mh: np.ndarray
+    part_bins: np.ndarray
+    part_shares: np.ndarray
     diagrams: tuple[Diagram, ...]
     backgrounds: Backgrounds
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of ages and of metallicities."""
+        """Number of parts of age bins and of metallicities."""
         return self.totals.shape[0], self.totals.shape[1]
 
     @property
     def age_gyr(self) -> np.ndarray:
-        """Mean ages (N_age,) of the stars of the templates, Gyr."""
-        return self.diagrams[0].templates.age_gyr
+        """Mean ages (N_part,) of the stars of the templates, Gyr."""
+        return self.diagrams[0].parts.age_gyr
+
+    def split(self, mass: Any) -> Any:
+        """Divide masses (N_age,) or tensors among the parts of their bins."""
+        return mass if self.part_bins.size == self.log_age.size else self._split(mass)
+
+    def _split(self, mass: Any) -> Any:
+        return mass[self.part_bins] * self.part_shares
+
+    def sum_over_bins(self, values: np.ndarray) -> np.ndarray:
+        """Add up values (N_part, ...) of the parts of each bin."""
+        if self.part_bins.size == self.log_age.size:
+            return values
+        return np.add.reduceat(values, self._first_parts, axis=0)
+
+    def mean_over_bins(self, values: np.ndarray) -> np.ndarray:
+        """Average values (N_part, ...) over the time of each bin."""
+        if self.part_bins.size == self.log_age.size:
+            return values
+        shares = self.part_shares.reshape(-1, *[1] * (values.ndim - 1))
+        return np.add.reduceat(shares * values, self._first_parts, axis=0)
+
+    @cached_property
+    def averaging(self) -> np.ndarray:
+        """Matrix (N_age, N_part) of `mean_over_bins`; its transpose is that of `split`."""
+        return np.where(
+            self.part_bins == np.arange(self.log_age.size)[:, None], self.part_shares, 0.0
+        )
+
+    @cached_property
+    def _first_parts(self) -> np.ndarray:
+        return np.searchsorted(self.part_bins, np.arange(self.log_age.size))
 
     def negative_log_ratio(self, expected: np.ndarray, total: float) -> float:
         """Return -ln PLR from the counts (N_row,) in the rows and the total of the templates.
@@ -160,7 +207,7 @@ class FitData:
         return first_amplitudes(shape, b.rows, self.observed, b.totals, b.median, b.sigma)
 
     def exact_nll(self, coefficients: np.ndarray, amplitudes: Mapping[str, float]) -> float:
-        """Return -ln PLR for masses (N_age, N_mh), from the templates in double precision."""
+        """Return -ln PLR for masses (N_part, N_mh), from the templates in double precision."""
         total = 0.0
         for diagram in self.diagrams:
             model = diagram.model(coefficients, amplitudes)[diagram.counted]
@@ -169,7 +216,7 @@ class FitData:
         return total
 
     def model(self, coefficients: np.ndarray, amplitudes: Mapping[str, float]) -> list[Any]:
-        """Return the expected counts in every bin of each diagram, for masses (N_age, N_mh)."""
+        """Return the expected counts in every bin of each diagram, for masses (N_part, N_mh)."""
         return [_wrap(d, d.model(coefficients, amplitudes)) for d in self.diagrams]
 
     def background_counts(self, amplitudes: Mapping[str, float]) -> list[Any]:
@@ -200,8 +247,17 @@ def root_curvature(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.sqrt(observed * far) / expected
 
 
-def fit_data(tmpl: Any, hess: Any, background: Any = None, mask: Any = None) -> FitData:
+def fit_data(
+    tmpl: Any, hess: Any, background: Any = None, mask: Any = None, divided: bool = False
+) -> FitData:
     """Gather what a fit needs from the arguments of `fit_sfh`.
+
+    Parameters
+    ----------
+    tmpl, hess, background, mask
+        As for `fit_sfh`.
+    divided : bool
+        Whether age bins are divided into their parts.
 
     Raises
     ------
@@ -210,8 +266,8 @@ def fit_data(tmpl: Any, hess: Any, background: Any = None, mask: Any = None) -> 
         all, templates that are zero in every bin that counts, and stars in bins where every
         template and the background are zero.
     """
-    diagrams = _diagrams(tmpl, hess, background, mask)
-    first = diagrams[0].templates
+    diagrams = _diagrams(tmpl, hess, background, mask, divided)
+    whole, first = diagrams[0].templates, diagrams[0].parts
     n_row = sum(d.bins.size for d in diagrams)
     if n_row == 0:
         raise ValueError(
@@ -225,7 +281,7 @@ def fit_data(tmpl: Any, hess: Any, background: Any = None, mask: Any = None) -> 
         part = rows[:, n_before : n_before + d.bins.size]
         n_before += d.bins.size
         empty = np.flatnonzero(d.counted & (d.observed == 0))
-        matrix = d.templates.counts.reshape(totals.size, -1)
+        matrix = d.parts.counts.reshape(totals.size, -1)
         gather_templates(matrix, d.bins, empty, part, totals)
         _check_lit(part, d)
     stars = np.concatenate([d.observed[d.bins] for d in diagrams])
@@ -236,8 +292,10 @@ def fit_data(tmpl: Any, hess: Any, background: Any = None, mask: Any = None) -> 
         background=np.concatenate([d.known[d.bins] for d in diagrams]),
         totals=totals.reshape(first.n_age, first.n_mh),
         constant=other + float(np.sum(stars * np.log(stars) - stars)),
-        log_age=first.log_age,
-        mh=first.mh,
+        log_age=whole.log_age,
+        mh=whole.mh,
+        part_bins=whole.part_bins if divided else np.arange(whole.n_age),
+        part_shares=whole.part_shares if divided else np.ones(whole.n_age),
         diagrams=diagrams,
         backgrounds=_backgrounds(diagrams, n_row),
     )
@@ -267,7 +325,9 @@ def _backgrounds(diagrams: tuple[Diagram, ...], n_row: int) -> Backgrounds:
     )
 
 
-def _diagrams(tmpl: Any, hess: Any, background: Any, mask: Any) -> tuple[Diagram, ...]:
+def _diagrams(
+    tmpl: Any, hess: Any, background: Any, mask: Any, divided: bool
+) -> tuple[Diagram, ...]:
     """Check and pair what was given for each diagram."""
     templates = _as_list("tmpl", tmpl, None)
     _check_templates(templates)
@@ -287,6 +347,7 @@ def _diagrams(tmpl: Any, hess: Any, background: Any, mask: Any) -> tuple[Diagram
             observed=check_hess(h, t.axes).ravel(),
             counted=c.ravel(),
             backgrounds=tuple(replace(b, name=n) for b, n in zip(o, names, strict=True)),
+            divided=divided,
         )
         for t, h, c, o, names in zip(
             templates, hess, counted, others, unique_names(others), strict=True
@@ -331,6 +392,12 @@ def _check_templates(templates: Sequence[TemplateSet]) -> None:
                 f"tmpl: the oldest bin of set {i} ends at t_max_gyr={other.t_max_gyr}, that of set "
                 f"0 at {first.t_max_gyr}; diagrams that are fitted jointly need the same bins."
             )
+        mine, its = first.parts.log_age, other.parts.log_age
+        if mine.shape != its.shape or not np.allclose(mine, its, rtol=0.0, atol=1e-9):
+            raise ValueError(
+                f"tmpl: the age bins of set {i} have {its.size} parts, those of set 0 {mine.size}; "
+                f"build templates of diagrams that are fitted jointly with the same part_gyr."
+            )
 
 
 def _check_lit(rows: np.ndarray, diagram: Diagram) -> None:
@@ -355,7 +422,7 @@ def _check_lit(rows: np.ndarray, diagram: Diagram) -> None:
 
 
 def _check_totals(data: FitData) -> None:
-    unlit = data.totals.max(axis=1) <= 0.0
+    unlit = data.sum_over_bins(data.totals.max(axis=1)) <= 0.0
     if unlit.all():
         raise ValueError("tmpl: every template is zero in the bins that count.")
     if unlit.any():

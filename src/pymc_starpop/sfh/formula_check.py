@@ -46,7 +46,8 @@ def check_formula(model: MetallicityModel, vector: np.ndarray, epochs: Epochs) -
     if at_start.shape not in ((), (n_age,)):
         raise ValueError(
             f"{name}: mean must return one [M/H] for each of {n_age} ages, got shape "
-            f"{at_start.shape}."
+            f"{at_start.shape}. Ages are those of the parts of long bins; set per_bin = True in "
+            f"the class of a model with one value for each bin."
         )
     if not np.isfinite(at_start).all():
         raise ValueError(

@@ -68,6 +68,13 @@ class FreeCoefficients:
         """Mass formed at each age and metallicity (N_age, N_mh), Msun."""
         return x[: self.n_history].reshape(self.data.shape)
 
+    # Ages are not divided where each has coefficients of its own.
+    part_coefficients = coefficients
+
+    def stars_of_bins(self, x: np.ndarray) -> np.ndarray:
+        """Return the stars (N_age,) that each age gives in the bins that count."""
+        return np.sum(self.coefficients(x) * self.data.totals, axis=1)
+
     def amplitudes(self, x: np.ndarray) -> np.ndarray:
         """Return the amplitudes of backgrounds (K,), of a vector or along the last axis."""
         return x[..., self.n_history :]

@@ -1,13 +1,14 @@
 """-ln PLR of a hierarchical model: masses formed, a metallicity model, a dispersion.
 
 The parameters are one vector x = (R_1..R_N, metallicity parameters, sigma if it is fitted,
-amplitudes of backgrounds), in their own units. With y = (R, mu, sigma), which shapes the shares of
-the metallicities, and Y = dy/dx, the Jacobian of the counts is (P, R Q, S) Y, and
+amplitudes of backgrounds), in their own units. Age bins may be divided into parts, which have the
+rate of their bin and means mu of their own. With y = (R, mu, sigma) of the parts, which shapes the
+shares of the metallicities, and Y = dy/dx, the Jacobian of the counts is (P, R Q, S) Y, and
 
     -ln PLR has gradient  T' - J'(n/m)  and Hessian  J' diag(n/m^2) J + sum_jk g_jk d2r_jk/dx2,
 
 g_jk = T_jk - sum_i C_ijk n_i/m_i. The first term alone is what iterations use (Gauss-Newton): it is
-never negative. The second needs only N_age x N_mh numbers, so that the exact Hessian is as cheap.
+never negative. The second needs only N_part x N_mh numbers, so that the exact Hessian is as cheap.
 Counts are linear in the amplitudes, which add rows to J and nothing else.
 """
 
@@ -71,8 +72,8 @@ class Hierarchy:
 
     @property
     def n_age(self) -> int:
-        """Number of ages."""
-        return self.data.shape[0]
+        """Number of age bins."""
+        return self.data.log_age.size
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -116,12 +117,22 @@ class Hierarchy:
         """Whether the formula of the metallicity has values, within the bound where stars are."""
         mass, _, sigma = self.split(x)
         with np.errstate(all="ignore"):
-            mean = self.mean_metallicity(x)
+            mean = self._mean_of_parts(x)
         if not (np.isfinite(mean).all() and np.isfinite(x).all() and sigma > 0.0):
             return False
         if not (self.bounded and self.parameters and self.data.mh.size > 1):
             return True
-        return self.bound.holds(mass, mean, sigma, self.fixed_sigma is None)
+        return self.bound.holds(self.data.split(mass), mean, sigma, self.fixed_sigma is None)
+
+    def is_held(self, x: np.ndarray, at_bound: bool = False) -> np.ndarray:
+        """Which age bins (N_age,) with stars have means where the penalty acts.
+
+        Or, `at_bound`, beyond the bound itself.
+        """
+        mass, _, sigma = self.split(x)
+        mean = self._mean_of_parts(x)
+        out = self.bound.is_outside(mean, sigma) if at_bound else self.bound.beyond(mean, sigma) > 0
+        return (self.data.sum_over_bins(out.astype(int)) > 0) & (mass > 0.0)
 
     def _penalty(self, mass: np.ndarray, mean: np.ndarray, sigma: float) -> BoundTerm | None:
         # Nothing to keep where the metallicity is given.
@@ -136,6 +147,21 @@ class Hierarchy:
             mh = self.data.mh
             lower[self.n_history - 1] = _LEAST_SIGMA * np.diff(mh).min() if mh.size > 1 else 1e-3
         return lower
+
+    def least_scale(self) -> np.ndarray:
+        """Curvatures (P,) that go with steps of the width of a parameter's default prior.
+
+        A mean far from all templates but one hardly changes the shares, so that Newton steps of the
+        parameters are without measure there.
+        """
+        out = np.zeros(self.n_history + self.data.backgrounds.n)
+        widths = [
+            p.start * p.scale if p.positive and p.soft is None else p.scale
+            for p in self.parameters
+            for _ in range(p.n)
+        ]
+        out[self.n_age : self.n_history] = np.array(widths) ** -2.0
+        return out
 
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Return masses (N_age,), metallicity parameters, and the dispersion."""
@@ -164,20 +190,39 @@ class Hierarchy:
         return np.concatenate([mass, *parts, last]).astype(float)
 
     def epochs(self, mass: Any) -> Epochs:
-        """Ages and masses, for the formula of the metallicity."""
-        return Epochs(self.data.age_gyr, self.t_max_gyr, mass)
+        """Ages and masses of the parts of age bins, for the formula of the metallicity.
+
+        Parameters
+        ----------
+        mass : (N_age,)
+            Mass formed in each bin: an array or a tensor.
+        """
+        return Epochs(self.data.age_gyr, self.t_max_gyr, self.data.split(mass))
 
     def mean_metallicity(self, x: np.ndarray) -> np.ndarray:
-        """Return [M/H] (N_age,), dex."""
+        """Return the mean [M/H] (N_age,) of the stars formed in each age bin, dex."""
+        return self.data.mean_over_bins(self._mean_of_parts(x))
+
+    def _mean_of_parts(self, x: np.ndarray) -> np.ndarray:
+        """Return [M/H] (N_part,), dex."""
         mass, theta, _ = self.split(x)
-        mean = self.model.mean(self.model.split(theta), self.epochs(mass), NUMPY)
-        return np.broadcast_to(np.asarray(mean, dtype=float), mass.shape)
+        epochs = self.epochs(mass)
+        mean = self.model.mean(self.model.split(theta), epochs, NUMPY)
+        return np.broadcast_to(np.asarray(mean, dtype=float), epochs.age_gyr.shape)
 
     def coefficients(self, x: np.ndarray) -> np.ndarray:
         """Mass formed at each age and metallicity (N_age, N_mh), Msun."""
+        return self.data.sum_over_bins(self.part_coefficients(x))
+
+    def part_coefficients(self, x: np.ndarray) -> np.ndarray:
+        """Mass formed in each part of an age bin at each metallicity (N_part, N_mh), Msun."""
         mass, _, sigma = self.split(x)
-        shares = metallicity_shares_with_derivatives(self.mean_metallicity(x), sigma, self.data.mh)
-        return mass[:, None] * shares.w
+        shares = metallicity_shares_with_derivatives(self._mean_of_parts(x), sigma, self.data.mh)
+        return self.data.split(mass)[:, None] * shares.w
+
+    def stars_of_bins(self, x: np.ndarray) -> np.ndarray:
+        """Return the stars (N_age,) that each age bin gives in the bins that count."""
+        return self.data.sum_over_bins(np.sum(self.part_coefficients(x) * self.data.totals, axis=1))
 
     def _counts(
         self, shares: Shares, mass: np.ndarray, background: np.ndarray, window: np.ndarray
@@ -189,8 +234,9 @@ class Hierarchy:
 
     def evaluate(self, x: np.ndarray) -> "HierarchyState | Outside":
         """Return the objective at x; its value is infinite where the model has none."""
-        mass, theta, sigma = self.split(x)
-        mean, per_parameter, per_mass = self.model.evaluate(theta, self.epochs(mass))
+        masses, theta, sigma = self.split(x)
+        mean, per_parameter, per_mass = self.model.evaluate(theta, self.epochs(masses))
+        mass = self.data.split(masses)
         smallest, largest = _SIGMA_RANGE
         if not (np.isfinite(mean).all() and np.isfinite(per_parameter).all()):
             return Outside()
@@ -210,12 +256,12 @@ class Hierarchy:
         penalty = self._penalty(mass, mean, sigma)
         value += 0.0 if penalty is None else penalty.value
         slope = self.data.totals - pull
-        chain = np.zeros((2 * self.n_age + 1, x.size))
-        rows = slice(self.n_age, 2 * self.n_age)
-        chain[: self.n_age, : self.n_age] = np.eye(self.n_age)
+        chain = np.zeros((2 * mass.size + 1, x.size))
+        rows = slice(mass.size, 2 * mass.size)
+        chain[: mass.size, : self.n_age] = self.data.averaging.T
         chain[rows, self.n_age : self.n_age + theta.size] = per_parameter
         if per_mass is not None:
-            chain[rows, : self.n_age] = per_mass
+            chain[rows, : self.n_age] = per_mass @ self.data.averaging.T
         if self.fixed_sigma is None:
             chain[-1, self.n_history - 1] = 1.0
         per_y = (p, q, s)
@@ -248,9 +294,9 @@ class HierarchyState:
     hierarchy, x, value : the model, the point (P,), and the objective
     shares : shares of the metallicities
     expected : (N_row,) counts
-    per_y : P, Q (N_age, N_row) and S (N_row,)
-    slope : (N_age, N_mh) derivative of -ln PLR with respect to each coefficient
-    chain : (2 N_age + 1, P) Y = dy/dx
+    per_y : P, Q (N_part, N_row) and S (N_row,)
+    slope : (N_part, N_mh) derivative of -ln PLR with respect to each coefficient
+    chain : (2 N_part + 1, P) Y = dy/dx
     penalty : cost of means outside the templates, None where there is none
     """
 
@@ -264,9 +310,14 @@ class HierarchyState:
     chain: np.ndarray
     penalty: BoundTerm | None = None
 
+    @property
+    def _mass(self) -> np.ndarray:
+        """Masses (N_part,) of the parts of age bins."""
+        return self.hierarchy.data.split(self.hierarchy.split(self.x)[0])
+
     def _y_gradient(self) -> np.ndarray:
-        """Gradient (2 N_age + 1,) with respect to masses, means and dispersion."""
-        mass, _, _ = self.hierarchy.split(self.x)
+        """Gradient (2 N_part + 1,) with respect to masses, means and dispersion."""
+        mass = self._mass
         sums = [
             np.sum(self.slope * d, axis=1)
             for d in (self.shares.w, self.shares.mean, self.shares.sigma)
@@ -290,13 +341,12 @@ class HierarchyState:
 
     def _squared(self, weight: np.ndarray) -> np.ndarray:
         """J' diag(weight^2) J (P, P), positive semidefinite."""
-        n_age = self.hierarchy.n_age
-        mass, _, _ = self.hierarchy.split(self.x)
+        n_age, mass = self.hierarchy.n_age, self._mass
         p, q, s = self.per_y
-        through_mean = mass[:, None] * self.chain[n_age:-1]
+        through_mean = mass[:, None] * self.chain[mass.size : -1]
         jacobian = np.empty((self.x.size, weight.size))
         moved = np.flatnonzero(through_mean.any(axis=0))
-        jacobian[:n_age] = p
+        jacobian[:n_age] = self.hierarchy.data.mean_over_bins(p)
         jacobian[n_age:] = 0.0
         if moved.size:
             jacobian[moved] += through_mean[:, moved].T @ q
@@ -311,23 +361,22 @@ class HierarchyState:
 
     def exact_hessian(self) -> np.ndarray:
         """Hessian (P, P) of -ln PLR."""
-        n_age = self.hierarchy.n_age
-        mass, _, _ = self.hierarchy.split(self.x)
-        shares, index = self.shares, np.arange(n_age)
-        inner = np.zeros((2 * n_age + 1, 2 * n_age + 1))
+        mass, shares = self._mass, self.shares
+        n, index = mass.size, np.arange(mass.size)
+        inner = np.zeros((2 * n + 1, 2 * n + 1))
 
         def contract(second: np.ndarray) -> np.ndarray:
             return np.sum(self.slope * second, axis=1)
 
-        inner[index, n_age + index] = contract(shares.mean)
+        inner[index, n + index] = contract(shares.mean)
         inner[index, -1] = contract(shares.sigma)
-        inner[n_age + index, -1] = mass * contract(shares.mean_sigma)
+        inner[n + index, -1] = mass * contract(shares.mean_sigma)
         inner += inner.T
-        inner[n_age + index, n_age + index] = mass * contract(shares.mean_mean)
+        inner[n + index, n + index] = mass * contract(shares.mean_mean)
         inner[-1, -1] = mass @ contract(shares.sigma_sigma)
         if self.penalty is not None:
             inner += self.penalty.exact()
-        bent = self._mean_curvature(self._y_gradient()[n_age:-1])
+        bent = self._mean_curvature(self._y_gradient()[n:-1])
         linear = self._squared(np.sqrt(self.hierarchy.data.observed) / self.expected)
         return linear + self.chain.T @ inner @ self.chain + bent
 
@@ -341,7 +390,9 @@ class HierarchyState:
         def pulled(point: np.ndarray) -> np.ndarray:
             mass, theta, _ = h.split(point)
             _, per_parameter, per_mass = h.model.evaluate(theta, h.epochs(mass))
-            of_mass = np.zeros(h.n_age) if per_mass is None else pull @ per_mass
+            of_mass = (
+                np.zeros(h.n_age) if per_mass is None else pull @ per_mass @ h.data.averaging.T
+            )
             return np.concatenate([of_mass, pull @ per_parameter])
 
         for i in range(first, last):

@@ -110,8 +110,9 @@ class History:
         Msun, Msun/yr, dex.
     parameters : dict
         Metallicity parameters and the dispersion by name.
-    weights : TensorVariable (N_age, N_mh)
-        Mass formed at each age and metallicity, Msun: for `HessDiagram` and `hess_logp`.
+    weights : TensorVariable (N_part, N_mh)
+        Mass formed at each age and metallicity, Msun, in the parts of the age bins (see
+        `TemplateSet.parts`): for `HessDiagram` and `hess_logp`.
     background : TensorVariable (N_mag, N_color), list of them, or None
         Expected stars of the fit's backgrounds, for `HessDiagram`; a list where there are several
         diagrams, with None for those without a background.
@@ -382,16 +383,18 @@ def _variables(
         parameters[p.name] = pm.Deterministic(p.name, p.natural(value, TENSOR))
         first += p.n
     background = _background(problem, str(u.name), pt.exp(u[first:]))
-    mean = problem.model.mean(parameters, problem.epochs(mass), TENSOR)
-    mean = pm.Deterministic("mh_mean", pt.as_tensor(mean), dims="log_age")
+    epochs, data = problem.epochs(mass), problem.data
+    mean = pt.as_tensor(problem.model.mean(parameters, epochs, TENSOR))
+    mean = pt.broadcast_to(mean, (epochs.age_gyr.size,))
+    mh_mean = pm.Deterministic("mh_mean", pt.dot(data.averaging, mean), dims="log_age")
     sigma = parameters.get("sigma", problem.fixed_sigma)
     pm.Data("t_max_gyr", fit.t_max_gyr)
-    weights = metallicity_weights(mass, mean, sigma, fit.mh)
+    weights = metallicity_weights(epochs.mass_formed, mean, sigma, fit.mh)
     # So that `HessDiagram` can tell where they were forgotten.
     weights.tag.sfh_backgrounds = tuple(
         d.templates for d in problem.data.diagrams if not all(b.fixed for b in d.backgrounds)
     )
-    return History(mass, sfr, mean, parameters, weights, background, laplace, modes, u, starts)
+    return History(mass, sfr, mh_mean, parameters, weights, background, laplace, modes, u, starts)
 
 
 def _background(problem: Hierarchy, name: str, amplitudes: TensorVariable) -> Any:

@@ -109,7 +109,8 @@ class Epochs:
     Attributes
     ----------
     age_gyr : (N_age,)
-        Mean ages of the stars of the templates, Gyr, ascending: `TemplateSet.age_gyr`.
+        Mean ages of the stars of the templates, Gyr, ascending: those of the parts of age bins,
+        ``TemplateSet.parts.age_gyr``, but for models with a mean for each bin.
     t_max_gyr : float
         Lookback time at which star formation began, Gyr.
     mass_formed : (N_age,)
@@ -132,6 +133,10 @@ class MetallicityModel:
     ----------
     depends_on_mass : bool
         Whether `mean` uses the mass formed; a fit then needs more derivatives.
+    per_bin : bool
+        Whether `mean` has one value for each age bin of the templates, such as one parameter for
+        each. By default it is a function of the age, and long bins are divided into parts with
+        means of their own; see `TemplateSet.parts`.
 
     Examples
     --------
@@ -158,6 +163,7 @@ class MetallicityModel:
 
     parameters: ClassVar[Any] = ()
     depends_on_mass: ClassVar[bool] = False
+    per_bin: ClassVar[bool] = False
 
     def mean(self, p: Mapping[str, Any], epochs: Epochs, xp: Any = NUMPY) -> Any:
         """Return [M/H] (N_age,), dex; NaN where the formula has no value.
@@ -318,6 +324,7 @@ class FixedAMR(MetallicityModel):
     """
 
     mh: Any = field(default=())
+    per_bin: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         values = np.array(self.mh, dtype=float)

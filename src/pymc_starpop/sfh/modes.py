@@ -90,10 +90,8 @@ def _bursts(problem: Hierarchy, best: np.ndarray) -> list[np.ndarray]:
     """Histories of a burst in one age bin or two neighbors, with the best parameters."""
     n_age = problem.n_age
     x = problem.coordinates.natural(best)
-    coefficients = problem.coefficients(x)
-    stars = float(np.sum(coefficients * problem.data.totals))
-    mass = np.maximum(x[:n_age], 1e-300)
-    per_mass = np.sum(coefficients / mass[:, None] * problem.data.totals, axis=1)
+    of_bins = problem.stars_of_bins(x)
+    stars, per_mass = float(of_bins.sum()), of_bins / np.maximum(x[:n_age], 1e-300)
     points = []
     for width in (1, 2):
         for j in range(n_age - width + 1):

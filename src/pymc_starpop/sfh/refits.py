@@ -121,5 +121,4 @@ def _fill(
 
 def expected_stars(problem: Any, x: np.ndarray) -> np.ndarray:
     """Return the stars (N_draw,) that templates are expected to put into the bins that count."""
-    totals = problem.data.totals
-    return np.array([float(np.sum(problem.coefficients(row) * totals)) for row in x])
+    return np.array([float(problem.stars_of_bins(row).sum()) for row in x])

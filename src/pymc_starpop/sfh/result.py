@@ -130,7 +130,8 @@ class SFHFit:
     @property
     def model(self) -> Any:
         """Expected stars in each bin (mag, color); a list where there are several diagrams."""
-        models = self.problem.data.model(self.weights, self.background_amplitudes)
+        coefficients = self.problem.part_coefficients(self.point)
+        models = self.problem.data.model(coefficients, self.background_amplitudes)
         return models[0] if len(models) == 1 else models
 
     @property
@@ -193,7 +194,9 @@ class SFHFit:
         x = self.problem.coordinates.natural(self.laplace.mode)
         history = history_of(self.problem, x)
         return SFHMode(
-            nll=self.problem.data.exact_nll(history["weights"], history["background_amplitudes"]),
+            nll=self.problem.data.exact_nll(
+                self.problem.part_coefficients(x), history["background_amplitudes"]
+            ),
             sfr=history["mass_formed"] / self.bin_years,
             n_iterations=self.laplace.n_iterations,
             converged=self.laplace.converged,
@@ -354,7 +357,7 @@ class SFHFit:
             totals = data.totals.ravel()
             masses = np.where(totals > 0.0, stars / np.maximum(totals, _TINY), 1.0)
             return np.concatenate([masses, data.backgrounds.median])
-        mass = stars / data.totals.mean(axis=1)
+        mass = stars / data.mean_over_bins(data.totals.mean(axis=1))
         return problem.join(mass, {p.name: np.full(p.n, p.start) for p in problem.parameters})
 
     def _flat_prior(self) -> GaussianPrior:

@@ -20,7 +20,9 @@ def maximize_from(
 ) -> Optimum:
     """Maximize the likelihood, times the prior of the amplitudes, from a point (P,)."""
     limits: dict[str, Any] = {"tolerance": tolerance, "max_iterations": max_iterations}
-    keeps = keeps_expecting if isinstance(problem, Hierarchy) else None
+    keeps = None
+    if isinstance(problem, Hierarchy):
+        keeps, limits["least_scale"] = keeps_expecting, problem.least_scale()
     if problem.data.backgrounds.n == 0:
         return minimize_in_box(problem.evaluate, start, problem.lower(), allowed=keeps, **limits)
     objective: Any = WithAmplitudes(problem)
@@ -46,8 +48,7 @@ def maximize(problem: Hierarchy, start: np.ndarray) -> Optimum:
 
 def _without_traces(problem: Hierarchy, found: Optimum) -> Optimum:
     """Return the optimum without parts of a star at ages whose means are beyond the bound."""
-    mass, _, sigma = problem.split(found.point)
-    outside = problem.bound.is_outside(problem.mean_metallicity(found.point), sigma) & (mass > 0.0)
+    outside = problem.is_held(found.point, at_bound=True)
     if not outside.any():
         return found
     point = found.point.copy()
