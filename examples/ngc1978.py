@@ -130,8 +130,8 @@ def main() -> None:
             "hess", tmpl, sfh.weights, background=sfh.background, mask=mask, observed=hess
         )
         idata = pm.sample(
-            500, tune=500, chains=4, cores=2, random_seed=1978, nuts_sampler="pymc",
-            init="adapt_diag", progressbar=False,
+            500, tune=700, chains=4, cores=2, random_seed=1978, nuts_sampler="pymc",
+            init="adapt_diag", target_accept=0.95, progressbar=False,
         )  # fmt: skip
     summary = psp.summarize_sfh(idata, tmpl)
     report(idata, summary)

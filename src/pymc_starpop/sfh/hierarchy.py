@@ -124,6 +124,12 @@ class Hierarchy:
             return True
         return self.bound.holds(self.data.split(mass), mean, sigma, self.fixed_sigma is None)
 
+    def is_beyond(self, x: np.ndarray) -> np.ndarray:
+        """Which age bins (N_age,) with stars have means beyond the templates."""
+        mean, mh = self._mean_of_parts(x), self.data.mh
+        outside = ((mean < mh[0]) | (mean > mh[-1])).astype(int)
+        return (self.data.sum_over_bins(outside) > 0) & (self.split(x)[0] > 0.0)
+
     def is_held(self, x: np.ndarray, at_bound: bool = False) -> np.ndarray:
         """Which age bins (N_age,) with stars have means where the penalty acts.
 
