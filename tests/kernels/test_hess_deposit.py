@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import ndimage, special
+from scipy import special
 
 from pymc_starpop.kernels import reference_hess
 from pymc_starpop.kernels.hess_deposit import deposit_gaussians, normal_cdf
@@ -114,19 +114,3 @@ def test_no_flux_is_lost_or_negative(color, mag, sigma, correlation):
     assert (counts >= 0.0).all()
     if abs(color - 1.0) < 0.5 and abs(mag - 22.0) < 1.4:
         assert abs(counts.sum() - 1.0) < TOLERANCE["template_flux"].rtol
-
-
-def test_gaussians_that_are_scattered_once_more(rng):
-    """They are cut coarsely, of which a second scatter, 2.6 times as wide, leaves little."""
-    edges = np.arange(-80.0, 81.0) * 0.25, np.arange(-80.0, 81.0) * 0.25
-    covariance = two_filter(1.0, 1.0)
-    one = [[1.0, *place, *covariance] for place in rng.uniform(-1.0, 1.0, (5, 2))]
-    table = np.array(one)
-    columns = [np.ascontiguousarray(c) for c in (table[:, 0], table[:, 1:3], table[:, 3:])]
-    coarse = np.zeros((160, 160))
-    deposit_gaussians(*columns, *edges, coarse, 2.8)
-    fine = deposit(one, edges)
-    assert not np.array_equal(coarse, fine)
-    once_more = [ndimage.gaussian_filter(x, 2.6 / 0.25, mode="constant") for x in (coarse, fine)]
-    difference = np.abs(once_more[0] - once_more[1]).sum()
-    assert difference < 0.5 * TOLERANCE["template"].rtol * once_more[1].sum()

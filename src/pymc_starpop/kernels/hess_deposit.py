@@ -30,9 +30,8 @@ from pymc_starpop.kernels.simd import (
     store,
 )
 
-#: A Gaussian ends where its density has fallen to exp(-CUT^2 / 2) = 3e-8 of its maximum; one that
-#: is scattered twice as much later on, where it has fallen to 4e-5.
-CUT, CUT_BEFORE_SCATTER = 5.9, 4.5
+#: A Gaussian ends where its density has fallen to exp(-CUT^2 / 2) = 3e-8 of its maximum.
+CUT = 5.9
 # Standard deviations of the color by which the mean color may move within a slice. Over 0.4 the
 # fourth cumulant that is left out changes the density by 1e-3 at four standard deviations.
 _LARGEST_SHIFT = 0.4
@@ -205,25 +204,25 @@ def _bin_of(edges, n, inverse_width, x):
 
 
 @njit(**NUMBA_OPTIONS)
-def _slice_width(shift, scatter):
+def _slice_width(shift):
     """Width of slices at the center, in standard deviations of the magnitude.
 
     `shift` is what one standard deviation of the magnitude moves the mean color, in units of the
-    scatter of the color at fixed magnitude. `scatter` is as in `deposit_gaussians`.
+    scatter of the color at fixed magnitude.
     """
     if shift < _NEGLIGIBLE_SHIFT:
         return 2.0 * CUT
-    return max(min(_LARGEST_SHIFT / shift, 1.0) * scatter, 2.0 * CUT / _MOST_SLICES)
+    return max(min(_LARGEST_SHIFT / shift, 1.0), 2.0 * CUT / _MOST_SLICES)
 
 
 @njit(**NUMBA_OPTIONS)
-def _cut_of(weight, area, area_of_bin, largest):
+def _cut_of(weight, area, area_of_bin):
     """Standard deviations at which a Gaussian ends: later the more it holds.
 
     `area` is 2 pi times the product of its standard deviations.
     """
     most = weight * min(area_of_bin / area, 1.0) / LEAST_COUNT
-    return min(math.sqrt(2.0 * math.log(most)), largest) if most > 2.0 else 1.0
+    return min(math.sqrt(2.0 * math.log(most)), CUT) if most > 2.0 else 1.0
 
 
 @njit(**NUMBA_OPTIONS)
@@ -271,7 +270,7 @@ def _add_to_column(rows, n_slice, share, weight, column):
 
 
 @njit(**NUMBA_OPTIONS)
-def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts, scatter=1.0):
+def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts):
     """Add weighted Gaussians, integrated over the bins, to a Hess diagram.
 
     What a Gaussian adds to a bin beyond `CUT` standard deviations, or less than `LEAST_COUNT`, is
@@ -289,13 +288,8 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         Ascending edges, mag.
     counts : ndarray (N_mag, N_color)
         Added to.
-    scatter : float
-        All scatter that the counts will have, in units of that of the Gaussians: above 1 where they
-        are scattered once more, so that slices may be wider, and from 2 on the Gaussians end
-        earlier.
     """
     n_mag, n_color = counts.shape
-    largest = CUT_BEFORE_SCATTER if scatter >= 2.0 else CUT
     # Room for what the last vector reads and writes beyond the last bin.
     stride = n_color + 2 * LANES
     table = np.zeros((n_mag, stride))
@@ -314,7 +308,7 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         beta = covariance[k, 1] / covariance[k, 2]
         at_mag = max(covariance[k, 0] - beta * covariance[k, 1], 1e-12 * covariance[k, 0])
         area = 2.0 * math.pi * s_mag * math.sqrt(at_mag)
-        cut = _cut_of(weight[k], area, 1.0 / (per_color * per_mag), largest)
+        cut = _cut_of(weight[k], area, 1.0 / (per_color * per_mag))
         low, high = color - cut * s_color, color + cut * s_color
         bright, faint = mag - cut * s_mag, mag + cut * s_mag
         # Written so that a NaN ends here.
@@ -332,7 +326,7 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         # Nothing is to be shared where all colors lie in one column.
         one_column = low >= edges[column] and high < edges[column + 1]
         shift = beta * s_mag
-        width = 2.0 * cut if one_column else _slice_width(abs(shift) / math.sqrt(at_mag), scatter)
+        width = 2.0 * cut if one_column else _slice_width(abs(shift) / math.sqrt(at_mag))
         rows = (first, last)
         n = _cut_rows(rows, mag_edges, (mag, s_mag), cut, width, work, n_slice)
         to_rows = address_of(work, CDF * n_work), address_of(work, GAUSS * n_work)
