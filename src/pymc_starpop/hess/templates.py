@@ -19,9 +19,18 @@ from pymc_starpop.hess.age_bins import age_edges, isochrone_ages, part_edges
 from pymc_starpop.hess.age_means import LARGEST_ERROR
 from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.axes import HessAxes
-from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries, is_number
+from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
 from pymc_starpop.hess.errors import ErrorModel, as_error_model
 from pymc_starpop.hess.systems import Population
+from pymc_starpop.hess.template_checks import (
+    check_extinction,
+    check_finite,
+    check_grid,
+    check_isochrone,
+    check_jobs,
+    check_part,
+    check_whole,
+)
 from pymc_starpop.hess.template_counts import template_counts
 from pymc_starpop.hess.template_grid import TemplateGrid, Templates, compute_templates
 from pymc_starpop.hess.template_set import TemplateSet, check_t_max
@@ -110,9 +119,9 @@ def build_template(
     """
     errors = (noise, completeness, bias)
     population, transfer = _population(axes, errors, artificial_stars, imf, binaries)
-    mass, mag = _check_isochrone(initial_mass, abs_mag, bands, axes.bands)
-    shift = _check_finite("distance_modulus", distance_modulus)
-    extinct = _check_finite("av", av) * _check_extinction(av, extinction, axes.bands)
+    mass, mag = check_isochrone(initial_mass, abs_mag, bands, axes.bands)
+    shift = check_finite("distance_modulus", distance_modulus)
+    extinct = check_finite("av", av) * check_extinction(av, extinction, axes.bands)
     counts = template_counts(population, mass, mag + shift + extinct)
     if transfer is not None:
         counts = transfer.apply(counts)
@@ -218,16 +227,16 @@ def build_templates(
             f"iso must be an IsochroneGrid, got {type(iso).__name__}; use psp.load_isochrones(), "
             f"or build_template for isochrones of your own."
         )
-    ages = _check_grid("log_age", log_age, iso.log_age_range, "log10(age / yr)")
-    metallicities = _check_grid("mh", mh, iso.feh_range, "dex")
-    n_age, jobs = _check_whole("ages_per_bin", ages_per_bin), _check_jobs(n_jobs)
+    ages = check_grid("log_age", log_age, iso.log_age_range, "log10(age / yr)")
+    metallicities = check_grid("mh", mh, iso.feh_range, "dex")
+    n_age, jobs = check_whole("ages_per_bin", ages_per_bin), check_jobs(n_jobs)
     t_max = None if n_age == 1 else check_t_max(t_max_gyr, ages)
-    part = _check_part(part_gyr)
+    part = check_part(part_gyr)
     edges = part_edges(age_edges(ages, t_max), None if t_max is None else part)
     grid = TemplateGrid(
         iso=iso,
         population=population,
-        distance_modulus=_check_finite("distance_modulus", distance_modulus),
+        distance_modulus=check_finite("distance_modulus", distance_modulus),
         av=float(av),
         rv=float(rv),
         edges=isochrone_ages(edges, ages[-1], iso.log_age_range[1]),
@@ -353,110 +362,3 @@ def _population(
     # What the transfer does makes up for cells that are long against the small errors.
     scatter = 1.0 if transfer is None else TOTAL_SCATTER
     return Population(grid, model, imf, binaries, scatter), transfer
-
-
-def _check_isochrone(
-    initial_mass: Any, abs_mag: Any, bands: Sequence[str], needed: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Masses (E,) and magnitudes (E, B) in the needed bands."""
-    mass, mag = np.array(initial_mass, dtype=float), np.array(abs_mag, dtype=float)
-    names = (bands,) if isinstance(bands, str) else tuple(bands)
-    if mass.ndim != 1 or mass.size < 2:
-        raise ValueError(
-            f"initial_mass must hold two or more masses in one dimension, got {mass.shape}."
-        )
-    if mag.shape != (mass.size, len(names)):
-        raise ValueError(
-            f"abs_mag must have shape (E, B) = {(mass.size, len(names))} for {mass.size} masses "
-            f"and the bands {', '.join(map(str, names))}, got {mag.shape}."
-        )
-    for band in needed:
-        if names.count(band) != 1:
-            raise ValueError(
-                f"bands must hold {band!r} of the axes once, got {', '.join(map(str, names))}."
-            )
-    mag = np.ascontiguousarray(mag[:, [names.index(band) for band in needed]])
-    if not (np.isfinite(mass).all() and (mass > 0.0).all()):
-        raise ValueError("initial_mass must be finite and positive (Msun); leave out other points.")
-    if not np.isfinite(mag).all():
-        bad = np.flatnonzero(~np.isfinite(mag).all(axis=1))
-        raise ValueError(
-            f"abs_mag must be finite, got {bad.size} points that are not, the first at index "
-            f"{bad[0]}; leave out these points."
-        )
-    if not (np.diff(mass) > 0.0).any():
-        raise ValueError(
-            "initial_mass never increases from one point to the next, so that no stars are left; "
-            "order the points by evolutionary phase."
-        )
-    return mass, mag
-
-
-def _check_finite(name: str, value: SupportsFloat) -> float:
-    if np.shape(value) != () or not np.isfinite(float(value)):  # type: ignore[call-overload]
-        raise ValueError(f"{name} must be one finite number (mag), got {value!r}.")
-    return float(value)
-
-
-def _check_extinction(
-    av: SupportsFloat, extinction: Mapping[str, float] | None, bands: tuple[str, ...]
-) -> np.ndarray:
-    """A_b / A_V (B,) of the bands."""
-    if extinction is None:
-        if float(av) != 0.0:
-            raise ValueError(
-                f"av={float(av):g} needs extinction= with A_b / A_V for each of "
-                f"{', '.join(bands)}; arrays do not say how their bands redden."
-            )
-        return np.zeros(len(bands))
-    missing = [band for band in bands if band not in extinction]
-    if missing:
-        raise ValueError(f"extinction lacks {', '.join(missing)}: give A_b / A_V for every band.")
-    ratios = np.array([float(extinction[band]) for band in bands])
-    if not np.isfinite(ratios).all():
-        raise ValueError(f"extinction must be finite, got {dict(extinction)}.")
-    return ratios
-
-
-def _check_grid(name: str, values: Any, limits: tuple[float, float], unit: str) -> np.ndarray:
-    grid = np.atleast_1d(np.array(values, dtype=float))
-    if grid.ndim != 1 or not grid.size or not (np.diff(grid) > 0.0).all():
-        raise ValueError(
-            f"{name} must ascend without repeats in one dimension, got shape {grid.shape}; try "
-            f"numpy.unique({name})."
-        )
-    # Written so that NaN fails too.
-    outside = grid[~((grid >= limits[0]) & (grid <= limits[1]))]
-    if outside.size:
-        raise ValueError(
-            f"{name}={outside[0]:g} is outside the isochrones: expected {limits[0]:g} to "
-            f"{limits[1]:g} {unit}."
-        )
-    return grid
-
-
-def _check_part(part_gyr: Any) -> float | None:
-    if part_gyr is None:
-        return None
-    if not is_number(part_gyr) or not part_gyr > 0.0:
-        raise ValueError(
-            f"part_gyr must be a positive number of Gyr, or None to divide no age bin, got "
-            f"{part_gyr!r}."
-        )
-    return float(part_gyr)
-
-
-def _check_jobs(n_jobs: Any) -> int:
-    jobs = _check_whole("n_jobs", n_jobs)
-    if jobs is None:
-        raise ValueError("n_jobs must be a whole number of processes from 1 up, got None.")
-    return jobs
-
-
-def _check_whole(name: str, value: Any) -> int | None:
-    """Return a whole number from 1 up, or None where nothing was given."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 up, got {value!r}.")
-    return int(value)
