@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pymc as pm
 import pytest
+from pytensor import tensor as pt
 from scipy.special import gammaln, xlogy
 
 import pymc_starpop as psp
@@ -82,6 +83,11 @@ def test_masses_are_split_at_a_constant_rate(tmpl):
     np.testing.assert_allclose(tmpl.split(pm.math.constant(mass)).eval(), tmpl.split(mass))
     with pytest.raises(ValueError, match=r"one value for each of 4 age bins, got shape \(3,\)"):
         tmpl.split(mass[:3])
+    for wrong in (pt.as_tensor(np.ones(3)), pt.dmatrix()):
+        with pytest.raises(ValueError, match="one value for each of 4 age bins, got shape"):
+            tmpl.split(wrong)
+    with pytest.raises(ValueError, match="mass must be finite"):
+        tmpl.split(mass * np.nan)
     single = psp.TemplateSet.from_arrays(tmpl.counts, AXES, tmpl.log_age, tmpl.mh)
     np.testing.assert_array_equal(single.split(mass), mass)
 
@@ -99,6 +105,10 @@ def test_weights_of_parts_and_of_bins(tmpl, hess):
     background = AXES.wrap(np.full(AXES.shape, 1e-6))
     values = [psp.hess_logp(tmpl, r, hess, background).eval() for r in (by_bin, by_part)]
     assert values[1] == pytest.approx(values[0], abs=1e-3)  # templates in single precision
+    with pytest.raises(ValueError, match=r"mass must be numbers, got a PyTensor variable"):
+        tmpl.composite(by_bin)
+    with pytest.raises(ValueError, match=r"\(4, 6\), or \(N_part, N_mh\) = \(8, 6\) for its parts"):
+        psp.hess_logp(tmpl, np.ones((5, 6)), hess)
     for wrong in (np.ones((7, 6)), np.ones((4, 5))):
         with pytest.raises(ValueError, match=r"\(4, 6\)"):
             tmpl.composite(wrong)

@@ -247,6 +247,7 @@ def test_all_reasons_to_refuse(tmpl, stars):
         r"background: expected shape \(N_mag, N_color\) .*got \(3, 3\)": np.ones((3, 3)),
         r"background: expected shape.*got shape \(3,\)": np.ones(3),
         "background: expected shape.*got str": "x",
+        "background: expected stars in each bin, got True": True,
         "background: expected counts must be finite and not negative": -1.0,
         "background: dust: expected counts must": {"dust": np.full(axes.shape, np.nan)},
         "background: no stars are expected": 0.0,

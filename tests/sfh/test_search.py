@@ -41,6 +41,9 @@ def test_a_search_that_stalls_is_not_called_converged():
         warnings.simplefilter("ignore")
         fit = psp.fit_sfh(tmpl, stars, model, sigma=sigma, background=background)
     assert fit.converged
+    text = repr(fit)
+    assert text.startswith("<SFHFit: 6 ages (log_age 8.6 to 10.1), -ln PLR 6.4")
+    assert len(text) < 200
     # At any optimum the scale of the masses fits the number of stars.
     assert float(fit.model.sum()) == pytest.approx(stars.sum(), rel=1e-3)
     assert fit.nll < 6.5  # 10.5 where it had stalled

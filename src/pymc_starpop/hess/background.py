@@ -184,6 +184,8 @@ def _numbers(template: Any) -> np.ndarray:
         values = np.asarray(template)
     except (TypeError, ValueError):
         values = np.asarray(None)
+    if isinstance(template, bool):
+        raise ValueError(f"background: expected stars in each bin, got {template}.")
     if values.dtype.kind not in "biuf" or values.ndim not in (0, 2):
         what = (
             f"shape {values.shape}" if values.dtype.kind in "biuf" else f"{type(template).__name__}"

@@ -184,13 +184,16 @@ class TemplateSet:
         ndarray or TensorVariable, shape (N_part,)
             Mass formed in each part, Msun, at a constant rate within each bin.
         """
-        if not hasattr(mass, "type"):
+        symbolic = hasattr(mass, "type")
+        if not symbolic:
             mass = np.asarray(mass, dtype=float)
-            if mass.shape != (self.n_age,):
-                raise ValueError(
-                    f"mass must have one value for each of {self.n_age} age bins, got shape "
-                    f"{mass.shape}."
-                )
+        shape = mass.type.shape if symbolic else mass.shape
+        if len(shape) != 1 or shape[0] not in (None, self.n_age):
+            raise ValueError(
+                f"mass must have one value for each of {self.n_age} age bins, got shape {shape}."
+            )
+        if not symbolic and not np.isfinite(mass).all():
+            raise ValueError(f"mass must be finite, got {mass}.")
         return mass if self.divided is None else mass[self.part_bins] * self.part_shares
 
     @classmethod
@@ -237,18 +240,25 @@ class TemplateSet:
 
     def composite(self, mass: Any) -> xr.DataArray:
         """Expected stars in each bin for masses formed (N_age, N_mh) or (N_part, N_mh), Msun."""
+        if hasattr(mass, "type"):
+            raise ValueError(
+                "mass must be numbers, got a PyTensor variable; give its value, mass.eval(), or "
+                "use HessDiagram or hess_logp."
+            )
         weights = np.asarray(mass, dtype=float)
         chosen = self.for_weights(weights.shape)
         if weights.shape != (chosen.n_age, chosen.n_mh):
-            raise ValueError(f"mass must have shape {self._shapes()}, got {weights.shape}.")
+            raise ValueError(
+                f"mass must have shape {self.shapes_of_weights()}, got {weights.shape}."
+            )
         return self.axes.wrap(np.tensordot(weights, chosen.counts, axes=2), name="stars")
 
     def for_weights(self, shape: tuple[int | None, ...]) -> "TemplateSet":
         """Return the set that weights of a shape belong to: `parts`, or by default this one."""
         return self.parts if shape[:1] == (self.parts.n_age,) else self
 
-    def _shapes(self) -> str:
-        """Name the shapes that weights may have."""
+    def shapes_of_weights(self) -> str:
+        """Name the shapes that weights may have, for messages."""
         text = f"(N_age, N_mh) = {(self.n_age, self.n_mh)}"
         if self.divided is None:
             return text

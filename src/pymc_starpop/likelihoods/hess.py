@@ -164,12 +164,12 @@ def with_coefficients(tmpl: TemplateSet, r: Any) -> tuple[TemplateSet, TensorVar
     value = values_of(r)
     variable = value if isinstance(value, Variable) else pt.as_tensor(np.asarray(value, float))
     given = variable.type.shape
-    tmpl = tmpl.for_weights(given)
+    expected, tmpl = tmpl.shapes_of_weights(), tmpl.for_weights(given)
     shape = (tmpl.n_age, tmpl.n_mh)
     if len(given) != 2 or any(a != b for a, b in zip(given, shape, strict=True) if a is not None):
         raise ValueError(
-            f"r: expected shape (N_age, N_mh) = {shape} of the templates, the mass in Msun formed "
-            f"at each age and metallicity, got {given}; see psp.metallicity_weights."
+            f"r: expected shape {expected} of the templates, the mass in Msun formed at each age "
+            f"and metallicity, got {given}; see psp.metallicity_weights and TemplateSet.split."
         )
     _check_not_negative("r", number_of(variable))
     if given == shape and variable.type.dtype == "float64":

@@ -248,8 +248,10 @@ def _check_hierarchy(problem: Hierarchy) -> None:
 def _warn(fit: SFHFit) -> None:
     if not fit.converged:
         warnings.warn(
-            f"the fit did not converge in {fit.n_iterations} iterations; try other values in "
-            f"start=.",
+            f"the fit did not converge in {fit.n_iterations} iterations, as happens where the data "
+            f"leave parameters open. The likelihood hardly rises any more along these; the masses "
+            f"may be right. Fix the metallicity with FixedAMR or sigma=, merge age bins, or try "
+            f"other values in start=.",
             skip_file_prefixes=HERE,
         )
     _warn_of_bound(fit)

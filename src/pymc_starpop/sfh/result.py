@@ -112,6 +112,16 @@ class SFHFit:
     _draw: list[Gaussian] = field(default_factory=list, repr=False)
     _refitted: list[np.ndarray] = field(default_factory=list, repr=False)
 
+    def __repr__(self) -> str:
+        values = ", ".join(
+            f"{k} {np.array2string(np.asarray(v), precision=4)}" for k, v in self.parameters.items()
+        )
+        return (
+            f"<SFHFit: {self.log_age.size} ages (log_age {self.log_age[0]:g} to "
+            f"{self.log_age[-1]:g}), -ln PLR {self.nll:.2f}, {self.mass_formed.sum():.4g} Msun"
+            f"{', ' if values else ''}{values}{'' if self.converged else ', not converged'}>"
+        )
+
     @property
     def sfr(self) -> np.ndarray:
         """Star formation rate (N_age,), Msun/yr."""
