@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +248,10 @@ def test_a_folder_that_is_no_store_is_named(tmp_path):
     folder.mkdir()
     with pytest.raises(ValueError, match=r"t\.zarr: cannot be read as a Zarr store"):
         psp.load_templates(folder)
+
+
+def test_what_writes_files_is_installed_with_the_package():
+    """From 1.8 on h5netcdf installs without h5py, and then cannot write."""
+    names = [r.split(";")[0] for r in metadata.requires("pymc-starpop") if "extra ==" not in r]
+    for package in ("h5netcdf", "h5py"):
+        assert any(name.startswith(package) for name in names), package
