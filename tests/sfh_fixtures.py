@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 
 import pymc_starpop as psp
+from tolerances import assert_gradient_close
 
 T_MAX = 13.7
 
@@ -40,6 +41,22 @@ def toy_templates(n_age=10, n_mh=16, shape=(40, 30), color_shift=0.0):
 
 def _ridge(color, center, width):
     return np.exp(-0.5 * ((color - center) / width) ** 2)
+
+
+def assert_derivatives_close(problem, x, scale):
+    """Raise where gradient or exact Hessian are not central differences, of steps 1e-5 scale."""
+    state = problem.evaluate(x)
+    hessian = state.exact_hessian()
+    for i in range(x.size):
+        step = np.zeros_like(x)
+        step[i] = 1e-5 * scale[i]
+        ahead, behind = problem.evaluate(x + step), problem.evaluate(x - step)
+        slope = (ahead.value - behind.value) / 2e-5
+        assert_gradient_close(state.gradient()[i] * scale[i], slope)
+        row = (ahead.gradient() - behind.gradient()) * scale / 2e-5
+        exact = hessian[i] * scale[i] * scale
+        # Relative to the largest element: the others are differences of large numbers.
+        np.testing.assert_allclose(exact / np.abs(row).max(), row / np.abs(row).max(), atol=1e-5)
 
 
 def constant_rate(tmpl, total=1e7):

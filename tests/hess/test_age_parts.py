@@ -10,7 +10,8 @@ from scipy.special import gammaln, xlogy
 
 import pymc_starpop as psp
 from pymc_starpop.hess.age_bins import isochrone_ages, part_edges
-from tolerances import assert_close, assert_gradient_close
+from sfh_fixtures import assert_derivatives_close
+from tolerances import assert_close
 
 BANDS = ("Bessell_V", "Bessell_I")
 AXES = psp.HessAxes(BANDS, BANDS[1], np.linspace(-0.5, 2.5, 31), np.linspace(20, 26, 41))
@@ -163,17 +164,7 @@ def test_fits_follow_the_metallicity_within_bins(tmpl, hess, model):
     problem, x = replace(problem, bounded=False), x.copy()
     x[:4] = np.maximum(x[:4], 1e3) * np.array([0.9, 1.2, 1.1, 0.8])
     x[4:] = np.where(problem.positive[4:], np.maximum(x[4:], 1e-3), x[4:])
-    state, scale = problem.evaluate(x), np.maximum(np.abs(x), 1e-4)
-    hessian = state.exact_hessian()
-    for i in range(x.size):
-        step = np.zeros_like(x)
-        step[i] = 1e-5 * scale[i]
-        ahead, behind = problem.evaluate(x + step), problem.evaluate(x - step)
-        slope = (ahead.value - behind.value) / 2e-5
-        assert_gradient_close(state.gradient()[i] * scale[i], slope)
-        row = (ahead.gradient() - behind.gradient()) * scale / 2e-5
-        exact = hessian[i] * scale[i] * scale
-        np.testing.assert_allclose(exact / np.abs(row).max(), row / np.abs(row).max(), atol=1e-5)
+    assert_derivatives_close(problem, x, np.maximum(np.abs(x), 1e-4))
 
 
 def test_histories_in_models_follow_the_metallicity_within_bins(tmpl, hess):

@@ -151,9 +151,8 @@ class FitData:
 
     def split(self, mass: Any) -> Any:
         """Divide masses (N_age,) or tensors among the parts of their bins."""
-        return mass if self.part_bins.size == self.log_age.size else self._split(mass)
-
-    def _split(self, mass: Any) -> Any:
+        if self.part_bins.size == self.log_age.size:
+            return mass
         return mass[self.part_bins] * self.part_shares
 
     def sum_over_bins(self, values: np.ndarray) -> np.ndarray:
