@@ -12,8 +12,10 @@ differences are the sum of the absolute differences over the sum of the template
    ``ErrorModel.from_asts``. These two differ in what they say of the photometry, so that their
    templates do too.
 3. The same with means over age bins, where a build has them; others are taken with single ages.
+   Bins longer than 0.6 Gyr are divided into parts, each of which is such a mean and counts as one
+   template: 24 in 16 bins.
 
-Cases 2 and 3 measure sixteen templates, and by themselves the matrix of the artificial stars, which
+Cases 2 and 3 measure sixteen bins, and by themselves the matrix of the artificial stars, which
 is made once for a set; from both follows what 420 templates would take.
 """
 
@@ -40,7 +42,10 @@ N_ALL = 420
 
 
 def error_model(psp, binaries):
-    """One function for each single age: 100 x 100 bins with an error model."""
+    """One function for each single age: 100 x 100 bins with an error model.
+
+    It returns templates and their number.
+    """
     axes = psp.HessAxes(BANDS, BANDS[1], np.linspace(-0.5, 2.5, 101), np.linspace(20, 29, 101))
     iso = psp.load_isochrones()
     photometry = {
@@ -51,9 +56,10 @@ def error_model(psp, binaries):
 
     def one(mh, log_age):
         track = iso.at(mh, log_age, BANDS)
-        return psp.build_template(
+        template = psp.build_template(
             track.initial_mass, track.abs_mag, BANDS, axes, binaries=binaries, **photometry
-        ).values
+        )
+        return template.values, 1
 
     return [lambda point=point: one(*point) for point in POINTS]
 
@@ -81,9 +87,10 @@ def artificial_stars(psp, means):
         # Neighboring bins share ages. The end of the last one makes it as long as the first.
         ages = np.round(log_age + STEP * np.arange(N_BIN), 3)
         end = {"t_max_gyr": 10.0 ** (ages[-1] + STEP - 9.0)} if "ages_per_bin" in known else {}
-        return psp.build_templates(
+        made = psp.build_templates(
             iso, axes, log_age=ages, mh=MH, distance_modulus=18.5, **options, **end, **photometry
-        ).counts
+        )
+        return made.counts, getattr(made, "parts", made).counts[..., 0, 0].size
 
     return [lambda age=age: build(age) for age in LOG_AGE]
 
@@ -124,16 +131,15 @@ def measure(output):
     found = {"once": make_matrix_once(psp) if DATA.exists() else 0.0}
     for name, functions in cases.items():
         if functions is None:
-            for kind in ("time", "templates"):
+            for kind in ("time", "number", "templates"):
                 found[f"{name}/{kind}"] = found[f"stars, single ages/{kind}"]
             continue
         functions[0]()  # compiles
         start = time.process_time()
-        templates = np.stack([function() for function in functions])
-        spent = time.process_time() - start
-        n_bin = templates.shape[-1] * templates.shape[-2]
-        found[f"{name}/time"] = spent / (templates.size / n_bin)
-        found[f"{name}/templates"] = templates
+        templates, numbers = zip(*(function() for function in functions), strict=True)
+        found[f"{name}/time"] = (time.process_time() - start) / sum(numbers)
+        found[f"{name}/number"] = sum(numbers)
+        found[f"{name}/templates"] = np.stack(templates)
     np.savez(output, **found)
 
 
@@ -184,7 +190,7 @@ def main():
                 for build, time_of_one in (("other", other), ("this", this))
             ]
             print(
-                f"  {N_ALL} templates, from {len(LOG_AGE) * N_BIN * len(MH)} of them: "
+                f"  {N_ALL} templates, from {results['this'][0][f'{name}/number']} of them: "
                 f"{total[0]:.1f} s and {total[1]:.1f} s, ratio {total[0] / total[1]:.1f}"
             )
     ratios = [b / s for b, s in zip(times["binaries"], times["single"], strict=True)]

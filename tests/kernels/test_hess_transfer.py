@@ -40,10 +40,11 @@ def test_against_the_slow_form():
 
 def test_it_adds_what_the_matrix_says():
     start, column, value = hess_transfer.transfer_rows(*example())
-    number = np.random.default_rng(1).uniform(0.0, 3.0, start.size - 1)
-    number[::4] = 0.0
-    counts = np.full(12, 0.5)
+    number = np.random.default_rng(1).uniform(0.0, 3.0, (2, start.size - 1))
+    number[0, ::4] = number[1, 1::4] = 0.0
+    counts = np.full((2, 12), 0.5)
     hess_transfer.apply_transfer(start, column, value, number, counts)
-    expected = np.full(12, 0.5)
-    np.add.at(expected, column, np.repeat(number, np.diff(start)) * value)
+    expected = np.full((2, 12), 0.5)
+    for one, stars in zip(expected, number, strict=True):
+        np.add.at(one, column, np.repeat(stars, np.diff(start)) * value)
     np.testing.assert_allclose(counts, expected, rtol=1e-12)

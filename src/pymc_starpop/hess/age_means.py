@@ -35,7 +35,7 @@ _ENDS = (3.0 / 8.0, 7.0 / 6.0, 23.0 / 24.0)
 
 # Takes log10(age / yr) and returns a template, or what `Finish` makes one of.
 Raw = Callable[[float], np.ndarray]
-# A linear map.
+# A linear map; several templates at a time (K, ...) cost less than one by one.
 Finish = Callable[[np.ndarray], np.ndarray]
 
 
@@ -106,8 +106,8 @@ def age_means(
     Parameters
     ----------
     raw, finish : callable
-        ``finish(raw(log_age))`` is the template of an age, log10(age / yr); `finish` is linear, so
-        that it is left to the end.
+        ``finish(raw(log_age)[None])[0]`` is the template of an age, log10(age / yr); `finish` is
+        linear, so that it is left to the end, and takes several, (K, ...).
     edges : ndarray (N + 1,)
         Edges of the bins, log10(age / yr), ascending.
     n_age : int, optional
@@ -123,7 +123,7 @@ def age_means(
         else:
             ages = np.linspace(low, high, n_age)
             values = [first, *(raw(float(age)) for age in ages[1:-1]), last]
-            yield BinMean(finish(_mean(ages, values)), n_age, np.nan)
+            yield BinMean(finish(_mean(ages, values)[None])[0], n_age, np.nan)
         first = last
 
 
@@ -131,17 +131,29 @@ def _refined(
     raw: Raw, finish: Finish, ages: np.ndarray, values: list[np.ndarray], largest_error: float
 ) -> BinMean:
     """Return the mean over one bin from so many ages that one doubling more changes little."""
-    mean, error = finish(_mean(ages, values)), np.inf
+    unfinished, mean, error = [_mean(ages, values)], None, np.inf
     for _ in range(_MOST_DOUBLINGS):
-        middles = 0.5 * (ages[1:] + ages[:-1])
-        between = [raw(float(age)) for age in middles]
-        ages = np.insert(ages, np.arange(1, ages.size), middles)
-        values = [v for pair in zip(values, between, strict=False) for v in pair] + values[-1:]
-        before, mean = mean, finish(_mean(ages, values))
+        ages, values = _doubled(raw, ages, values)
+        unfinished.append(_mean(ages, values))
+        # The first two at once.
+        finished = finish(np.stack(unfinished))
+        before = finished[0] if mean is None else mean
+        unfinished, mean = [], finished[-1]
         error = shape_error(before, mean) / _GAIN
         if error <= largest_error:
             break
+    assert mean is not None
     return BinMean(mean, ages.size, error)
+
+
+def _doubled(
+    raw: Raw, ages: np.ndarray, values: list[np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return ages and templates with one more in the middle of every two."""
+    middles = 0.5 * (ages[1:] + ages[:-1])
+    between = [raw(float(age)) for age in middles]
+    ages = np.insert(ages, np.arange(1, ages.size), middles)
+    return ages, [v for pair in zip(values, between, strict=False) for v in pair] + values[-1:]
 
 
 def _mean(log_age: np.ndarray, values: list[np.ndarray]) -> np.ndarray:

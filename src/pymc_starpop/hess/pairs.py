@@ -36,7 +36,7 @@ _NEAR = 0.5
 # is good to 5e-5.
 _GROWTH = 0.15
 # Nodes of the tables over mass and over magnitude.
-_N_MASS, _N_MAG = 4096, 512
+_N_MASS, _N_MAG = 2048, 512
 # A piece of secondaries that holds less than this of all stars is not split further: evolved stars
 # have companions of the main sequence, and two evolved stars are rare.
 _LEAST_SHARE = 3e-6

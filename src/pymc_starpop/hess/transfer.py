@@ -82,13 +82,20 @@ class Transfer:
     description: str
 
     def apply(self, number: np.ndarray) -> np.ndarray:
-        """Return what is found in the bins (N_mag, N_color) of stars on the grid."""
-        cells = np.bincount(
-            self.group.ravel(), weights=number.ravel(), minlength=self.start.size - 1
+        """Return what is found in the bins (..., N_mag, N_color) of stars on the grid.
+
+        Several templates at a time share the way through the matrix.
+        """
+        group, n_cell = self.group.ravel(), self.start.size - 1
+        cells = np.stack(
+            [
+                np.bincount(group, weights=one, minlength=n_cell)
+                for one in number.reshape(-1, group.size)
+            ]
         )
-        counts = np.zeros(self.axes.shape[0] * self.axes.shape[1])
+        counts = np.zeros((cells.shape[0], self.axes.shape[0] * self.axes.shape[1]))
         apply_transfer(self.start, self.column, self.value, cells, counts)
-        return counts.reshape(self.axes.shape)
+        return counts.reshape(*number.shape[:-2], *self.axes.shape)
 
     @cached_property
     def matrix(self) -> sparse.csr_array:

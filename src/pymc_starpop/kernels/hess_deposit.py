@@ -32,9 +32,9 @@ from pymc_starpop.kernels.simd import (
 
 #: A Gaussian ends where its density has fallen to exp(-CUT^2 / 2) = 3e-8 of its maximum.
 CUT = 5.9
-# Standard deviations of the color by which the mean color may move within a slice. Over 0.4 the
-# fourth cumulant that is left out changes the density by 1e-3 at four standard deviations.
-_LARGEST_SHIFT = 0.4
+#: Standard deviations of the color by which the mean color may move within a slice. Over 0.4 the
+#: fourth cumulant that is left out changes the density by 1e-3 at four standard deviations.
+LARGEST_SHIFT = 0.4
 # Slices grow with their distance y to the center by the factor 0.2 + 0.4 |y|, from 2 standard
 # deviations on.
 _GROWTH_START, _GROWTH = 0.2, 0.4
@@ -204,7 +204,7 @@ def _bin_of(edges, n, inverse_width, x):
 
 
 @njit(**NUMBA_OPTIONS)
-def _slice_width(shift):
+def _slice_width(shift, largest_shift):
     """Width of slices at the center, in standard deviations of the magnitude.
 
     `shift` is what one standard deviation of the magnitude moves the mean color, in units of the
@@ -212,7 +212,7 @@ def _slice_width(shift):
     """
     if shift < _NEGLIGIBLE_SHIFT:
         return 2.0 * CUT
-    return max(min(_LARGEST_SHIFT / shift, 1.0), 2.0 * CUT / _MOST_SLICES)
+    return max(min(largest_shift / shift, 1.0), 2.0 * CUT / _MOST_SLICES)
 
 
 @njit(**NUMBA_OPTIONS)
@@ -270,7 +270,9 @@ def _add_to_column(rows, n_slice, share, weight, column):
 
 
 @njit(**NUMBA_OPTIONS)
-def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts):
+def deposit_gaussians(
+    weight, center, covariance, color_edges, mag_edges, counts, largest_shift=LARGEST_SHIFT
+):
     """Add weighted Gaussians, integrated over the bins, to a Hess diagram.
 
     What a Gaussian adds to a bin beyond `CUT` standard deviations, or less than `LEAST_COUNT`, is
@@ -288,6 +290,8 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         Ascending edges, mag.
     counts : ndarray (N_mag, N_color)
         Added to.
+    largest_shift : float
+        Scatters of the color by which the mean color may move within a slice.
     """
     n_mag, n_color = counts.shape
     # Room for what the last vector reads and writes beyond the last bin.
@@ -326,7 +330,9 @@ def deposit_gaussians(weight, center, covariance, color_edges, mag_edges, counts
         # Nothing is to be shared where all colors lie in one column.
         one_column = low >= edges[column] and high < edges[column + 1]
         shift = beta * s_mag
-        width = 2.0 * cut if one_column else _slice_width(abs(shift) / math.sqrt(at_mag))
+        width = (
+            2.0 * cut if one_column else _slice_width(abs(shift) / math.sqrt(at_mag), largest_shift)
+        )
         rows = (first, last)
         n = _cut_rows(rows, mag_edges, (mag, s_mag), cut, width, work, n_slice)
         to_rows = address_of(work, CDF * n_work), address_of(work, GAUSS * n_work)

@@ -132,8 +132,22 @@ def transfer_rows(cells, pool_of, pools, stride, residual, to_shift, color_edges
 
 @njit(**NUMBA_OPTIONS)
 def apply_transfer(start, column, value, number, counts):
-    """Add the stars of cells (N,), as they are found, to bins (M,); empty cells cost nothing."""
-    for k in range(number.size):
-        if number[k] != 0.0:
-            for n in range(start[k], start[k + 1]):
-                counts[column[n]] += number[k] * value[n]
+    """Add the stars of cells, as they are found, to bins; cells without stars cost nothing.
+
+    Parameters
+    ----------
+    start, column, value : ndarray
+        From `transfer_rows`.
+    number : ndarray (T, N)
+        Stars in the cells of T templates.
+    counts : ndarray (T, M)
+        Stars in the bins, added to.
+    """
+    n_template, n_cell = number.shape
+    for k in range(n_cell):
+        # The rows of a cell stay in the fast memory from one template to the next.
+        for t in range(n_template):
+            stars = number[t, k]
+            if stars != 0.0:
+                for n in range(start[k], start[k + 1]):
+                    counts[t, column[n]] += stars * value[n]
