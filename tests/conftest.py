@@ -28,6 +28,18 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "default_here")
 
 
+# Each process compiles the models of its session once more.
+_MOST_PROCESSES = 4
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process a core for the whole suite; none where tests are chosen or their output shown."""
+    chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    if chosen or config.option.capture == "no" or config.option.usepdb:
+        return 0
+    return min(os.cpu_count() or 1, _MOST_PROCESSES)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of published data that is kept beside the checkout, not in it."""
