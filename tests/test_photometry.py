@@ -219,7 +219,7 @@ MANY = {"mag": np.full((9, 1), 12.0), "bands": ["G"]}
         ({"teff": [5000.0, 4e3], "teff_err": [80.0, NAN]}, "teff_err must be positive .* row 1"),
         ({"feh": [0.0, np.inf], "feh_err": [0.1, 0.1]}, "feh is infinite in row 1"),
         ({"feh": [[0.0, 0.1]] * 2, "feh_err": [0.1, 0.1]}, "one number a star"),
-        ({"mag": [[10.0, 99.0], [11.0, 1.0]]}, "got 99.0 in row 0 of J; 99 stands for"),
+        ({"mag": [[10.0, 99.0], [11.0, 1.0]]}, "got 99.0 in row 0 of J; 99 and -999 stand for"),
         ({"mag": [[10.0, 9.0], [-99.9, 1.0]]}, "got -99.9 in row 1 of G; .* should be NaN"),
         ({"mag": [[90.0, 9.0], [11.0, 1.0]]}, "got 90.0 in row 0 of G"),
         ({"flux": np.ones((2, 2))}, "flux_err must have the shape of flux"),

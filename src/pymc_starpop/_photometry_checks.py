@@ -114,8 +114,9 @@ def check_sentinels(mag: np.ndarray, bands: tuple[str, ...]) -> None:
         names = [band for band, wrong in zip(bands, bad.any(axis=0), strict=True) if wrong]
         raise ValueError(
             f"mag must lie within -{_SENTINEL:g} and {_SENTINEL:g}, got {mag[bad][0]} in "
-            f'{_rows(bad.any(axis=1))} of {", ".join(names)}; 99 stands for "not measured" in '
-            f"many tables and should be NaN: numpy.where(mag > {_SENTINEL:g}, numpy.nan, mag)."
+            f'{_rows(bad.any(axis=1))} of {", ".join(names)}; 99 and -999 stand for "not measured" '
+            f"in many tables and should be NaN: "
+            f"numpy.where(numpy.abs(mag) >= {_SENTINEL:g}, numpy.nan, mag)."
         )
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,12 @@ from pymc_starpop.kernels.interpolation import interpolate_bolometric
 SOLAR_MBOL = 4.74  # absolute bolometric magnitude at 1 nominal solar luminosity, IAU 2015 B2
 TABLE_RV = 3.1  # R_V of the tabulated extinction
 TABLE_AV_RANGE = (0.0, 4.0)  # range over which the polynomials in A_V were fitted (mag)
+# F606W, F150W2, F850LP, "JWST/NIRCam.F090W", ACS_F814W.
+_SPACE_TELESCOPE = re.compile(
+    r"(?<![A-Za-z0-9])F\d{3,4}(W2?|N|M|LP|X)(?![A-Za-z0-9])"
+    r"|HST|JWST|NIRCam|NIRISS|MIRI|WFPC2|WFC3|(?<![A-Za-z0-9])ACS(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +170,7 @@ def check_bands(bands: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
             hint = f"close matches: {', '.join(close)}; " if close else ""
             raise ValueError(
                 f"bands: unknown band {band!r}; {hint}iso.bands lists all {len(known)}"
+                + _space_telescope(str(band))
             )
     repeated = sorted({band for band in bands if bands.count(band) > 1})
     if repeated:
@@ -170,6 +178,16 @@ def check_bands(bands: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
             f"bands: each band may be given once, got {', '.join(repeated)} repeatedly"
         )
     return bands
+
+
+def _space_telescope(band: str) -> str:
+    """What to say besides of an unknown band that is named like one of HST or JWST."""
+    if not _SPACE_TELESCOPE.search(band):
+        return ""
+    return (
+        "; bands of HST and JWST come from tables of bolometric corrections: "
+        "iso.with_bolometric(psp.read_mist_bc([...]))"
+    )
 
 
 def content_hash(*parts: object) -> str:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pymc_starpop.isochrones.grid import IsochroneGrid
-from pymc_starpop.isochrones.readers.raw import RawIsochrone
+from pymc_starpop.isochrones.readers.raw import ROUNDING, RawIsochrone, snap
+from pymc_starpop.isochrones.readers.text import IsochroneFileError
 from pymc_starpop.isochrones.source import EepScale, IsochroneSource, as_table, bundled_source
 from pymc_starpop.isochrones.tabulated import Photometry, TabulatedPhotometry
 
 __all__ = ["GridChoices", "build_grid", "select_range", "with_choices"]
 
 N_THEORY = 4
+_NODE = ("feh", "log_age")
 # Below the first point of an isochrone the trend of this many points goes on.
 _TREND = 5
 # Masses (Msun) are rounded up to this when they become a limit.
@@ -41,6 +43,11 @@ class GridChoices:
     extinction: Mapping[str, float] = field(default_factory=dict)
     wavelength: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The chosen columns; None for all that a library has."""
+        return None if self.bands is None else tuple(self.bands)
+
 
 def select_range(raw: Sequence[RawIsochrone], choices: GridChoices) -> list[RawIsochrone]:
     """Return the isochrones within the chosen limits.
@@ -50,13 +57,13 @@ def select_range(raw: Sequence[RawIsochrone], choices: GridChoices) -> list[RawI
     ValueError
         If there are none.
     """
-    kept = list(raw)
+    kept = snapped(raw)
     for name, limits in (("feh", choices.feh_range), ("log_age", choices.log_age_range)):
         if limits is None:
             continue
         low, high = limits
         values = sorted({getattr(one, name) for one in kept})
-        kept = [one for one in kept if low - 1e-9 <= getattr(one, name) <= high + 1e-9]
+        kept = [one for one in kept if low - ROUNDING <= getattr(one, name) <= high + ROUNDING]
         if not kept:
             raise ValueError(
                 f"{name}_range=({low:g}, {high:g}): the files have {name} {values[0]:g} to "
@@ -65,8 +72,17 @@ def select_range(raw: Sequence[RawIsochrone], choices: GridChoices) -> list[RawI
     return kept
 
 
-def _check_same_system(raw: Sequence[RawIsochrone]) -> None:
-    """Check that all isochrones have the same bands in the same system.
+def snapped(raw: Sequence[RawIsochrone]) -> list[RawIsochrone]:
+    """Return the isochrones with one number for ages, and metallicities, equal but for rounding."""
+    feh, log_age = (snap(np.array([getattr(one, name) for one in raw])) for name in _NODE)
+    return [
+        replace(one, feh=float(f), log_age=float(a))
+        for one, f, a in zip(raw, feh, log_age, strict=True)
+    ]
+
+
+def _check_same_models(raw: Sequence[RawIsochrone]) -> None:
+    """Check that all isochrones have the same bands in the same system, and the same physics.
 
     Raises
     ------
@@ -76,7 +92,7 @@ def _check_same_system(raw: Sequence[RawIsochrone]) -> None:
     first = raw[0]
     for one in raw[1:]:
         if one.system != first.system:
-            raise type(one.error(""))(
+            raise IsochroneFileError(
                 one.path,
                 one.system_line,
                 f"the photometric system is {one.system!r}, that of {first.path} is "
@@ -87,6 +103,17 @@ def _check_same_system(raw: Sequence[RawIsochrone]) -> None:
                 f"the bands are {', '.join(one.bands)}, those of {first.path} are "
                 f"{', '.join(first.bands)}"
             )
+    seen: dict[str, tuple[str, int, RawIsochrone]] = {}
+    for one in raw:
+        for name, (value, line) in one.physics.items():
+            before, at, other = seen.setdefault(name, (value, line, one))
+            if value != before:
+                raise IsochroneFileError(
+                    one.path,
+                    line,
+                    f"other physics: {name} is {value!r}, but {before!r} in {other.path}, line "
+                    f"{at}; read files of the same models together",
+                )
 
 
 def build_grid(
@@ -104,7 +131,7 @@ def build_grid(
     IsochroneFileError
         For a second isochrone of one age and metallicity, and for holes in the rectangle.
     """
-    _check_same_system(raw)
+    _check_same_models(raw)
     feh, log_age, order = _rectangle(raw)
     eep = _common_eeps(raw)
     table = np.empty((feh.size, log_age.size, eep.size, N_THEORY + len(raw[0].bands)))
@@ -115,7 +142,7 @@ def build_grid(
     if raw[0].bands:
         photometry = _photometry(raw[0], table[..., N_THEORY:], choices)
     else:
-        photometry = _bundled_corrections(raw[0], choices)
+        photometry = _bundled_corrections(raw[0])
     lowest = max(float(one.initial_mass[0]) for one in raw)
     scale = replace(scale, last=min(scale.last, int(eep[-1])))
     source = IsochroneSource(
@@ -142,11 +169,6 @@ def _photometry(
     if chosen is None:
         chosen = one.bands
     names = dict(chosen) if isinstance(chosen, Mapping) else {band: band for band in chosen}
-    lacking = [column for column in names if column not in one.bands]
-    if lacking:
-        raise one.error(
-            f"there is no column {', '.join(lacking)}; there are {', '.join(one.bands)}"
-        )
     if len(set(names.values())) < len(names) or not names:
         raise ValueError(f"bands: expected columns with different names, got {chosen!r}")
     index = [one.bands.index(column) for column in names]
@@ -166,14 +188,12 @@ def _photometry(
     return photometry.with_extinction({}, wavelength)
 
 
-def _bundled_corrections(one: RawIsochrone, choices: GridChoices) -> Photometry:
+def _bundled_corrections(one: RawIsochrone) -> Photometry:
     """Photometry of isochrones without magnitudes."""
     if any(column is None for column in (one.log_teff, one.log_g, one.log_l)):
         raise one.error(
             "there are no magnitudes, and no T_eff, gravity and luminosity to compute them from"
         )
-    if choices.bands is not None:
-        raise one.error("there are no magnitudes; leave bands out, iso.at chooses among them")
     return bundled_source().photometry
 
 

@@ -10,12 +10,18 @@ the spacing of the initial masses changes at just these rows.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values
+from pymc_starpop.isochrones.readers.raw import (
+    RawIsochrone,
+    check_values,
+    choose_columns,
+    surface_gravity,
+)
 from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
 from pymc_starpop.isochrones.source import EepScale
 
@@ -31,16 +37,19 @@ BASTI_SCALE = EepScale("BaSTI", 420, 2100, KEY_POINTS, (1290, 1300))
 _HEADER = re.compile(r"\bNp\s*=")
 _VALUE = re.compile(r"(Np|\[M/H\]|\[Fe/H\]|Z|Y|Age\s*\(Myr\))\s*=\s*([^\s\[]+)")
 _MASS, _LOG_L, _LOG_TEFF = "M/Mo(ini)", "log(L/Lo)", "logTe"
-_THEORY = (_MASS, "M/Mo(fin)", _LOG_L, _LOG_TEFF)
+_PRESENT_MASS = "M/Mo(fin)"
+_THEORY = (_MASS, _PRESENT_MASS, _LOG_L, _LOG_TEFF)
 
 
-def parse_basti(path: PathLike) -> list[RawIsochrone]:
+def parse_basti(path: PathLike, bands: Sequence[str] | None = None) -> list[RawIsochrone]:
     """Read the isochrone of one BaSTI file, row by row as it is there.
 
     Parameters
     ----------
     path : path-like
         A ``.isc`` file, plain or gzip.
+    bands : sequence of str, optional
+        Columns to take as magnitudes; all that are not theory by default.
 
     Returns
     -------
@@ -75,22 +84,31 @@ def parse_basti(path: PathLike) -> list[RawIsochrone]:
             f"{values['Np']:g}; the file is truncated or damaged",
         )
     column = {name: np.ascontiguousarray(table[:, k]) for k, name in enumerate(names)}
-    bands = tuple(name for name in names if name not in _THEORY)
-    system, system_line = _system(file, headers[0])
+    magnitudes = [name for name in names if name not in _THEORY]
+    chosen = choose_columns(file, named_at, names, magnitudes, bands)
+    system, system_line, physics = _system(file, headers[0])
+    mixture = {name: values[name] for name in ("Z", "Y") if name in values}
+    # Helium is part of the physics: files of one metallicity must agree in it.
+    physics |= {
+        f"{name} of [M/H] = {values['[M/H]']:g}": (f"{value:g}", headers[0] + 1)
+        for name, value in mixture.items()
+    }
     one = RawIsochrone(
         path=Path(file.path),
         lines=np.array(rows) + 1,
         feh=values.get("[Fe/H]", values["[M/H]"]),
         log_age=math.log10(values["Age"]) + 6.0,
-        bands=bands,
+        bands=chosen,
         initial_mass=column[_MASS],
-        mag=np.column_stack([column[band] for band in bands]),
+        mag=np.column_stack([column[band] for band in chosen]) if chosen else table[:, :0],
         eep=np.arange(1, len(rows) + 1),
         log_teff=column[_LOG_TEFF],
+        log_g=surface_gravity(column.get(_PRESENT_MASS), column[_LOG_L], column[_LOG_TEFF]),
         log_l=column[_LOG_L],
         system=system,
         system_line=system_line,
         header=values,
+        physics=physics,
     )
     return [check_values(one)]
 
@@ -130,9 +148,11 @@ def _column_names(file: TextFile) -> tuple[list[str], int]:
     raise file.error(0, f"no line names the columns, the first of which is {_MASS}")
 
 
-def _system(file: TextFile, stop: int) -> tuple[str | None, int | None]:
-    """The photometric system, which stands after the mixture: ``# ... transformations - GAIA``."""
+def _system(file: TextFile, stop: int) -> tuple[str | None, int | None, dict[str, tuple[str, int]]]:
+    """The system and the mixture: ``# Scaled solar models & transformations - GAIA``."""
     for k, line in enumerate(file.lines[:stop]):
         if "transformations" in line and "-" in line:
-            return line.rsplit("transformations", 1)[1].strip(" -\t"), k + 1
-    return None, None
+            before, after = line.rsplit("transformations", 1)
+            mixture = " ".join(before.strip(" #\t&").split())
+            return after.strip(" -\t"), k + 1, {"mixture": (mixture, k + 1)} if mixture else {}
+    return None, None, {}

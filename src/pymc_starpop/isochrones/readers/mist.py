@@ -6,13 +6,19 @@ columns, one that names them, and a row for each EEP (Choi et al. 2016; Dotter 2
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values
+from pymc_starpop.isochrones.readers.raw import (
+    ROUNDING,
+    RawIsochrone,
+    check_values,
+    choose_columns,
+)
 from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
 
 __all__ = ["parse_mist"]
@@ -20,14 +26,19 @@ __all__ = ["parse_mist"]
 _EEP, _LOG_AGE, _AGE = "EEP", "log10_isochrone_age_yr", "isochrone_age_yr"
 _MASS, _TEFF, _G, _L = "initial_mass", "log_Teff", "log_g", "log_L"
 _PHASE = "phase"
-# Columns of ``.iso.cmd`` that are no magnitudes; all after `[Fe/H]` but the phase are.
-_LAST_THEORY = "[Fe/H]"
+# Columns of ``.iso.cmd`` that are no magnitudes; version 1.0 has Z_surf in place of [Fe/H].
+_CMD_THEORY = {
+    _EEP, _LOG_AGE, _AGE, _MASS, _TEFF, _G, _L, _PHASE,
+    "star_mass", "log_R", "[Fe/H]_init", "[Fe/H]", "Z_surf",
+}  # fmt: skip
+# What one grid must have in common, of the line of abundances.
+_PHYSICS = ("[a/Fe]", "v/vcrit")
 
 _SIZE = re.compile(r"number of EEPs,\s*cols\s*=\s*(\d{1,9})\s+(\d{1,9})\s*$")
 _COUNT = re.compile(r"number of isochrones\s*=\s*(\d{1,9})\s*$")
 _SYSTEM = re.compile(r"photometric system\s*=\s*(.+?)\s*$")
 _VERSION = re.compile(r"MIST version number\s*=\s*(\S+)")
-_EXTINCTION = re.compile(r"extinction:\s*Av\s*=\s*(\S+)")
+_EXTINCTION = re.compile(r"extinction:?\s*A_?v\s*=\s*(\S+)", re.IGNORECASE)
 
 
 @dataclass
@@ -37,16 +48,20 @@ class _Header:
     count_line: int = 0
     system: str | None = None
     system_line: int | None = None
+    has_extinction: bool = False
     values: dict[str, Any] = field(default_factory=dict)
+    physics: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-def parse_mist(path: PathLike) -> list[RawIsochrone]:
+def parse_mist(path: PathLike, bands: Sequence[str] | None = None) -> list[RawIsochrone]:
     """Read the isochrones of one MIST file, row by row as they are there.
 
     Parameters
     ----------
     path : path-like
         A ``.iso`` or ``.iso.cmd`` file, plain or gzip.
+    bands : sequence of str, optional
+        Columns to take as magnitudes; all that are not theory by default.
 
     Returns
     -------
@@ -68,7 +83,10 @@ def parse_mist(path: PathLike) -> list[RawIsochrone]:
         )
     header = _read_header(file, starts[0])
     ends = [*starts[1:], len(file.lines)]
-    found = [_read_block(file, header, start, end) for start, end in zip(starts, ends, strict=True)]
+    found = [
+        _read_block(file, header, start, end, bands)
+        for start, end in zip(starts, ends, strict=True)
+    ]
     if header.count is not None and header.count != len(found):
         raise file.error(
             len(file.lines) - 1,
@@ -91,7 +109,9 @@ def _read_header(file: TextFile, stop: int) -> _Header:
             header.system, header.system_line = match.group(1), k + 1
         elif match := _VERSION.search(line):
             header.values["version"] = match.group(1)
+            header.physics["version"] = (match.group(1), k + 1)
         elif match := _EXTINCTION.search(line):
+            header.has_extinction = True
             _check_extinction(file, k, match.group(1))
         elif "[Fe/H]" in line and "Zinit" in line:
             _read_abundances(file, header, k)
@@ -122,9 +142,18 @@ def _read_abundances(file: TextFile, header: _Header, k: int) -> None:
         raise file.error(k, "expected a column [Fe/H]")
     header.feh = numbers["[Fe/H]"]
     header.values |= numbers
+    header.physics |= {name: (f"{numbers[name]:g}", k + 2) for name in _PHYSICS if name in numbers}
+    # Helium and metals follow from [Fe/H] and [a/Fe]: files of one [Fe/H] must agree in them.
+    header.physics |= {
+        f"{name} of [Fe/H] = {header.feh:g}": (f"{numbers[name]:g}", k + 2)
+        for name in ("Yinit", "Zinit")
+        if name in numbers
+    }
 
 
-def _read_block(file: TextFile, header: _Header, start: int, end: int) -> RawIsochrone:
+def _read_block(
+    file: TextFile, header: _Header, start: int, end: int, wanted: Sequence[str] | None
+) -> RawIsochrone:
     """Read one isochrone, from the line with its size to before that of the next."""
     match = _SIZE.search(file.lines[start])
     assert match is not None
@@ -149,7 +178,7 @@ def _read_block(file: TextFile, header: _Header, start: int, end: int) -> RawIso
             "is truncated or damaged",
         )
     column = {name: np.ascontiguousarray(table[:, k]) for k, name in enumerate(names)}
-    bands = _bands(names)
+    bands = _bands(file, start, header, names, wanted)
     lines = np.array(rows) + 1
     return check_values(
         RawIsochrone(
@@ -170,6 +199,7 @@ def _read_block(file: TextFile, header: _Header, start: int, end: int) -> RawIso
             system=header.system,
             system_line=header.system_line,
             header=header.values,
+            physics=header.physics,
         )
     )
 
@@ -189,27 +219,40 @@ def _check_names(file: TextFile, start: int, names: list[str], n_column: int) ->
         raise file.error(start, f"the column {', '.join(repeated)} is there twice")
 
 
-def _bands(names: list[str]) -> tuple[str, ...]:
-    """Columns between [Fe/H] and the phase in ``.iso.cmd``; none in ``.iso``."""
-    if _LAST_THEORY not in names:
-        return ()
-    after = names[names.index(_LAST_THEORY) + 1 :]
-    return tuple(name for name in after if name != _PHASE)
+def _bands(
+    file: TextFile, start: int, header: _Header, names: list[str], wanted: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Magnitudes: in ``.iso.cmd`` all that is no theory; in ``.iso`` none."""
+    # Only the header tells a file with magnitudes of version 1.0 from one without.
+    has_magnitudes = header.system is not None or header.has_extinction or "[Fe/H]" in names
+    own = [name for name in names if name not in _CMD_THEORY] if has_magnitudes else []
+    if not own:
+        if has_magnitudes:
+            raise file.error(start, "there are no magnitudes")
+        if wanted is not None:
+            raise file.error(
+                start, "there are no magnitudes; leave bands out, iso.at chooses among them"
+            )
+    return choose_columns(file, start, names, own, wanted)
 
 
 def _one_age(file: TextFile, column: dict[str, np.ndarray], rows: list[int]) -> float:
     name = _LOG_AGE if _LOG_AGE in column else _AGE
     age = column[name]
-    other = np.flatnonzero(age != age[0]) if age.size else np.empty(0, int)
+    if not age.size:
+        raise file.error(None, "an isochrone has no rows")
+    if name == _AGE and not (age > 0.0).all():
+        row = int(np.argmin(age > 0.0))
+        raise file.error(rows[row], f"{name} is {age[row]:g}, expected a positive age")
+    log_age = age if name == _LOG_AGE else np.log10(age)
+    other = np.flatnonzero(np.abs(log_age - log_age[0]) > ROUNDING)
     if other.size:
         row = int(other[0])
         raise file.error(
             rows[row],
             f"{name} is {age[row]:g} here and {age[0]:g} in the rows above: one isochrone, one age",
         )
-    if name == _AGE and age[0] <= 0.0:
-        raise file.error(rows[0], f"{name} is {age[0]:g}, expected a positive age")
-    return float(np.log10(age[0])) if name == _AGE else float(age[0])
+    return float(log_age[0])
 
 
 def _whole(file: TextFile, values: np.ndarray, rows: list[int], name: str) -> np.ndarray:

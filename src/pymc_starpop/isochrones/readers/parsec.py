@@ -3,48 +3,56 @@
 Output of CMD: comments (release, photometric system), a line of column names, which may be there
 again before each isochrone, and the rows of all metallicities and ages one after the other with
 columns ``MH``, ``logAge``, ``Mini``, ``label`` and magnitudes whose names end in ``mag`` (Bressan
-et al. 2012; Marigo et al. 2017). Older output has ``log(age/yr)``, ``M_ini`` and ``stage``.
+et al. 2012; Marigo et al. 2017). `parsec_columns` knows the names of older output.
 """
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values
-from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number_block
+from pymc_starpop.isochrones.readers.parsec_columns import Layout, find_layout, same_names
+from pymc_starpop.isochrones.readers.raw import (
+    RawIsochrone,
+    check_values,
+    snap,
+    surface_gravity,
+)
+from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
 
 __all__ = ["parse_parsec"]
 
-_NAMES = {
-    "initial_mass": ("Mini", "M_ini", "m_ini", "initial_mass"),
-    "log_age": ("logAge", "log(age/yr)"),
-    "feh": ("MH", "[M/H]"),
-    "log_teff": ("logTe", "logTeff"),
-    "log_g": ("logg", "logG"),
-    "log_l": ("logL", "logL/Lo"),
-    "phase": ("label", "stage"),
-}
-# Columns of a plain table that are no magnitudes.
-_NO_BANDS = {"Zini", "Z", "int_IMF", "Mass", "M_act", "mass", "flum"} | {
-    name for names in _NAMES.values() for name in names
-}
 _WHITE_DWARF = 9  # label of what is left after the asymptotic giant branch, a single row
 _TERMINATOR = "isochrone terminated"
+_LEAST_YEARS = 1e4
+_EXTINCTION = re.compile(r"extinction of\s+A_?v\s*=\s*([^\s,;]+)", re.IGNORECASE)
+# Lines of the header of which one grid must have the same.
+_PHYSICS = {
+    "release of the models": re.compile(r"isochrones based on", re.IGNORECASE),
+    "rotation": re.compile(r"omega_?i|rotation", re.IGNORECASE),
+    "mass loss": re.compile(r"mass loss", re.IGNORECASE),
+    "thermal pulses": re.compile(r"thermal pulse", re.IGNORECASE),
+    "bolometric corrections": re.compile(r"bolometric corrections", re.IGNORECASE),
+    "dust of O-rich stars": re.compile(r"O-rich circumstellar dust", re.IGNORECASE),
+    "dust of C-rich stars": re.compile(r"C-rich circumstellar dust", re.IGNORECASE),
+}
 
 
 @dataclass(frozen=True)
-class _Layout:
-    names: list[str]
-    line: int
-    column: dict[str, int]
-    bands: tuple[str, ...]
+class _Header:
+    system: str | None
+    system_line: int | None
+    physics: dict[str, tuple[str, int]]
 
 
 def parse_parsec(
-    path: PathLike, feh: float | None = None, log_age: float | None = None
+    path: PathLike,
+    feh: float | None = None,
+    log_age: float | None = None,
+    bands: Sequence[str] | None = None,
 ) -> list[RawIsochrone]:
     """Read the isochrones of one PARSEC table, row by row as they are there.
 
@@ -54,6 +62,9 @@ def parse_parsec(
         Output of the CMD web page, or a table with a line of column names, plain or gzip.
     feh, log_age : float, optional
         [M/H] (dex) and log10(age / yr) of a table that has no such columns.
+    bands : sequence of str, optional
+        Columns to take as magnitudes. By default those whose names end in ``mag``, or without any
+        such all that are not theory.
 
     Returns
     -------
@@ -68,12 +79,13 @@ def parse_parsec(
         For a file that is truncated, damaged or of another kind; names file and line.
     """
     file = TextFile.read(path)
-    layout = _layout(file)
+    layout = find_layout(file, bands)
+    _check_extinction(file)
     rows = []
     for k in range(layout.line + 1, len(file.lines)):
         line = file.lines[k].lstrip()
         if not line or line[0] == "#":
-            if line and not _same_names(line, layout.names):
+            if line and not same_names(line, layout.names):
                 raise file.error(k, "other columns from here on; give each table in its own file")
         else:
             rows.append(k)
@@ -81,65 +93,25 @@ def parse_parsec(
     if not rows:
         raise file.error(len(file.lines) - 1, "the table has no rows")
     metallicity = _given(file, layout, table, "feh", feh, "[M/H] as feh (dex)")
-    age = _given(file, layout, table, "log_age", log_age, "log_age (log10 of the age in years)")
-    system, system_line = _system(file, layout.line)
+    age = _ages(file, layout, table, rows, log_age)
+    if "feh" not in layout.column:
+        _check_one_metallicity(file, layout, table, rows)
+    metallicity, age = snap(metallicity), snap(age)
+    header = _Header(*_system(file, layout.line), _physics(file, layout.line))
     found = []
     for first, last in _groups(metallicity, age):
         found.append(
             _isochrone(
                 file, layout, table[first:last], np.array(rows[first:last]) + 1,
-                (float(metallicity[first]), float(age[first])), system, system_line,
+                (float(metallicity[first]), float(age[first])), header,
             )
         )  # fmt: skip
     _check_end(file, found)
     return found
 
 
-def _layout(file: TextFile) -> _Layout:
-    """Find the line that names the columns: the last one before the first numbers."""
-    named: tuple[int, list[str]] | None = None
-    for k, line in enumerate(file.lines):
-        names = line.lstrip(" \t#").split()
-        if any(name in names for name in _NAMES["initial_mass"]):
-            named = (k, names)
-            break
-        if line.strip() and not line.lstrip().startswith("#"):
-            raise file.error(
-                k, "this is no table of PARSEC: no line names the columns (Mini or m_ini, ...)"
-            )
-    if named is None:
-        raise file.error(
-            len(file.lines) - 1,
-            "this is no table of PARSEC: no line names the columns (Mini or m_ini, ...)",
-        )
-    k, names = named
-    if "EEP" in names:
-        raise file.error(
-            k, "this is no table of PARSEC: it has a column EEP; read_mist reads files of MIST"
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise file.error(k, f"the column {', '.join(repeated)} is there twice")
-    column = {
-        key: names.index(name) for key, known in _NAMES.items() for name in known if name in names
-    }
-    bands = tuple(name for name in names if name.endswith("mag"))
-    if not bands:
-        bands = tuple(name for name in names if name not in _NO_BANDS)
-    if not bands:
-        raise file.error(k, "the table has no magnitudes")
-    return _Layout(names, k, column, bands)
-
-
-def _same_names(line: str, names: Sequence[str]) -> bool:
-    """Whether a comment within the table may stand there."""
-    found = line.lstrip(" \t#").split()
-    is_header = any(name in found for name in _NAMES["initial_mass"])
-    return not is_header or found == list(names)
-
-
 def _given(
-    file: TextFile, layout: _Layout, table: np.ndarray, key: str, value: float | None, meaning: str
+    file: TextFile, layout: Layout, table: np.ndarray, key: str, value: float | None, meaning: str
 ) -> np.ndarray:
     """Column (n,) of the metallicity or the age, from the table or as given."""
     if key in layout.column:
@@ -154,6 +126,76 @@ def _given(
     return np.full(len(table), float(value))
 
 
+def _ages(
+    file: TextFile, layout: Layout, table: np.ndarray, rows: list[int], given: float | None
+) -> np.ndarray:
+    """log10 of the ages (n,) in years: of old tables, which have them in years, too."""
+    key = "log_age"
+    if key not in layout.column and "age" in layout.column:
+        name, years = layout.names[layout.column["age"]], table[:, layout.column["age"]]
+        is_years = (years >= _LEAST_YEARS).all()
+        if given is None and not is_years:
+            row = int(np.argmax(years < _LEAST_YEARS))
+            raise file.error(
+                rows[row],
+                f"{name} is {years[row]:g}, which is no age in years; give log_age (log10 of the "
+                "age in years) as an argument",
+            )
+        if given is None:
+            return np.log10(years)
+        if is_years:
+            raise file.error(
+                layout.line, f"{key} was given, but the table has a column {name}; leave it out"
+            )
+    return _given(file, layout, table, key, given, "log_age (log10 of the age in years)")
+
+
+def _check_one_metallicity(
+    file: TextFile, layout: Layout, table: np.ndarray, rows: list[int]
+) -> None:
+    """Refuse several metallicities in a table for which one [M/H] was given."""
+    if "metals" not in layout.column or layout.names[layout.column["metals"]] in layout.bands:
+        return
+    metals = table[:, layout.column["metals"]]
+    other = np.flatnonzero(metals != metals[0])
+    if other.size:
+        row = int(other[0])
+        raise file.error(
+            rows[row],
+            f"{layout.names[layout.column['metals']]} is {metals[row]:g} here and {metals[0]:g} in "
+            "the rows above, but the table has no column of [M/H]; give each metallicity in a file "
+            "of its own, with its feh",
+        )
+
+
+def _check_extinction(file: TextFile) -> None:
+    for k, line in enumerate(file.lines):
+        match = _EXTINCTION.search(line) if line.lstrip().startswith("#") else None
+        if match is None:
+            continue
+        try:
+            av = number(match.group(1))
+        except ValueError:
+            raise file.error(k, f"Av is {match.group(1)!r}, expected a number") from None
+        if av != 0.0:
+            raise file.error(
+                k,
+                f"the magnitudes have an extinction Av = {av:g}; download them with Av = 0, and "
+                "give the extinction to the likelihood",
+            )
+
+
+def _physics(file: TextFile, stop: int) -> dict[str, tuple[str, int]]:
+    """What the header says of the models, by the words that begin or mark the line."""
+    found = {}
+    for k, line in enumerate(file.lines[:stop]):
+        text = " ".join(line.strip(" \t#").split())
+        for name, pattern in _PHYSICS.items():
+            if line.lstrip().startswith("#") and pattern.search(text):
+                found[name] = (text, k + 1)
+    return found
+
+
 def _groups(feh: np.ndarray, log_age: np.ndarray) -> list[tuple[int, int]]:
     """First and last + 1 of the rows of equal metallicity and age."""
     new = np.flatnonzero((np.diff(feh) != 0.0) | (np.diff(log_age) != 0.0)) + 1
@@ -163,12 +205,11 @@ def _groups(feh: np.ndarray, log_age: np.ndarray) -> list[tuple[int, int]]:
 
 def _isochrone(
     file: TextFile,
-    layout: _Layout,
+    layout: Layout,
     table: np.ndarray,
     lines: np.ndarray,
     node: tuple[float, float],
-    system: str | None,
-    system_line: int | None,
+    header: _Header,
 ) -> RawIsochrone:
     column = {key: np.ascontiguousarray(table[:, k]) for key, k in layout.column.items()}
     phase = column.get("phase")
@@ -185,8 +226,12 @@ def _isochrone(
     if not keep.any():
         raise file.error(int(lines[0]) - 1, "the isochrone holds no star before the white dwarfs")
     theory = {
-        key: column[key][keep] if key in column else None for key in ("log_teff", "log_g", "log_l")
+        key: column[key][keep] if key in column else None
+        for key in ("mass", "log_teff", "log_g", "log_l")
     }
+    mass = theory.pop("mass")
+    if theory["log_g"] is None:
+        theory["log_g"] = surface_gravity(mass, theory["log_l"], theory["log_teff"])
     return check_values(
         RawIsochrone(
             path=Path(file.path),
@@ -197,9 +242,10 @@ def _isochrone(
             initial_mass=column["initial_mass"][keep],
             mag=table[keep][:, [layout.names.index(band) for band in layout.bands]],
             phase=None if phase is None else phase[keep].astype(np.int64),
-            system=system,
-            system_line=system_line,
+            system=header.system,
+            system_line=header.system_line,
             header={"columns": tuple(layout.names)},
+            physics=header.physics,
             **theory,
         )
     )

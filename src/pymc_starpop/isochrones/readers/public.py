@@ -34,7 +34,8 @@ def read_mist(paths: Paths, **choices: Any) -> IsochroneGrid:
         ``.iso.cmd`` files, plain or gzip: one for each [Fe/H], with the same ages. Of ``.iso``
         files, which have no magnitudes, the bands are those of the bundled bolometric corrections.
     **choices
-        ``bands`` (columns to take, or a mapping from column to the name of the band),
+        ``bands`` (columns to take, or a mapping from column to the name of the band; other
+        columns are then not checked),
         ``feh_range`` and ``log_age_range`` (what to leave out, dex), ``extinction`` and
         ``wavelength`` (as in `IsochroneGrid.with_extinction`).
 
@@ -57,7 +58,9 @@ def read_mist(paths: Paths, **choices: Any) -> IsochroneGrid:
     >>> iso = psp.read_mist(["feh_m0.25.iso.cmd", "feh_p0.00.iso.cmd"])  # doctest: +SKIP
     """
     wanted = make_choices(choices)
-    raw = select_range([one for path in as_paths(paths) for one in parse_mist(path)], wanted)
+    raw = select_range(
+        [one for path in as_paths(paths) for one in parse_mist(path, wanted.columns)], wanted
+    )
     return with_choices(build_grid("MIST", raw, MIST_SCALE, wanted), wanted)
 
 
@@ -113,7 +116,9 @@ def read_parsec(
         _for_each("log_age", log_age, len(files)),
         strict=True,
     )
-    raw = select_range([one for path, f, a in each for one in parse_parsec(path, f, a)], wanted)
+    raw = select_range(
+        [one for path, f, a in each for one in parse_parsec(path, f, a, wanted.columns)], wanted
+    )
     return grid_without_eeps("PARSEC", raw, wanted)
 
 
@@ -147,7 +152,9 @@ def read_basti(paths: Paths, **choices: Any) -> IsochroneGrid:
     >>> iso = psp.read_basti(["3000.isc", "4000.isc"])  # doctest: +SKIP
     """
     wanted = make_choices(choices)
-    raw = select_range([one for path in as_paths(paths) for one in parse_basti(path)], wanted)
+    raw = select_range(
+        [one for path in as_paths(paths) for one in parse_basti(path, wanted.columns)], wanted
+    )
     for one in raw[1:]:
         if len(one) != len(raw[0]):
             raise one.error(

@@ -1,15 +1,16 @@
 """One isochrone as a file has it, and the checks that every library's must pass."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pymc_starpop.isochrones.readers.text import IsochroneFileError
+from pymc_starpop.isochrones.readers.text import IsochroneFileError, TextFile
 
-__all__ = ["RawIsochrone", "check_values"]
+__all__ = ["ROUNDING", "RawIsochrone", "check_values", "choose_columns", "snap", "surface_gravity"]
 
 # What any star has, with room: a value outside is a damaged file. Masses Msun; K, cgs and Lsun as
 # log10; magnitudes absolute, in any band (carbon stars within their dust pass 90 in U).
@@ -22,10 +23,17 @@ PLAUSIBLE = {
     "feh": (-10.0, 3.0),
     "log_age": (3.0, 10.5),
 }
-# Magnitudes that stand for "not computed" in tables.
-_SENTINELS = (99.0, 99.9, 99.99, 99.999, 99.9999)
-# Neighbors on a library's isochrone: masses fall by much less, and rise by less than this factor.
-_LEAST_RISE, _LARGEST_RISE = 0.95, 3.0
+# Magnitudes that stand for "not computed" in tables, with either sign.
+_SENTINELS = (99.0, 99.9, 99.99, 99.999, 99.9999, 999.0, 999.9, 999.99, 9999.0)
+# Initial masses rise along an isochrone, but for rounding: none is less than this share of the
+# largest before it, and neighbors of a library's isochrone differ by less than this factor.
+_LEAST_SHARE, _LARGEST_RISE = 0.98, 3.0
+# Ages (dex) and metallicities that differ by less are the same, rounded.
+ROUNDING = 2e-5
+# Gravity at log M = log L = 0 and the solar T_eff: nominal values of IAU 2015 resolution B3,
+# (GM)_sun = 1.3271244e20 m3/s2, R_sun = 6.957e8 m, T_sun = 5772 K.
+_LOG_G_SUN = math.log10(100.0 * 1.3271244e20 / 6.957e8**2)
+_LOG_TEFF_SUN = math.log10(5772.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,9 @@ class RawIsochrone:
         The line that says it.
     header : mapping
         Further values of the header.
+    physics : mapping
+        What the models of a grid must have in common, as far as the header says it: name to the
+        value and its line.
     """
 
     path: Path
@@ -75,6 +86,7 @@ class RawIsochrone:
     system: str | None = None
     system_line: int | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
+    physics: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.initial_mass.size
@@ -90,6 +102,74 @@ class RawIsochrone:
         missing = np.full(len(self), np.nan)
         theory = [missing if c is None else c for c in (self.log_teff, self.log_g, self.log_l)]
         return np.column_stack([np.log10(self.initial_mass), *theory, self.mag])
+
+
+def choose_columns(
+    file: TextFile,
+    line: int,
+    names: Sequence[str],
+    bands: Sequence[str],
+    wanted: Sequence[str] | None,
+) -> tuple[str, ...]:
+    """Columns that are read as magnitudes: those that the user named, or `bands`.
+
+    Parameters
+    ----------
+    file : TextFile
+    line : int
+        Index of the line that names the columns.
+    names : sequence of str
+        All columns.
+    bands : sequence of str
+        Those that are magnitudes by their name or place.
+    wanted : sequence or mapping of str, optional
+        What the user chose.
+
+    Raises
+    ------
+    IsochroneFileError
+        For a column that is not there.
+    """
+    if wanted is None:
+        return tuple(bands)
+    lacking = [name for name in wanted if name not in names]
+    if lacking:
+        raise file.error(
+            line, f"there is no column {', '.join(map(str, lacking))}; there are {', '.join(bands)}"
+        )
+    return tuple(wanted)
+
+
+def snap(values: np.ndarray) -> np.ndarray:
+    """Values (n,) of which those equal but for rounding have become equal.
+
+    Of neighbors within `ROUNDING` the one with the fewest digits counts, whatever their order.
+    """
+    unique = np.unique(values)
+    group = np.concatenate([[0], np.cumsum(np.diff(unique) > ROUNDING)])
+    best: dict[int, float] = {}
+    for k, value in zip(group.tolist(), unique.tolist(), strict=True):
+        if k not in best or len(repr(value)) < len(repr(best[k])):
+            best[k] = value
+    chosen = np.array([best[k] for k in group.tolist()])
+    return chosen[np.searchsorted(unique, values)]
+
+
+def surface_gravity(
+    mass: np.ndarray | None, log_l: np.ndarray | None, log_teff: np.ndarray | None
+) -> np.ndarray | None:
+    """log10 of the surface gravity (n,), cgs, by ``g = 4 pi sigma G M T_eff^4 / L``.
+
+    Parameters
+    ----------
+    mass : ndarray (n,) or None
+        Present mass, Msun.
+    log_l, log_teff : ndarray (n,) or None
+        log10 of Lsun and K. Without one of them there is no gravity.
+    """
+    if mass is None or log_l is None or log_teff is None or not (mass > 0.0).all():
+        return None
+    return _LOG_G_SUN + np.log10(mass) - log_l + 4.0 * (log_teff - _LOG_TEFF_SUN)
 
 
 def check_values(one: RawIsochrone, largest_rise: float = _LARGEST_RISE) -> RawIsochrone:
@@ -113,7 +193,7 @@ def check_values(one: RawIsochrone, largest_rise: float = _LARGEST_RISE) -> RawI
             raise one.error(f"{name} is {getattr(one, name):g}, expected {low:g} to {high:g}")
     if len(one) < 2:
         raise one.error(f"the isochrone has {len(one)} rows, expected at least two")
-    columns = {name: getattr(one, name) for name in ("initial_mass", "log_teff", "log_g", "log_l")}
+    columns = {name: getattr(one, name) for name in ("initial_mass", "log_teff", "log_l", "log_g")}
     columns |= {band: one.mag[:, k] for k, band in enumerate(one.bands)}
     for name, values in columns.items():
         if values is None:
@@ -122,12 +202,12 @@ def check_values(one: RawIsochrone, largest_rise: float = _LARGEST_RISE) -> RawI
         bad = ~((values >= low) & (values <= high))
         if bad.any():
             row = int(np.argmax(bad))
-            raise one.error(f"{name} is {values[row]:g}, expected {low:g} to {high:g}", row)
+            _refuse_absent(one, name, values)
+            raise one.error(
+                f"{name} is {values[row]:g}, expected {low:g} to {high:g}" + _remedy(one, name), row
+            )
     for band, values in zip(one.bands, one.mag.T, strict=True):
-        absent = np.isclose(np.abs(values)[:, None], _SENTINELS, rtol=0.0, atol=1e-9).any(axis=1)
-        if absent.any():
-            row = int(np.argmax(absent))
-            raise one.error(f"{band} is {values[row]:g}, which stands for no magnitude", row)
+        _refuse_absent(one, band, values)
     if one.eep is not None:
         back = np.flatnonzero(np.diff(one.eep) <= 0)
         if back.size:
@@ -139,14 +219,45 @@ def check_values(one: RawIsochrone, largest_rise: float = _LARGEST_RISE) -> RawI
     return one
 
 
-def _check_masses(one: RawIsochrone, largest_rise: float) -> None:
-    """Refuse masses that jump, or fall by more than any isochrone does."""
-    rise = one.initial_mass[1:] / one.initial_mass[:-1]
-    bad = np.flatnonzero((rise < _LEAST_RISE) | (rise > largest_rise))
-    if bad.size:
-        row = int(bad[0]) + 1
-        before, here = one.initial_mass[row - 1 : row + 1]
+def _remedy(one: RawIsochrone, name: str) -> str:
+    """What to do about a band of which a value is no magnitude."""
+    if name not in one.bands:
+        return ""
+    return f"; if {name} is no magnitude, or not needed, name the columns that are: bands=[...]"
+
+
+def _refuse_absent(one: RawIsochrone, band: str, values: np.ndarray) -> None:
+    """Refuse numbers that stand for magnitudes that were not computed."""
+    if band not in one.bands:
+        return
+    absent = np.isclose(np.abs(values)[:, None], _SENTINELS, rtol=0.0, atol=1e-9).any(axis=1)
+    if absent.any():
+        row = int(np.argmax(absent))
         raise one.error(
-            f"initial_mass {here:g} Msun follows {before:g}; a row is damaged or rows are missing",
+            f"{band} is {values[row]:g}, which stands for no magnitude; leave out the rows where "
+            f"abs({band}) >= 99, or choose other bands with bands=[...]",
             row,
         )
+
+
+def _check_masses(one: RawIsochrone, largest_rise: float) -> None:
+    """Refuse masses that jump, or fall as no initial masses do."""
+    mass = one.initial_mass
+    largest = np.maximum.accumulate(mass)
+    falls = mass < _LEAST_SHARE * largest
+    jumps = np.concatenate([[False], mass[1:] > largest_rise * mass[:-1]])
+    if not (falls | jumps).any():
+        return
+    row = int(np.argmax(falls | jumps))
+    if jumps[row]:
+        raise one.error(
+            f"initial_mass {mass[row]:g} Msun follows {mass[row - 1]:g}; a row is damaged or rows "
+            "are missing",
+            row,
+        )
+    raise one.error(
+        f"initial_mass {mass[row]:g} Msun follows {largest[row]:g}: initial masses rise along an "
+        "isochrone; a row is damaged, isochrones are mixed, or these are present masses, which "
+        "fall with mass loss: take the column of initial ones (Mini, M_ini)",
+        row,
+    )

@@ -15,7 +15,7 @@ from pymc_starpop.isochrones.readers.assemble import (
 )
 from pymc_starpop.isochrones.readers.basti import BASTI_SCALE
 from pymc_starpop.isochrones.readers.public import grid_without_eeps, make_choices
-from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values
+from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values, snap
 from pymc_starpop.isochrones.source import MIST_SCALE, EepScale
 
 __all__ = ["read_table"]
@@ -90,7 +90,7 @@ def read_table(
     data = _Columns(table)
     mass = data[initial_mass]
     metallicity, age = (
-        data[value] if isinstance(value, str) else np.full(mass.size, float(value))
+        snap(data[value]) if isinstance(value, str) else np.full(mass.size, float(value))
         for value in (feh, log_age)
     )
     found = {key: data[name] for key, name in own.items()}

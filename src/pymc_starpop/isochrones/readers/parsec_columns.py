@@ -1,0 +1,145 @@
+"""What the columns of PARSEC tables are, by their names in every version of the CMD web page.
+
+CMD 3.2 and later: ``Zini MH logAge Mini int_IMF Mass logL logTe logg label McoreTP C_O period0 ...
+mbolmag``; 3.0 and 3.1: ``Zini Age Mini Mass ...`` with the age in years; 2.x: ``Z log(age/yr) M_ini
+M_act logL/Lo logTe logG mbol ... C/O M_hec period pmode logMdot int_IMF stage``, whose magnitudes
+have the names of the bands alone; before 2.0 ``Mbol Mu Mb Mv ... Flum``.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pymc_starpop.isochrones.readers.raw import choose_columns
+from pymc_starpop.isochrones.readers.text import TextFile
+
+__all__ = ["Layout", "find_layout", "same_names"]
+
+NAMES = {
+    "initial_mass": ("Mini", "M_ini", "m_ini", "initial_mass"),
+    "log_age": ("logAge", "log(age/yr)", "log_age", "logage"),
+    "age": ("Age", "age"),
+    "feh": ("MH", "[M/H]"),
+    "metals": ("Zini", "Z"),
+    "log_teff": ("logTe", "logTeff", "log_Teff", "log_teff", "logT"),
+    "log_g": ("logg", "logG", "log_g"),
+    "log_l": ("logL", "logL/Lo", "log_L", "log_l"),
+    "mass": ("Mass", "M_act", "mass", "m_act"),
+    "phase": ("label", "stage"),
+}
+# Further columns that are no magnitudes. `Y` is one only beside `X`: alone it is a band.
+_OTHER = {
+    "int_IMF", "Flum", "flum", "McoreTP", "Mcore", "M_hec", "C_O", "C/O", "CO", "period",
+    "period0", "period1", "period2", "period3", "period4", "pmode", "Mloss", "Mdot", "logMdot",
+    "tau1m", "X", "Xc", "Xn", "Xo", "Cexcess", "logR", "log_R", "logRad", "R_star", "radius",
+    "Teff", "teff", "T_eff", "Te", "gravity", "phase", "EEP", "eep", "star_mass",
+    "current_mass", "FeH", "[Fe/H]", "feh", "age_gyr", "ageGyr",
+}  # fmt: skip
+_THEORY = _OTHER | {name for names in NAMES.values() for name in names}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the columns of a table are.
+
+    Attributes
+    ----------
+    names : list of str
+        All columns.
+    line : int
+        Index of the line that names them.
+    column : dict
+        Meaning to the index of its column, of those in `NAMES`.
+    bands : tuple of str
+        Columns that are read as magnitudes.
+    """
+
+    names: list[str]
+    line: int
+    column: dict[str, int]
+    bands: tuple[str, ...]
+
+
+def find_layout(file: TextFile, wanted: Sequence[str] | None) -> Layout:
+    """Find the line that names the columns: the first with an initial mass, before any number.
+
+    Raises
+    ------
+    IsochroneFileError
+        If there is none, or if it cannot be that of a table of PARSEC.
+    """
+    line, names = _named(file)
+    if "EEP" in names:
+        raise file.error(
+            line, "this is no table of PARSEC: it has a column EEP; read_mist reads files of MIST"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise file.error(line, f"the column {', '.join(repeated)} is there twice")
+    _check_index(file, line, names)
+    column = {
+        key: names.index(next(name for name in known if name in names))
+        for key, known in NAMES.items()
+        if set(known) & set(names)
+    }
+    theory = _THEORY | ({"Y"} if "X" in names else set())
+    bands = [name for name in names if name.endswith("mag")]
+    bands = bands or [name for name in names if name not in theory]
+    chosen = choose_columns(file, line, names, bands, wanted)
+    if not chosen:
+        raise file.error(line, "the table has no magnitudes")
+    return Layout(names, line, column, chosen)
+
+
+def same_names(line: str, names: Sequence[str]) -> bool:
+    """Whether a comment within the table may stand there."""
+    found = _fields(line)
+    is_header = any(name in found for name in NAMES["initial_mass"])
+    return not is_header or found == list(names)
+
+
+def _fields(line: str) -> list[str]:
+    return line.lstrip(" \t#").split()
+
+
+def _named(file: TextFile) -> tuple[int, list[str]]:
+    for k, line in enumerate(file.lines):
+        names = _fields(line)
+        if any(name in names for name in NAMES["initial_mass"]):
+            return k, names
+        if line.strip() and not line.lstrip().startswith("#"):
+            raise file.error(k, _no_names(line))
+    raise file.error(len(file.lines) - 1, _no_names(""))
+
+
+def _no_names(line: str) -> str:
+    """Say why a line does not name the columns."""
+    split = [name.strip(" \"'#") for name in re.split(r"[,;|]", line)]
+    if len(split) > 1 and any(name in split for name in NAMES["initial_mass"]):
+        return _TABLE + "its columns are not separated by spaces" + _READ_TABLE
+    present = [name for name in NAMES["mass"] if name in _fields(line)]
+    if present:
+        return (
+            f"the table has present masses ({present[0]}) and no initial ones ({_MASSES}), which "
+            "mass functions need"
+        )
+    return f"this is no table of PARSEC: no line names the columns ({_MASSES}, ...)"
+
+
+_MASSES = "Mini, M_ini or m_ini"
+_TABLE = "this is no file of the CMD web page but a table that another program saved: "
+_READ_TABLE = (
+    "; read it with pandas.read_csv and give it to psp.read_table(frame, initial_mass='Mini', "
+    "feh='MH', log_age='logAge', bands=[...], columns={'phase': 'label'})"
+)
+
+
+def _check_index(file: TextFile, line: int, names: Sequence[str]) -> None:
+    """Refuse a table whose rows begin with their number, which has no name."""
+    for k in range(line + 1, len(file.lines)):
+        fields = file.lines[k].split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        if len(fields) == len(names) + 1 and fields[0] == "0":
+            raise file.error(k, _TABLE + "its rows begin with their number" + _READ_TABLE)
+        return
