@@ -34,6 +34,7 @@ import logging
 import sys
 from pathlib import Path
 
+import arviz_base as azb
 import arviz_plots as azp
 import arviz_stats as azs
 import h5py
@@ -148,8 +149,7 @@ def fit(
         print(f"\nOptima that were found, best first:\n{start}\n", flush=True)
         # PyMC's own sampler reuses the function that find_start compiled; nutpie compiles anew.
         idata = pm.sample(
-            draws, tune=tune, chains=chains, cores=2, nuts_sampler="pymc", init="adapt_diag",
-            initvals=start, random_seed=67,
+            draws, tune=tune, cores=2, random_seed=67, **start.sample_kwargs("pymc", chains=chains)
         )  # fmt: skip
         pm.compute_log_likelihood(idata, progressbar=False)
     return model, idata
@@ -158,11 +158,10 @@ def fit(
 def report(idata: xr.DataTree) -> None:
     """Print the summary of one fit."""
     posterior = idata["posterior"].dataset
-    print(azs.summary(posterior, var_names=NAMES).to_string())
-    worst = float(azs.rhat(posterior[NAMES]).to_dataarray().max())
-    least = float(azs.ess(posterior[NAMES], method="bulk").to_dataarray().min())
-    print(f"\nlargest r_hat: {worst:.4f}, smallest bulk ESS: {least:.0f}")
-    print(f"divergences: {int(idata['sample_stats']['diverging'].sum())}", flush=True)
+    # ArviZ's two digits would make of an age only "9.3".
+    with azb.rc_context({"stats.round_to": "5g"}):
+        print(azs.summary(posterior, var_names=NAMES).to_string())
+    print(f"\n{psp.check_sampling(idata)}\n", flush=True)
 
 
 def compare(fits: dict[str, xr.DataTree]) -> None:

@@ -24,6 +24,7 @@ Run: ``python examples/ngc1978.py``. Figures go to examples/output.
 import logging
 from pathlib import Path
 
+import arviz_base as azb
 import arviz_stats as azs
 import matplotlib
 
@@ -75,10 +76,10 @@ def report(idata: xr.DataTree, summary: xr.Dataset) -> None:
     """Print what was found."""
     names = ["alpha", "beta", "sigma"]
     posterior = idata["posterior"].dataset
-    print(azs.summary(posterior, var_names=names).to_string())
-    worst = float(azs.rhat(posterior[["mass_formed", *names]]).to_dataarray().max())
-    print(f"largest r_hat: {worst:.4f}")
-    print(f"divergences: {int(idata['sample_stats']['diverging'].sum())}")
+    # ArviZ's two digits would make of -0.46 and -0.44 the same.
+    with azb.rc_context({"stats.round_to": "5g"}):
+        print(azs.summary(posterior, var_names=names).to_string())
+    print(f"\n{psp.check_sampling(idata, var_names=['mass_formed', *names])}\n")
     rate = summary["sfr"].sel(quantile=0.5)
     peak = int(np.argmax(rate.values))
     young, old = (float(summary[f"age_{edge}_gyr"][peak]) for edge in ("young", "old"))

@@ -21,6 +21,7 @@ Run: ``python examples/ruprecht147.py``. Figures and a table go to examples/outp
 import logging
 from pathlib import Path
 
+import arviz_base as azb
 import arviz_plots as azp
 import arviz_stats as azs
 import matplotlib
@@ -77,12 +78,10 @@ def off_in_parallax(catalog: psp.StarCatalog, posterior: xr.Dataset) -> np.ndarr
 def report(catalog: psp.StarCatalog, idata: xr.DataTree, members: xr.DataArray) -> None:
     """Print the summary, membership by class, and write the table of members."""
     posterior = idata["posterior"].dataset
-    print(azs.summary(posterior, var_names=NAMES).to_string())
-    worst = float(azs.rhat(posterior[NAMES]).to_dataarray().max())
-    least = float(azs.ess(posterior[NAMES], method="bulk").to_dataarray().min())
-    print(f"\nlargest r_hat: {worst:.4f}, smallest bulk ESS: {least:.0f}")
-    divergences = int(idata["sample_stats"]["diverging"].sum())
-    print(f"divergences: {divergences}")
+    # ArviZ's two digits would make of an age only "9.3".
+    with azb.rc_context({"stats.round_to": "5g"}):
+        print(azs.summary(posterior, var_names=NAMES).to_string())
+    print(f"\n{psp.check_sampling(idata)}\n")
     in_range = LIMITS.mask(catalog) & ~catalog.extra["duplicate"]
     non_member = np.array([str(m).startswith("No") for m in catalog.extra["member"]])
     probability = members.values
@@ -132,8 +131,7 @@ def main() -> None:
         print(f"\nOptima that were found, best first:\n{start}\n", flush=True)
         # PyMC's own sampler reuses the function that find_start compiled; nutpie compiles anew.
         idata = pm.sample(
-            1000, tune=1000, chains=4, cores=2, nuts_sampler="pymc", init="adapt_diag",
-            initvals=start, random_seed=147,
+            1000, tune=1000, cores=2, random_seed=147, **start.sample_kwargs("pymc", chains=4)
         )  # fmt: skip
         members = psp.membership(idata, catalog=catalog).mean(("chain", "draw"))
     report(catalog, idata, members)

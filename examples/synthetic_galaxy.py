@@ -19,7 +19,6 @@ import logging
 import time
 from pathlib import Path
 
-import arviz_stats as azs
 import matplotlib
 
 matplotlib.use("Agg")
@@ -117,11 +116,8 @@ def report(fit: psp.SFHFit, idata: xr.DataTree, summary: xr.Dataset) -> None:
         part = 100.0 * float(inside.mean())
         print(f"cumulative history in the {100 * width:g} % band at {part:.0f} % of the ages")
     names = ["mass_formed", *PARAMETERS]
-    worst = float(azs.rhat(posterior[names]).to_dataarray().max())
-    least = float(azs.ess(posterior[names], method="bulk").to_dataarray().min())
+    print(f"\n{psp.check_sampling(idata, var_names=names)}\n")
     stats = idata["sample_stats"].dataset
-    print(f"largest r_hat: {worst:.4f}, smallest bulk ESS: {least:.0f}")
-    print(f"divergences: {int(stats['diverging'].sum())}")
     print(f"leapfrog steps a draw: {float(stats['n_steps'].mean()):.1f}")
 
 

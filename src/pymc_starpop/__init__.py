@@ -100,6 +100,7 @@ from pymc_starpop.simulate import (
     surviving_fraction,
 )
 from pymc_starpop.summaries import (
+    check_sampling,
     cluster_mass,
     drop_constant_bins,
     find_start,
@@ -165,6 +166,7 @@ __all__ = [
     "bin_cmd",
     "build_template",
     "build_templates",
+    "check_sampling",
     "cluster_function",
     "cluster_logp",
     "cluster_mass",

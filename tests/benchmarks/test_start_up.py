@@ -96,8 +96,8 @@ def main(sampler):
         start = psp.find_start(6, random_seed=1, progressbar=False)
         clock("find_start")
         idata = pm.sample(
-            draws=1, tune=0, chains=1, cores=1, nuts_sampler=sampler, initvals=start,
-            random_seed=147, progressbar=False, compute_convergence_checks=False, quiet=True,
+            draws=1, tune=0, cores=1, random_seed=147, progressbar=False, quiet=True,
+            compute_convergence_checks=False, **start.sample_kwargs(sampler, chains=1),
         )  # fmt: skip
         clock("first draw")
     modules = {str(e.data["dispatcher"].py_func.__module__) for _, e in compiling.buffer}

@@ -6,6 +6,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import pymc_starpop as psp
+from start_fixtures import two_wells
+
+# Fewer draws than chains look like swapped dimensions to ArviZ.
+pytestmark = pytest.mark.filterwarnings("ignore:Found chain dimension to be longer")
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +55,70 @@ def test_one_climb_draws_nothing():
         pm.Potential("peak", -0.5 * ((x - 50.0) / 0.01) ** 2)
         start = psp.find_start(1, progressbar=False)
     assert float(start["x"]) == pytest.approx(50.0, abs=1e-3)
+
+
+def first_points(model, start, sampler, **kwargs):
+    """Where the chains of `pm.sample` begin: no step leads away."""
+    still = {"max_treedepth": 0} if sampler == "nutpie" else {"step_scale": 1e-15}
+    return pm.sample(
+        1, tune=0, cores=1, model=model, random_seed=5, nuts=still, progressbar=False, quiet=True,
+        compute_convergence_checks=False, **start.sample_kwargs(sampler, **kwargs),
+    )["posterior"].isel(draw=0)  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", ["nutpie", "pymc"])
+def test_chains_begin_where_the_search_ended(sampler):
+    model = two_wells(12.0)
+    start = psp.find_start(8, model=model, progressbar=False)
+    assert start.optima.sizes["optimum"] == 2
+    assert start.rivals == ()
+    first = first_points(model, start, sampler, chains=3)
+    assert first.sizes["chain"] == 3
+    assert_allclose(first["x"], np.full(3, start["x"]), rtol=1e-9)
+    assert_allclose(first["y"], np.tile(start["y"], (3, 1)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("sampler", ["nutpie", "pymc"])
+def test_rivals_of_weight_are_starts_of_other_chains(sampler):
+    model = two_wells(2.0)
+    start = psp.find_start(8, model=model, progressbar=False)
+    # Two Gaussians of the same widths, whose Jacobian is that of the uniform prior's transform.
+    share = 1.0 / (1.0 + np.exp(2.0))
+    assert_allclose(start.optima["weight"], [1.0 - share, share], rtol=5e-3)
+    (rival,) = start.rivals
+    assert float(rival["x"]) == pytest.approx(-4.0, abs=0.01)
+    first = first_points(model, start, sampler, chains=4)
+    expected = [[value["x"], *value["y"]] for value in 2 * [start, rival]]
+    seen = np.column_stack([first["x"], first["y"]])
+    assert_allclose(seen, expected, rtol=1e-9)
+    # Not where they are not wanted, and none without a chain.
+    for few in ({"chains": 2, "rivals": False}, {"chains": 1}):
+        assert start.sample_kwargs(sampler, **few)["initvals"] == start
+
+
+def test_the_widths_of_optima_count_in_their_weights():
+    with pm.Model():
+        x = pm.Normal("x", 0.0, 5.0)
+        narrow, wide = -0.5 * ((x - 4.0) / 0.1) ** 2, -0.5 * ((x + 4.0) / 0.3) ** 2 - 0.6
+        pm.Potential("wells", pm.math.logaddexp(narrow, wide))
+        start = psp.find_start(8, progressbar=False)
+    shares = np.array([0.1, 0.3 * np.exp(-0.6)])
+    assert_allclose(start.optima["weight"], shares / shares.sum(), rtol=5e-3)
+    assert float(start["x"]) == pytest.approx(4.0, abs=0.01)
+
+
+def test_variables_may_have_the_names_of_columns():
+    with pm.Model():
+        pm.Normal("weight", 3.0, 1.0)
+        start = psp.find_start(1, progressbar=False)
+    assert float(start["weight"]) == pytest.approx(3.0, abs=1e-3)
+    assert float(start.optima["weight"][0]) == 1.0
+    assert float(start.optima["weight (variable)"][0]) == pytest.approx(3.0, abs=1e-3)
+
+
+def test_samplers_and_chains_that_are_not_possible_are_refused(narrow_start):
+    with pytest.raises(ValueError, match="sampler must be 'nutpie' or 'pymc', got 'numpyro'"):
+        narrow_start.sample_kwargs("numpyro")
+    for chains in (0, 2.5, True):
+        with pytest.raises(ValueError, match="chains must be a whole number, 1 or more"):
+            narrow_start.sample_kwargs(chains=chains)

@@ -1,6 +1,7 @@
 """What comes before and after sampling: starting points, stars, masses, formation histories."""
 
 from pymc_starpop.summaries.bins import drop_constant_bins
+from pymc_starpop.summaries.check_sampling import SamplingReport, check_sampling
 from pymc_starpop.summaries.cluster_mass import cluster_mass
 from pymc_starpop.summaries.luminosity import luminosity_function
 from pymc_starpop.summaries.membership import membership
@@ -10,7 +11,9 @@ from pymc_starpop.summaries.star_posterior import star_posterior, summarize_star
 from pymc_starpop.summaries.start import Start, find_start
 
 __all__ = [
+    "SamplingReport",
     "Start",
+    "check_sampling",
     "cluster_mass",
     "drop_constant_bins",
     "find_start",

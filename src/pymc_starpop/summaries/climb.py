@@ -34,12 +34,14 @@ class Summit:
     """Where a climb ended: log density, position, and whether it is a local maximum.
 
     `converged` means that the Hessian there, by differences of the gradient, is negative definite
-    and that a Newton step would gain less than 0.001 nat.
+    and that a Newton step would gain less than 0.001 nat. `log_volume` is the logarithm of the
+    integral of exp(logp(x) - logp) over the Gaussian with that Hessian; NaN without a maximum.
     """
 
     logp: float
     position: np.ndarray
     converged: bool
+    log_volume: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ def climb(evaluate: Evaluate, start: np.ndarray, scale: np.ndarray) -> Summit | 
         if direction is not None and beyond is None:
             point = _leave_saddle(at, point, direction)
         free = _free_axes(at, point, beyond)
-    return Summit(-point.value, point.x * scale, converged)
+    log_volume = np.nan
+    if converged and inverse is not None:
+        log_det = np.linalg.slogdet(2.0 * np.pi * inverse)[1]
+        log_volume = float(0.5 * log_det + np.log(scale).sum())
+    return Summit(-point.value, point.x * scale, converged, log_volume)
 
 
 def _descend(

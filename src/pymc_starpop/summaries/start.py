@@ -1,14 +1,18 @@
 """A starting point for samplers, from several searches for the maximum."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import xarray as xr
 from pymc.initial_point import make_initial_point_fn
 from pymc.progress_bar import create_simple_progress
 from pymc.pytensorf import compile as compile_function
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
 
 from pymc_starpop.summaries.climb import Summit, climb
 
@@ -18,26 +22,103 @@ __all__ = ["Start", "find_start"]
 # the spread of the prior draws, differ by less than this.
 _SAME_LOGP = 0.5
 _SAME_POSITION = 0.05
+# Share of the posterior that makes a rival optimum a start of other chains.
+_RIVAL = 0.01
 # Draws from which the spread of the prior is known well enough for lengths of steps.
 _N_SPREAD = 50
 
 
 class Start(dict[str, Any]):
-    """Starting values by variable, for ``pm.sample(initvals=start)``, and how they were found.
+    """Starting values by variable, how they were found, and how samplers are made to keep them.
+
+    ``pm.sample(**start.sample_kwargs())`` begins exactly there. ``pm.sample(initvals=start)`` does
+    not: both nutpie and PyMC's NUTS then add a number between -1 and 1 to every unconstrained
+    variable, which is far beside the width of a likelihood of many stars.
 
     Attributes
     ----------
     optima : xarray.Dataset
         One entry an optimum, best first: ``logp`` (the log density that samplers see),
-        ``below_best`` (nats), ``n_start`` (searches that ended there), ``converged`` (whether the
-        gradient vanishes there and the curvature is that of a maximum) and the variables.
+        ``below_best`` (nats), ``weight`` (share of the posterior by Laplace's approximation, that
+        is, of the Gaussian with the curvature of the optimum; where that is no maximum, with the
+        largest volume of the others), ``n_start`` (searches that ended there), ``converged``
+        (whether the gradient vanishes there and the curvature is that of a maximum) and the
+        variables.
+    rivals : tuple of dict
+        Starting values of the other optima, best first, whose weight is at least 0.01.
+
+    Examples
+    --------
+    >>> import pymc as pm, pymc_starpop as psp
+    >>> with pm.Model():
+    ...     x = pm.Normal("x", 3.0, 1.0)
+    ...     start = psp.find_start(2, progressbar=False)
+    >>> sorted(start.sample_kwargs("pymc"))
+    ['chains', 'init', 'initvals', 'nuts_sampler']
     """
 
     optima: xr.Dataset
+    rivals: tuple[dict[str, Any], ...]
 
-    def __init__(self, values: dict[str, Any], optima: xr.Dataset):
+    def __init__(
+        self,
+        values: dict[str, Any],
+        optima: xr.Dataset,
+        rivals: Sequence[dict[str, Any]] = (),
+    ):
         super().__init__(values)
         self.optima = optima
+        self.rivals = tuple(rivals)
+
+    def sample_kwargs(
+        self, sampler: str = "nutpie", *, chains: int = 4, rivals: bool = True
+    ) -> dict[str, Any]:
+        """Return the arguments with which ``pm.sample`` begins exactly here.
+
+        Without rivals every chain begins at the best optimum. With them the optima take turns,
+        best first, so that chains which stay in different ones show in r_hat; how many draws each
+        optimum gets then says nothing of its probability. nutpie has no starts by chain: its chains
+        take the next one when they begin, so that which chain gets which may differ between runs on
+        several cores.
+
+        Parameters
+        ----------
+        sampler : {"nutpie", "pymc"}
+            Which NUTS samples: that of nutpie, or PyMC's own, which begins sooner since it reuses
+            the function that `find_start` compiled.
+        chains : int
+            Number of chains.
+        rivals : bool
+            Whether optima of weight other than the best are starts, too.
+
+        Returns
+        -------
+        dict
+            ``chains``, ``nuts_sampler`` and ``initvals``; for PyMC's sampler ``init``, for nutpie
+            ``compile_kwargs``, to which yours can be added. All that is left to say is said to
+            ``pm.sample``: ``pm.sample(2000, **start.sample_kwargs(), random_seed=1)``.
+
+        Raises
+        ------
+        ValueError
+            For another sampler, or a number of chains that is not 1 or more.
+        """
+        if isinstance(chains, bool) or not isinstance(chains, int | np.integer) or chains < 1:
+            raise ValueError(f"chains must be a whole number, 1 or more, got {chains!r}")
+        starts = [dict(self), *(self.rivals if rivals else ())][:chains]
+        common = {"chains": int(chains), "nuts_sampler": sampler}
+        if sampler == "pymc":
+            turns = [dict(starts[k % len(starts)]) for k in range(chains)]
+            # One dictionary is compiled once, a list once a chain.
+            initvals = turns if len(starts) > 1 else turns[0]
+            return common | {"init": "adapt_diag", "initvals": initvals}
+        if sampler == "nutpie":
+            initvals = _take_turns(starts) if len(starts) > 1 else starts[0]
+            return common | {"initvals": initvals, "compile_kwargs": {"jitter_rvs": set()}}
+        raise ValueError(
+            f"sampler must be 'nutpie' or 'pymc', got {sampler!r}; other samplers take initvals="
+            "start, and their jitter has to be switched off by their own option"
+        )
 
     def __str__(self) -> str:
         """Return a table of the optima, best first."""
@@ -52,6 +133,31 @@ class Start(dict[str, Any]):
             "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
             for row in rows
         )
+
+
+class _Turn(Op):
+    """Number of the start whose turn it is: the next one at every evaluation."""
+
+    def __init__(self, n_start: int):
+        self._turns = itertools.cycle(range(n_start))
+
+    def make_node(self) -> Apply:
+        return Apply(self, [], [pt.lscalar()])
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        output_storage[0][0] = np.asarray(next(self._turns), dtype=np.int64)
+
+    def do_constant_folding(self, fgraph: Any, node: Apply) -> bool:
+        return False
+
+
+def _take_turns(starts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Initial values, which PyMC takes as variables, that are those of the next start each time."""
+    turn = _Turn(len(starts))()
+    return {
+        name: pt.constant(np.stack([np.asarray(start[name]) for start in starts]))[turn]
+        for name in starts[0]
+    }
 
 
 def _format(value: Any) -> str:
@@ -73,7 +179,7 @@ def find_start(
     Every climb is BFGS in the unconstrained variables with exact gradients; no step is longer than
     the spread of the prior, and one that leaves the support is halved. At its end the Hessian, from
     differences of the gradient, decides whether it is a maximum. Optima that differ are all
-    reported: a rival a few nats below the best means that one chain may stay there.
+    reported. One with a share of the posterior (`Start.rivals`) is a start of other chains.
 
     Parameters
     ----------
@@ -90,7 +196,7 @@ def find_start(
     Returns
     -------
     Start
-        A dictionary for the ``initvals`` of ``pm.sample``; ``print(start)`` shows the optima.
+        ``pm.sample(**start.sample_kwargs())`` begins there; ``print(start)`` shows the optima.
 
     Raises
     ------
@@ -129,9 +235,11 @@ def find_start(
             "that they lie within the isochrones, or raise n_starts"
         )
     optima = _distinct(sorted(found, key=lambda summit: -summit.logp), spread)
-    table = _table(model, density, optima)
-    best = {rv.name: table[rv.name][0].values for rv in model.free_RVs}
-    return Start(best, table)
+    values = _values(model, density, [summit for summit, _ in optima])
+    weights = _weights([summit for summit, _ in optima])
+    of_weight = [value for value, weight in zip(values, weights, strict=True) if weight >= _RIVAL]
+    rivals = [value for value in of_weight if value is not values[0]]
+    return Start(values[0], _table(optima, values, weights), rivals)
 
 
 def _starting_points(
@@ -195,21 +303,53 @@ def _distinct(found: Sequence[Summit], spread: np.ndarray) -> list[tuple[Summit,
     return optima
 
 
-def _table(model: pm.Model, density: _LogDensity, optima: list[tuple[Summit, int]]) -> xr.Dataset:
-    """Collect the optima in the model's own variables."""
+def _values(
+    model: pm.Model, density: _LogDensity, summits: Sequence[Summit]
+) -> list[dict[str, np.ndarray]]:
+    """Return the model's own variables at every optimum."""
     constrained = compile_function(
         inputs=model.value_vars, outputs=model.replace_rvs_by_values(list(model.free_RVs))
     )
-    values = [constrained(**density.unflatten(summit.position)) for summit, _ in optima]
+    names = [rv.name for rv in model.free_RVs]
+    return [
+        dict(
+            zip(
+                names,
+                map(np.asarray, constrained(**density.unflatten(summit.position))),
+                strict=True,
+            )
+        )
+        for summit in summits
+    ]
+
+
+def _weights(summits: Sequence[Summit]) -> np.ndarray:
+    """Shares of the posterior by Laplace's approximation (Tierney & Kadane 1986, JASA 81, 82)."""
+    volumes = np.array([summit.log_volume for summit in summits])
+    known = volumes[np.isfinite(volumes)]
+    # Rather too much than too little: chains in a place of no weight show in r_hat.
+    volumes[~np.isfinite(volumes)] = known.max() if known.size else 0.0
+    log_mass = np.array([summit.logp for summit in summits]) + volumes
+    shares = np.exp(log_mass - log_mass.max())
+    return shares / shares.sum()
+
+
+def _table(
+    optima: list[tuple[Summit, int]], values: list[dict[str, np.ndarray]], weights: np.ndarray
+) -> xr.Dataset:
+    """Collect the optima in the model's own variables."""
     logp = np.array([summit.logp for summit, _ in optima])
     data: dict[str, Any] = {
         "logp": ("optimum", logp),
         "below_best": ("optimum", logp[0] - logp),
+        "weight": ("optimum", weights),
         "n_start": ("optimum", [count for _, count in optima]),
         "converged": ("optimum", [summit.converged for summit, _ in optima]),
     }
-    for k, rv in enumerate(model.free_RVs):
-        stacked = np.stack([np.asarray(v[k]) for v in values])
-        dims = [f"{rv.name}_dim_{i}" for i in range(stacked.ndim - 1)]
-        data[rv.name] = (["optimum", *dims], stacked)
+    for name in values[0]:
+        stacked = np.stack([value[name] for value in values])
+        dims = [f"{name}_dim_{i}" for i in range(stacked.ndim - 1)]
+        # A mixture may well have a variable of the name of a column.
+        column = f"{name} (variable)" if name in data else name
+        data[column] = (["optimum", *dims], stacked)
     return xr.Dataset(data)
