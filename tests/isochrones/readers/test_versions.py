@@ -128,17 +128,15 @@ def test_only_chosen_bands_are_read_and_checked(star, tmp_path):
 
 def test_files_with_other_columns_join_in_chosen_bands(star, tmp_path):
     old = write(tmp_path / "old", star, CMD_2_8)
-    new = write(tmp_path / "new", star, CMD_3_7.replace("mag", ""), logAge=9.6)
     plain = write(tmp_path / "two", star, "log(age/yr) M_ini V I stage", **{"log(age/yr)": 9.6})
     with pytest.raises(psp.IsochroneFileError, match="the bands are"):
         psp.read_parsec([old, plain], feh=FEH)
-    for other, given in ((plain, FEH), (new, None)):
-        files = [old, other]
-        if given is None:
-            with pytest.raises(psp.IsochroneFileError, match="feh was given"):
-                psp.read_parsec(files, feh=FEH, bands=["V", "I"])
-            continue
-        assert psp.read_parsec(files, feh=given, bands=["V", "I"]).log_age.size == 2
+    grid = psp.read_parsec([old, plain], feh=FEH, bands=["V", "I"])
+    assert_allclose(grid.log_age, [9.5, 9.6])
+    # Theory that one file lacks is left out of the grid.
+    assert not grid.has_column("log_teff")
+    assert np.isnan(grid.theory[..., 1:]).all()
+    assert np.isfinite(grid.at(FEH, 9.55, ["V", "I"]).abs_mag).all()
 
 
 ATTENTION = (

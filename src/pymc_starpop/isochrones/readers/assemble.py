@@ -11,7 +11,7 @@ from pymc_starpop.isochrones.readers.text import IsochroneFileError
 from pymc_starpop.isochrones.source import EepScale, IsochroneSource, as_table, bundled_source
 from pymc_starpop.isochrones.tabulated import Photometry, TabulatedPhotometry
 
-__all__ = ["GridChoices", "build_grid", "select_range", "with_choices"]
+__all__ = ["GridChoices", "build_grid", "check_same_models", "select_range", "with_choices"]
 
 N_THEORY = 4
 _NODE = ("feh", "log_age")
@@ -73,15 +73,23 @@ def select_range(raw: Sequence[RawIsochrone], choices: GridChoices) -> list[RawI
 
 
 def snapped(raw: Sequence[RawIsochrone]) -> list[RawIsochrone]:
-    """Return the isochrones with one number for ages, and metallicities, equal but for rounding."""
+    """Return the isochrones with one number for ages, and metallicities, equal but for rounding.
+
+    Theory that some of them lack is left out of all.
+    """
     feh, log_age = (snap(np.array([getattr(one, name) for one in raw])) for name in _NODE)
+    lacking = {
+        name: None
+        for name in ("log_teff", "log_g", "log_l")
+        if any(getattr(one, name) is None for one in raw)
+    }
     return [
-        replace(one, feh=float(f), log_age=float(a))
+        replace(one, feh=float(f), log_age=float(a), **lacking)  # type: ignore[arg-type]
         for one, f, a in zip(raw, feh, log_age, strict=True)
     ]
 
 
-def _check_same_models(raw: Sequence[RawIsochrone]) -> None:
+def check_same_models(raw: Sequence[RawIsochrone]) -> None:
     """Check that all isochrones have the same bands in the same system, and the same physics.
 
     Raises
@@ -131,7 +139,7 @@ def build_grid(
     IsochroneFileError
         For a second isochrone of one age and metallicity, and for holes in the rectangle.
     """
-    _check_same_models(raw)
+    check_same_models(raw)
     feh, log_age, order = _rectangle(raw)
     eep = _common_eeps(raw)
     table = np.empty((feh.size, log_age.size, eep.size, N_THEORY + len(raw[0].bands)))

@@ -4,8 +4,7 @@ An isochrone is cut into stages: up to the base of the red giant branch, to its 
 helium burning, and up the early asymptotic giant branch. Each stage gets the same number of points
 on every isochrone, equally spaced along a path that counts mass, temperature and luminosity (or
 magnitudes where there are none). Stages come from the labels of the library, or without them from
-the shape: the tip is where the light falls by most from one row to the next, the base the point
-farthest from the line between the turn-off and the tip.
+the shape of the isochrone, see `shape`.
 
 Only the base of the giant branch, its tip and the later boundaries anchor the points. Labels at the
 end of the main sequence, and the hottest point, move by several percent in mass from one age to the
@@ -20,6 +19,14 @@ from itertools import pairwise
 import numpy as np
 
 from pymc_starpop.isochrones.readers.raw import RawIsochrone
+from pymc_starpop.isochrones.readers.shape import (
+    Diagram,
+    Shape,
+    check_shapes,
+    choose_diagram,
+    find_shape,
+    no_stages,
+)
 from pymc_starpop.isochrones.source import EepScale
 
 __all__ = ["align", "number_rows"]
@@ -33,19 +40,19 @@ STAGE_LABELS = (3, 4, 7, 8)
 PATH_WEIGHTS = (1.0, 3.0, 1.0)
 # Without T_eff and L: of log10 mass, of the brightest band, and of the color in mag.
 MAG_PATH_WEIGHTS = (1.0, 0.4, 1.0)
-# Magnitudes of color for a decade of T_eff, about that of B - V of yellow stars.
-TEFF_TO_COLOR = 8.0
-# A fall in brightness (mag) from one row to the next that is the helium flash and no loop.
-LEAST_FLASH = 1.0
 # Rows with at most this share of the largest mass are dwarfs, whatever their color.
 DWARF_SHARE = 0.6
 
 
 def number_rows(one: RawIsochrone) -> tuple[RawIsochrone, EepScale]:
     """Number the rows of a single isochrone, from 1, and tell where its stages end."""
-    cuts = _stages(one)
+    diagram = choose_diagram([one])
+    if one.phase is not None:
+        cuts = _stages_by_label(one)
+    else:
+        cuts = _stages_by_shape(one, None if diagram is None else find_shape(one, diagram))
     n = len(one)
-    main_sequence = _turn_off(one, cuts[1]) + 1
+    main_sequence = _turn_off(one, cuts[1], diagram) + 1
     flash = (cuts[2], cuts[2] + 1) if len(cuts) > 3 else None
     key = tuple(sorted({main_sequence, *(cut + 1 for cut in cuts[1:-1] if cut < n)}))
     scale = EepScale("rows", main_sequence, _last_row(one) + 1, key, flash)
@@ -60,17 +67,24 @@ def align(raw: Sequence[RawIsochrone]) -> tuple[list[RawIsochrone], EepScale]:
     list of RawIsochrone
         With points in place of rows, up to the last stage that all isochrones have.
     scale : EepScale
+
+    Raises
+    ------
+    IsochroneFileError
+        Where there are no labels and stages are not seen in all isochrones, or not at the same
+        place in neighbors.
     """
-    cuts = [_stages(one) for one in raw]
+    diagram = choose_diagram(raw)
+    cuts = _all_stages(raw, diagram)
     n_stage = min(len(c) for c in cuts) - 1
-    aligned = [_points(one, c[: n_stage + 1]) for one, c in zip(raw, cuts, strict=True)]
+    aligned = [_points(one, c[: n_stage + 1], diagram) for one, c in zip(raw, cuts, strict=True)]
     counts = list(STAGE_POINTS[:n_stage])
     if n_stage > 2:
         counts[1] += 1  # the node that ends the giant branch at the mass of the next stage
     ends = np.cumsum(counts).tolist()
     # Rather late than early: the last point of which it is certain that no subgiant comes before.
     turn_offs = [
-        _nearest(one, points, _turn_off(one, c[1]))
+        _nearest(one, points, _turn_off(one, c[1], diagram))
         for one, points, c in zip(raw, aligned, cuts, strict=True)
     ]
     main_sequence = int(np.median(turn_offs))
@@ -79,14 +93,25 @@ def align(raw: Sequence[RawIsochrone]) -> tuple[list[RawIsochrone], EepScale]:
     return aligned, EepScale("stages", main_sequence, ends[-1], key, flash)
 
 
+def _all_stages(raw: Sequence[RawIsochrone], diagram: Diagram | None) -> list[list[int]]:
+    """Stages of all isochrones: by labels where all have them, else by shape."""
+    if all(one.phase is not None for one in raw):
+        return [_stages_by_label(one) for one in raw]
+    if diagram is None:
+        raise no_stages(raw[0], "there is no color in which dwarfs of higher mass are bluer")
+    shapes = [find_shape(one, diagram) for one in raw]
+    check_shapes(raw, shapes)
+    return [_stages_by_shape(one, shape) for one, shape in zip(raw, shapes, strict=True)]
+
+
 def _nearest(one: RawIsochrone, points: RawIsochrone, row: int) -> int:
     """Number of the point whose mass is nearest to that of a row."""
     return int(np.argmin(np.abs(points.initial_mass - one.initial_mass[row]))) + 1
 
 
-def _points(one: RawIsochrone, cuts: Sequence[int]) -> RawIsochrone:
+def _points(one: RawIsochrone, cuts: Sequence[int], diagram: Diagram | None) -> RawIsochrone:
     """Points of one isochrone, stage by stage; stage k has the rows from cuts[k] to cuts[k + 1]."""
-    columns, path = one.columns(), _path(one)
+    columns, path = one.columns(), _path(one, diagram)
     pieces = []
     for stage, (first, last) in enumerate(pairwise(cuts)):
         # A stage ends where the next begins; only from the tip of the giants light jumps.
@@ -116,14 +141,14 @@ def _points(one: RawIsochrone, cuts: Sequence[int]) -> RawIsochrone:
     )
 
 
-def _path(one: RawIsochrone) -> np.ndarray:
+def _path(one: RawIsochrone, diagram: Diagram | None) -> np.ndarray:
     """Length along the isochrone (n,)."""
     log_mass = np.log10(one.initial_mass)
     if one.log_teff is not None and one.log_l is not None:
         steps = [np.diff(c) for c in (log_mass, one.log_teff, one.log_l)]
         weights = PATH_WEIGHTS
     else:
-        color, bright = _diagram(one)
+        color, bright = _color_and_light(one, diagram)
         steps = [np.diff(c) for c in (log_mass, bright, color)]
         weights = MAG_PATH_WEIGHTS
     length = np.sqrt(sum((w * step) ** 2 for w, step in zip(weights, steps, strict=True)))
@@ -131,10 +156,9 @@ def _path(one: RawIsochrone) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(length + 1e-12)])
 
 
-def _stages(one: RawIsochrone) -> list[int]:
+def _stages_by_label(one: RawIsochrone) -> list[int]:
     """Row at which each stage begins, and after the last the row after its end."""
-    if one.phase is None:
-        return _stages_by_shape(one)
+    assert one.phase is not None
     # A stage begins with its first label, even where later rows fall back: labels flicker at
     # boundaries, and repeat in stars above 14 Msun.
     cuts = [0]
@@ -154,36 +178,30 @@ def _stages(one: RawIsochrone) -> list[int]:
     return [*cuts, stop]
 
 
-def _stages_by_shape(one: RawIsochrone) -> list[int]:
+def _stages_by_shape(one: RawIsochrone, shape: Shape | None) -> list[int]:
     """Stages without labels: dwarfs and subgiants, red giants, and what follows."""
-    color, bright = _diagram(one)
-    giants = one.initial_mass > DWARF_SHARE * one.initial_mass.max()
-    fall = np.where(giants[1:], np.diff(bright), 0.0)
-    tip = int(np.argmax(fall)) if fall.max() >= LEAST_FLASH else len(one) - 1
-    turn_off = _turn_off(one, tip)
-    track = np.column_stack([color, bright])[turn_off : tip + 1]
-    if len(track) < 4:
-        return [0, tip + 1] if tip + 1 == len(one) else [0, tip + 1, len(one)]
-    chord = track[-1] - track[0]
-    off = np.abs((track - track[0]) @ np.array([-chord[1], chord[0]]))
-    base = turn_off + max(int(np.argmax(off)), 1)
-    cuts = [0, base, tip + 1]
-    return cuts if tip + 1 == len(one) else [*cuts, len(one)]
+    n = len(one)
+    if shape is None or (shape.base is None and not shape.falls):
+        return [0, n]
+    base = [] if shape.base is None else [shape.base]
+    after = [shape.tip + 1] if shape.tip + 1 < n else []
+    return [0, *base, *after, n]
 
 
-def _diagram(one: RawIsochrone) -> tuple[np.ndarray, np.ndarray]:
-    """Color and magnitude (n,), or what comes close to them in T_eff and L."""
-    if one.log_teff is not None and one.log_l is not None:
-        return -TEFF_TO_COLOR * one.log_teff, -2.5 * one.log_l
-    return one.mag[:, 0] - one.mag[:, -1], one.mag[:, -1]
+def _color_and_light(one: RawIsochrone, diagram: Diagram | None) -> tuple[np.ndarray, np.ndarray]:
+    """Color and magnitude (n,); without a color all have the same."""
+    if diagram is not None:
+        return diagram.of(one)
+    bright = one.mag[:, 0] if one.bands else -np.log10(one.initial_mass)
+    return np.zeros(len(one)), bright
 
 
-def _turn_off(one: RawIsochrone, stop: int) -> int:
+def _turn_off(one: RawIsochrone, stop: int, diagram: Diagram | None) -> int:
     """Row of the hottest (or bluest) point of the later main sequence, before row `stop`."""
-    heat = -_diagram(one)[0]
+    color, _ = _color_and_light(one, diagram)
     mass = one.initial_mass[:stop]
     later = np.flatnonzero(mass > DWARF_SHARE * mass.max())
-    return int(later[np.argmax(heat[later])]) if later.size else max(stop - 1, 0)
+    return int(later[np.argmin(color[later])]) if later.size else max(stop - 1, 0)
 
 
 def _last_row(one: RawIsochrone) -> int:

@@ -36,8 +36,8 @@ _PHYSICS = {
     "mass loss": re.compile(r"mass loss", re.IGNORECASE),
     "thermal pulses": re.compile(r"thermal pulse", re.IGNORECASE),
     "bolometric corrections": re.compile(r"bolometric corrections", re.IGNORECASE),
-    "dust of O-rich stars": re.compile(r"O-rich circumstellar dust", re.IGNORECASE),
-    "dust of C-rich stars": re.compile(r"C-rich circumstellar dust", re.IGNORECASE),
+    "dust of O-rich stars": re.compile(r"O-rich circumstellar", re.IGNORECASE),
+    "dust of C-rich stars": re.compile(r"C-rich circumstellar", re.IGNORECASE),
 }
 
 

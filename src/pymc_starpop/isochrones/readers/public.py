@@ -9,6 +9,7 @@ from pymc_starpop.isochrones.grid import IsochroneGrid
 from pymc_starpop.isochrones.readers.assemble import (
     GridChoices,
     build_grid,
+    check_same_models,
     select_range,
     with_choices,
 )
@@ -176,6 +177,7 @@ def grid_without_eeps(
 
 
 def _numbered(raw: Sequence[RawIsochrone]) -> tuple[list[RawIsochrone], Any]:
+    check_same_models(raw)
     if len(raw) == 1:
         one, scale = number_rows(raw[0])
         return [one], scale
