@@ -133,7 +133,7 @@ def test_stages_that_are_not_seen_are_refused(iso):
         read(iso, nodes, ["Bessell_V"])
     with pytest.raises(psp.IsochroneFileError, match="no base of a red giant branch is seen"):
         read(iso, [(-2.0, age) for age in (8.3, 8.4)], BANDS)
-    message = r"\[Fe/H\] = -2, log_age = 8.6 no base"
+    message = r"\[Fe/H\] = -2, log_age = 8.7 no tip of the giant branch is seen, but one at"
     with pytest.raises(psp.IsochroneFileError, match=message):
         read(iso, [(-2.0, age) for age in (8.6, 8.7, 8.8)], BANDS)
 
@@ -155,7 +155,7 @@ def sketch(bump, base_color=0.9):
     return one, {name: int(np.searchsorted(fine, at[k])) for name, k in (("base", 2), ("tip", 5))}
 
 
-@pytest.mark.parametrize("bump", [0.0, 0.3, 0.8, 1.2])
+@pytest.mark.parametrize("bump", [0.0, 0.3, 0.9])
 def test_a_bump_is_no_tip(bump):
     one, rows = sketch(bump)
     diagram = choose_diagram([one])
