@@ -5,9 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import pymc_starpop as psp
-from isochrone_files import BASTI, MIST, PARSEC, mutate
+from isochrone_files import BASTI, MIST, PARSEC, mutate, write_cmd
 
 READERS = {
     MIST: psp.read_mist,
@@ -25,15 +26,34 @@ def originals(shared_data):
     }
 
 
-def survive(originals, path, n, seed):
+@pytest.fixture(scope="module")
+def outputs_of_cmd(iso, tmp_path_factory):
+    """Three ages of PARSEC: with labels and theory, without, and with ages in years."""
+    path = tmp_path_factory.mktemp("cmd") / "full.dat"
+    write_cmd(path, iso, (0.0,), (9.4, 9.5, 9.6), ("Bessell_V", "Bessell_I"), step=12)
+    comments = [
+        "# isochrones based on PARSEC release v1.2S",
+        "# Attention: photometry includes extinction of Av=0, with coefficients for the Sun",
+    ]
+    rows = [line.lstrip("# ").split() for line in path.read_text().splitlines()[2:-1]]
+    plain = [[field for k, field in enumerate(row) if k not in (6, 7, 8, 9)] for row in rows]
+    years = [[*row[:2], f"{10 ** float(row[2]):.5e}", *row[3:]] for row in rows[1:]]
+    names = [name.replace("logAge", "Age") for name in rows[0]]
+    return {
+        name: "\n".join([*comments, *(" ".join(row) for row in table), ""]).encode()
+        for name, table in (("full", rows), ("plain", plain), ("years", [names, *years]))
+    }
+
+
+def survive(originals, path, n, seed, readers=READERS):
     """Read n damaged files and return how many gave a grid and how many the error."""
     rng = np.random.default_rng(seed)
-    names, outcome = list(READERS), {"grid": 0, "error": 0}
+    names, outcome = list(originals), {"grid": 0, "error": 0}
     for k in range(n):
         name = names[k % len(names)]
         path.write_bytes(mutate(originals[name], list(originals.values()), rng))
         try:
-            iso = READERS[name](path)
+            iso = readers[name](path)
         except psp.IsochroneFileError as error:
             caught, iso = error, None
         outcome["error" if iso is None else "grid"] += 1
@@ -80,3 +100,15 @@ def test_truncation_anywhere_is_noticed(originals, tmp_path, name):
             continue
         with pytest.raises(psp.IsochroneFileError, match=re.escape(str(path)) + ", line"):
             READERS[name](path)
+
+
+@pytest.mark.parametrize("n", [150, pytest.param(3000, marks=pytest.mark.slow)])
+def test_grids_of_several_ages_survive_mutations(outputs_of_cmd, tmp_path, n):
+    """Their stages are looked for by labels and by shape."""
+    readers = dict.fromkeys(outputs_of_cmd, psp.read_parsec)
+    for name, content in outputs_of_cmd.items():
+        (tmp_path / name).write_bytes(content)
+        assert_allclose(psp.read_parsec(tmp_path / name).log_age, [9.4, 9.5, 9.6], atol=1e-5)
+    outcome = survive(outputs_of_cmd, tmp_path / "damaged", n, seed=4, readers=readers)
+    assert outcome["error"] > 0.5 * n
+    assert outcome["grid"] > 0.05 * n

@@ -294,7 +294,6 @@ def test_nodes_equal_but_for_rounding_are_one(iso, tmp_path, step):
 
 
 def test_rounded_nodes_of_files(star, iso, tmp_path):
-    values = [(9.5, 0.0), (9.500004, 1e-15), (9.6, 4e-6), (9.600003, 0.25)]
     files = [
         write(tmp_path / f"{k}", star, CMD_3_7, logAge=age, MH=mh)
         for k, (age, mh) in enumerate([(9.5, 0.0), (9.600003, 4e-6), (9.5, 0.25), (9.6, 0.25)])
@@ -302,9 +301,12 @@ def test_rounded_nodes_of_files(star, iso, tmp_path):
     grid = psp.read_parsec(files)
     assert_array_equal(grid.log_age, [9.5, 9.6])
     assert_array_equal(grid.feh, [0.0, 0.25])
-    twice = write(tmp_path / "twice", star, CMD_3_7, logAge=values[1][0], MH=values[1][1])
+    twice = write(tmp_path / "twice", star, CMD_3_7, logAge=9.500004, MH=1e-15)
     with pytest.raises(psp.IsochroneFileError, match="a second isochrone"):
         psp.read_parsec([files[0], twice])
+    close = write(tmp_path / "close", star, CMD_3_7, logAge=9.50005)
+    with pytest.raises(psp.IsochroneFileError, match=r"close, line 2: .* 9.5 and 9.50005 are too"):
+        psp.read_parsec([files[0], close])
 
 
 def test_a_table_saved_by_another_program(star, tmp_path):

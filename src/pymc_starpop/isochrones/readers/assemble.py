@@ -221,12 +221,14 @@ def _rectangle(
         found[node] = one
     feh = np.array(sorted({node[0] for node in found}))
     log_age = np.array(sorted({node[1] for node in found}))
-    for axis, name in ((feh, "[Fe/H]"), (log_age, "log_age")):
+    for k, (axis, name) in enumerate(((feh, "[Fe/H]"), (log_age, "log_age"))):
         close = np.flatnonzero(np.diff(axis) < 1e-4)
         if close.size:
-            raise ValueError(
-                f"{name} of the isochrones: {axis[close[0]]!r} and {axis[close[0] + 1]!r} are too "
-                "close for a grid; give files of one download"
+            low, high = axis[close[0]], axis[close[0] + 1]
+            one = next(one for node, one in found.items() if node[k] == high)
+            raise one.error(
+                f"{name} of the isochrones: {low:.9g} and {high:.9g} are too close for a grid and "
+                "too far apart to be the same, rounded; give files of one download"
             )
     holes = [(f, a) for f in feh.tolist() for a in log_age.tolist() if (f, a) not in found]
     if holes:
