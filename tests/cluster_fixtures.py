@@ -8,6 +8,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.traversal import graph_inputs
 
 import pymc_starpop as psp
+from tolerances import assert_close, assert_gradient_close
 
 BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "2MASS_J", "2MASS_Ks")
 TRUTH = {"feh": 0.07, "log_age": 9.323, "distance_modulus": 9.4, "av": 0.35}
@@ -181,3 +182,53 @@ def make_easy_model(iso, catalog):
             field_fraction=pm.Beta("field_fraction", 1.5, 5.0),
         )  # fmt: skip
     return model
+
+
+# Finite-difference weights of fourth order; offsets in steps.
+CENTRAL = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
+
+
+def arguments(values):
+    """Put values with a prefix into what they belong to."""
+    plain = {k: v for k, v in values.items() if "." not in k}
+    second = {k.split(".")[1]: v for k, v in values.items() if k.startswith("second_population.")}
+    if second:
+        plain["second_population"] = psp.SecondPopulation(**second)
+    if "field.scale" in values:
+        plain["field"] = psp.InflatedScatterField(values["field.scale"])
+    return plain
+
+
+def check_with_slow(iso, catalog, case, also=("log_age",)):
+    """Value against the slow likelihood; gradients by what a case adds against differences."""
+    values = {**TRUTH, **OPTIONS, **case}
+    # What is no parameter.
+    fixed = ("age_nodes", "selection", "field")
+    names = [name for name in (*case, *also) if name not in fixed]
+    symbols = {name: _symbol(name, values[name]) for name in names}
+    logp = psp.cluster_logp(iso, catalog, **arguments({**values, **symbols}))
+    cotangent = np.linspace(0.5, 1.5, catalog.n_star)
+    gradient = pt.grad((cotangent * logp).sum(), list(symbols.values()))
+    function = pytensor.function([*symbols.values()], [logp, *gradient], mode="FAST_COMPILE")
+    got, *exact = function(*[values[name] for name in names])
+
+    def slow(name, value):
+        return psp.reference.cluster_logp(iso, catalog, **arguments({**values, name: value}))
+
+    assert_close(got, slow("log_age", values["log_age"]), "pruned")
+    assert np.isfinite(got).all()
+    for name, slope in zip(names, exact, strict=True):
+        for entry in list(np.ndindex(np.shape(values[name])))[-2:]:
+            change = np.zeros(np.shape(values[name]))
+            # Ages move the atmospheres across the kinks of their tables' second derivatives.
+            step = 1e-6 if "log_age" in name else 1e-5
+            change[entry] = step
+            terms = [w * slow(name, values[name] + k * change) for k, w in CENTRAL.items()]
+            numeric = cotangent * sum(terms) / step
+            # Of a sum over stars: what counts is the size of its terms.
+            scale = max(1.0, np.abs(numeric).sum())
+            assert_gradient_close(slope[entry] / scale, numeric.sum() / scale)
+
+
+def _symbol(name, value):
+    return pt.dscalar(name) if np.ndim(value) == 0 else pt.dvector(name, shape=np.shape(value))

@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop._colors import combination, pair_of
+
 __all__ = [
     "as_floats",
     "check_agreement",
     "check_bands",
+    "check_colors",
+    "check_errors",
     "check_keywords",
     "check_labels",
     "check_length",
@@ -18,6 +22,7 @@ __all__ = [
     "check_sentinels",
     "check_shapes",
     "check_zero_point",
+    "named_rows",
     "row_indices",
 ]
 
@@ -27,7 +32,7 @@ _SENTINEL = 90.0  # mag
 _LEAST_TEFF = 300.0  # K, below that of the coolest brown dwarfs
 
 
-def _rows(where: np.ndarray) -> str:
+def named_rows(where: np.ndarray) -> str:
     """Name the first rows where a condition holds."""
     found = np.flatnonzero(where)
     named = ", ".join(str(row) for row in found[:_MAX_NAMED])
@@ -66,6 +71,27 @@ def check_bands(bands: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
+def check_colors(columns: tuple[str, ...]) -> None:
+    """Colors must be differences of two bands, next to a magnitude, none of which follows."""
+    pairs = {column: pair for column in columns if (pair := pair_of(column)) is not None}
+    for column, pair in pairs.items():
+        if pair[0] == pair[1] or not all(pair) or pair_of(pair[1]) is not None:
+            raise ValueError(
+                f"bands holds the color {column!r}, expected two different bands with one ' - ' "
+                "between them, such as 'Gaia_BP_EDR3 - Gaia_RP_EDR3'."
+            )
+    if len(pairs) == len(columns):
+        raise ValueError(
+            f"bands holds colors alone, {', '.join(columns)}; give the magnitude of at least one "
+            "band, without which there is no distance."
+        )
+    if pairs and np.linalg.matrix_rank(combination(columns)) < len(columns):
+        raise ValueError(
+            f"the columns {', '.join(columns)} follow from each other and would count twice; leave "
+            f"out {' or '.join(pairs)}."
+        )
+
+
 def check_shapes(
     value: np.ndarray, error: np.ndarray, bands: tuple[str, ...], name: str = "mag"
 ) -> None:
@@ -86,9 +112,22 @@ def check_photometry(
     value: np.ndarray, error: np.ndarray, bands: tuple[str, ...], name: str = "mag"
 ) -> None:
     """Values must be finite or NaN, with a positive error and at least one band a star."""
+    check_errors(value, error, bands, name)
+    empty = ~np.isfinite(value).any(axis=1)
+    if empty.any():
+        raise ValueError(
+            f"{name} has no measured band in {named_rows(empty)}; leave such stars out of the "
+            "catalog."
+        )
+
+
+def check_errors(
+    value: np.ndarray, error: np.ndarray, bands: tuple[str, ...], name: str = "mag"
+) -> None:
+    """Values must be finite or NaN, with a positive error where they are finite."""
     if np.isinf(value).any():
         raise ValueError(
-            f"{name} is infinite in {_rows(np.isinf(value).any(axis=1))}; "
+            f"{name} is infinite in {named_rows(np.isinf(value).any(axis=1))}; "
             f"use NaN where a star was not measured."
         )
     measured = np.isfinite(value)
@@ -97,13 +136,8 @@ def check_photometry(
         names = [band for band, wrong in zip(bands, bad.any(axis=0), strict=True) if wrong]
         raise ValueError(
             f"{name}_err must be positive and finite where {name} is finite, got {error[bad][0]} "
-            f"in {_rows(bad.any(axis=1))} of {', '.join(names)}; "
+            f"in {named_rows(bad.any(axis=1))} of {', '.join(names)}; "
             f"give an error there or set {name} to NaN."
-        )
-    empty = ~measured.any(axis=1)
-    if empty.any():
-        raise ValueError(
-            f"{name} has no measured band in {_rows(empty)}; leave such stars out of the catalog."
         )
 
 
@@ -114,8 +148,8 @@ def check_sentinels(mag: np.ndarray, bands: tuple[str, ...]) -> None:
         names = [band for band, wrong in zip(bands, bad.any(axis=0), strict=True) if wrong]
         raise ValueError(
             f"mag must lie within -{_SENTINEL:g} and {_SENTINEL:g}, got {mag[bad][0]} in "
-            f'{_rows(bad.any(axis=1))} of {", ".join(names)}; 99 and -999 stand for "not measured" '
-            f"in many tables and should be NaN: "
+            f"{named_rows(bad.any(axis=1))} of {', '.join(names)}; 99 and -999 stand for "
+            '"not measured" in many tables and should be NaN: '
             f"numpy.where(numpy.abs(mag) >= {_SENTINEL:g}, numpy.nan, mag)."
         )
 
@@ -184,24 +218,26 @@ def check_measured_column(
         )
     if np.isinf(values).any():
         raise ValueError(
-            f"{name} is infinite in {_rows(np.isinf(values))}; use NaN where it was not measured."
+            f"{name} is infinite in {named_rows(np.isinf(values))}; use NaN where it was not "
+            "measured."
         )
     if positive and (values <= 0).any():
         raise ValueError(
             f"{name} must be positive ({unit}), got {values[values <= 0][0]} in "
-            f"{_rows(values <= 0)}; use NaN where it was not measured."
+            f"{named_rows(values <= 0)}; use NaN where it was not measured."
         )
     if name == "teff" and (values < _LEAST_TEFF).any():
         cold = values < _LEAST_TEFF
         raise ValueError(
-            f"teff is {values[cold][0]:g} K in {_rows(cold)}, colder than any star; give K, not "
-            "log10 of it."
+            f"teff is {values[cold][0]:g} K in {named_rows(cold)}, colder than any star; give K, "
+            "not log10 of it."
         )
     bad = np.isfinite(values) & ~(np.isfinite(errors) & (errors > 0))
     if bad.any():
         raise ValueError(
             f"{name}_err must be positive and finite where {name} is finite, got "
-            f"{errors[bad][0]} in {_rows(bad)}; give an error there ({unit}) or set {name} to NaN."
+            f"{errors[bad][0]} in {named_rows(bad)}; give an error there ({unit}) or set {name} to "
+            "NaN."
         )
     return values, np.where(np.isnan(values), np.nan, errors)
 
@@ -231,7 +267,7 @@ def check_prior(membership_prior: Any, n_star: int) -> np.ndarray | None:
     bad = ~((prior >= 0) & (prior <= 1))
     if bad.any():
         raise ValueError(
-            f"membership_prior must lie in 0 to 1, got {prior[bad][0]} in {_rows(bad)}; "
+            f"membership_prior must lie in 0 to 1, got {prior[bad][0]} in {named_rows(bad)}; "
             f"use 1 (or leave it out) where nothing is known."
         )
     return prior

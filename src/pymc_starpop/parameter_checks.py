@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop._colors import bands_of
 from pymc_starpop.ages import AgeDistribution
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.imf import InitialMassFunction
@@ -115,7 +116,7 @@ def check_numbers(
     grid: IsochroneGrid,
     p: ClusterParameters,
     options: ClusterOptions,
-    bands: tuple[str, ...],
+    columns: tuple[str, ...],
     n_star: int,
 ) -> None:
     """Check a cluster all of whose parameters are numbers.
@@ -125,8 +126,8 @@ def check_numbers(
     grid : IsochroneGrid
     p : ClusterParameters
     options : ClusterOptions
-    bands : tuple of str
-        B bands.
+    columns : tuple of str
+        K columns of the photometry: bands and colors.
     n_star : int
         Number of stars of the catalog.
 
@@ -136,6 +137,7 @@ def check_numbers(
         For the first parameter or option that is not possible; the message names it.
     """
     check_structure(grid, p, options)
+    bands = bands_of(columns)
     for name, value, (limits, meaning) in ranged_values(grid, p):
         number = number_of(name, value)
         check_shape(name, number.shape, len(bands), n_star)
@@ -144,9 +146,9 @@ def check_numbers(
     for amount in (p.av, p.av_scatter):
         grid.check_extinction(bands, amount, p.rv)
     selection = options.selection
-    if selection is not None and selection.band not in bands:
+    if selection is not None and selection.band not in columns:
         raise ValueError(
-            f"selection is in the band {selection.band!r}, expected one of {', '.join(bands)}; "
+            f"selection is in the band {selection.band!r}, expected one of {', '.join(columns)}; "
             "add the band, or select in another"
         )
 

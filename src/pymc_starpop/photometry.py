@@ -8,6 +8,7 @@ import numpy as np
 
 from pymc_starpop import _photometry_checks as checks
 from pymc_starpop import _photometry_tables as tables
+from pymc_starpop._colors import bands_of, column_name, pair_of
 from pymc_starpop._fluxes import FLUX_ZERO_POINT, MAG_PER_LN, flux_of_mag, mag_of_flux
 
 __all__ = ["StarCatalog"]
@@ -31,7 +32,9 @@ class StarCatalog:
     mag_err : array-like, shape (N, B)
         Standard deviations, mag; positive and finite where the magnitude is finite.
     bands : sequence of str, length B
-        Band names, each once, as in ``iso.bands``.
+        Band names, each once, as in ``iso.bands``. A column may be a color: the name
+        "Gaia_BP_EDR3 - Gaia_RP_EDR3" is that of the first band minus the second. The errors of
+        all columns are then independent; see `from_table` for tables of magnitudes and colors.
     parallax : array-like, shape (N,), optional
         Parallaxes, mas; NaN where not measured.
     parallax_err : array-like, shape (N,), optional
@@ -56,7 +59,8 @@ class StarCatalog:
         For shapes that do not agree, a band or label given twice, errors that are not positive
         and finite, infinite magnitudes and such of 90 or more, a star without any band, a
         parallax, temperature or [Fe/H] without its error or the reverse, temperatures that are
-        not positive, and priors outside 0 to 1.
+        not positive, priors outside 0 to 1, colors without any magnitude, of fluxes, or that
+        follow from other columns.
 
     Examples
     --------
@@ -86,6 +90,7 @@ class StarCatalog:
     def __post_init__(self) -> None:
         """Convert every column to a read-only array and check it."""
         bands = checks.check_bands(self.bands)
+        checks.check_colors(bands)
         values: dict[str, Any] = {"bands": bands, **self._checked_photometry(bands)}
         n_star = len(values["mag"])
         star = np.arange(n_star) if self.star is None else np.array(self.star)
@@ -117,6 +122,11 @@ class StarCatalog:
             checks.check_photometry(mag, mag_err, bands)
             checks.check_sentinels(mag, bands)
             return {"mag": mag, "mag_err": np.where(np.isnan(mag), np.nan, mag_err)}
+        if any(map(pair_of, bands)):
+            raise ValueError(
+                f"a catalog of fluxes has no colors, got {', '.join(bands)}; give the flux of "
+                "every band, or magnitudes."
+            )
         flux = checks.as_floats("flux", self.flux)
         flux_err = checks.as_floats("flux_err", self.flux_err)
         checks.check_shapes(flux, flux_err, bands, "flux")
@@ -188,12 +198,15 @@ class StarCatalog:
         *,
         mag: Mapping[str, str],
         mag_err: Mapping[str, str | float],
+        color: Mapping[tuple[str, str], str] | None = None,
+        color_err: Mapping[tuple[str, str], str | float] | None = None,
+        color_errors: str = "difference",
         parallax: str | None = None,
         parallax_err: str | float | None = None,
         membership_prior: str | float | None = None,
         star: str | None = None,
         extra: Sequence[str] = (),
-        error_floor: float | Mapping[str, float] = 0.0,
+        error_floor: float | Mapping[Any, float] = 0.0,
         **columns: str | float | None,
     ) -> Self:
         """Build a catalog from the columns of a table.
@@ -207,6 +220,19 @@ class StarCatalog:
             Band name to column name, mag; its order is the order of the bands.
         mag_err : mapping of str to str or float
             Band name to column name, or to one error for all stars, mag.
+        color : mapping of (str, str) to str, optional
+            Pair of bands to column name, mag: the first band minus the second, such as
+            ``{("Gaia_BP_EDR3", "Gaia_RP_EDR3"): "bp_rp"}``. A band needs no magnitude of its own.
+        color_err : mapping of (str, str) to str or float, optional
+            Pair of bands to column name, or to one error for all stars, mag.
+        color_errors : {"difference", "independent"}
+            What the error of a color means where the table also has a magnitude in one of its
+            bands. "difference": that of the difference of two magnitudes whose errors are
+            independent, e_color^2 = e_1^2 + e_2^2. Color and magnitude then are correlated. They
+            say the same as the magnitudes of both bands, and the catalog holds these, with the
+            error sqrt(e_color^2 - e_mag^2) in the other band. "independent": color and magnitude
+            have independent errors, and the catalog holds the color. Without such a band, as for
+            G and BP - RP, both are the same.
         parallax, parallax_err : str, optional
             Column names, mas; the error may be one number.
         membership_prior : str or float, optional
@@ -216,7 +242,8 @@ class StarCatalog:
         extra : sequence of str
             Further columns to keep.
         error_floor : float or mapping of str to float
-            Added to the errors in quadrature, mag; one number, or one by band.
+            Added to the errors in quadrature, mag; one number, or one by band or pair of bands.
+            Colors that became magnitudes have the floor of the band.
         **columns : str
             Columns of ``teff``, ``teff_err`` (K), ``feh`` and ``feh_err`` (dex) from spectra; an
             error may be one number.
@@ -231,7 +258,8 @@ class StarCatalog:
             For another keyword.
         ValueError
             For a column that the table lacks, for bands in ``mag_err`` other than those in
-            ``mag``, and as `StarCatalog` does.
+            ``mag`` (also of colors), for errors of colors that are not above those of the magnitude
+            that they hold, and as `StarCatalog` does.
 
         Examples
         --------
@@ -242,6 +270,12 @@ class StarCatalog:
         ... )
         >>> cat.mag_err.ravel().round(4).tolist()
         [0.005, 0.0057]
+        >>> table |= {"bp_rp": [0.9, 1.4], "e_bp_rp": [0.01, 0.02]}
+        >>> StarCatalog.from_table(
+        ...     table, mag={"G": "g"}, mag_err={"G": "e_g"},
+        ...     color={("BP", "RP"): "bp_rp"}, color_err={("BP", "RP"): "e_bp_rp"},
+        ... )
+        StarCatalog(2 stars; G: 2, BP - RP: 2)
         """
         names = {
             "parallax": parallax,
@@ -249,11 +283,14 @@ class StarCatalog:
             "membership_prior": membership_prior,
             **checks.check_keywords(columns, ("teff", "teff_err", "feh", "feh_err")),
         }
-        values, errors = tables.bands_and_errors(table, mag, mag_err, "mag")
+        mags = (tuple(mag), *tables.bands_and_errors(table, mag, mag_err, "mag"))
+        bands, values, errors = tables.with_colors(
+            table, mags, color or {}, color_err or {}, color_errors
+        )
         catalog = cls(
             values,
             errors,
-            tuple(mag),
+            bands,
             star=None if star is None else tables.column(table, star, "star"),
             extra={name: tables.column(table, name, "extra") for name in extra},
             **tables.optional_columns(table, names, len(values)),
@@ -289,6 +326,20 @@ class StarCatalog:
         return self.mag.shape[1]
 
     @property
+    def model_bands(self) -> tuple[str, ...]:
+        """Bands that the isochrones must have: `bands`, with those of a color in its place.
+
+        Parameters with one value for each band, such as ``zero_points``, are in this order.
+
+        Examples
+        --------
+        >>> from pymc_starpop.photometry import StarCatalog
+        >>> StarCatalog([[12.1, 0.8]], [[0.01, 0.02]], bands=["G", "BP - RP"]).model_bands
+        ('G', 'BP', 'RP')
+        """
+        return bands_of(self.bands)
+
+    @property
     def is_flux(self) -> bool:
         """Whether the catalog holds fluxes, and its likelihood is Gaussian in flux."""
         return self.flux is not None
@@ -311,13 +362,21 @@ class StarCatalog:
     def coords(self) -> dict[str, Any]:
         """Return the coordinates of a PyMC model: ``{"star": labels, "band": names}``.
 
+        With colors among the columns, ``"model_band"`` holds `model_bands` too, the dimension of
+        parameters with one value for each band.
+
         Examples
         --------
         >>> from pymc_starpop.photometry import StarCatalog
         >>> StarCatalog([[12.1]], [[0.01]], bands=["TESS"]).coords()["band"]
         ['TESS']
         """
-        return {"star": self.star, "band": list(self.bands)}
+        coords = {"star": self.star, "band": list(self.bands)}
+        return (
+            coords
+            if self.model_bands == self.bands
+            else coords | {"model_band": list(self.model_bands)}
+        )
 
     def select(self, which: Any) -> Self:
         """Return the catalog of some of the stars, with their labels and extra columns.
@@ -348,7 +407,7 @@ class StarCatalog:
         extra = {name: values[rows] for name, values in self.extra.items()}
         return replace(self, extra=extra, **columns)
 
-    def with_error_floor(self, floor: float | Mapping[str, float]) -> Self:
+    def with_error_floor(self, floor: float | Mapping[Any, float]) -> Self:
         """Return the catalog with a floor added to the magnitude errors in quadrature.
 
         To the error of a flux the same share of the flux is added, where the flux is positive.
@@ -356,7 +415,8 @@ class StarCatalog:
         Parameters
         ----------
         floor : float or mapping of str to float
-            Mag; one number for all bands, or band name to number (bands left out keep theirs).
+            Mag; one number for all columns, or band name, or pair of bands of a color, to number
+            (those left out keep theirs).
 
         Raises
         ------
@@ -371,6 +431,7 @@ class StarCatalog:
         0.005
         """
         if isinstance(floor, Mapping):
+            floor = {column_name(key): value for key, value in floor.items()}
             self._check_known(floor, "floor")
             floors = np.array([floor.get(band, 0.0) for band in self.bands], dtype=float)
         else:

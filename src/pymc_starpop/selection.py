@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pymc_starpop._colors import pair_of
 from pymc_starpop._completeness import CompletenessTable, evaluate_completeness, tabulate
 from pymc_starpop._fluxes import MAG_PER_LN, flux_of_mag
 from pymc_starpop.photometry import StarCatalog
@@ -57,8 +58,8 @@ class MagnitudeLimits:
     Raises
     ------
     ValueError
-        For limits that are not ascending, neither a limit nor a completeness, errors that are not
-        positive and finite, and a completeness outside 0 to 1.
+        For a color in place of a band, limits that are not ascending, neither a limit nor a
+        completeness, errors that are not positive and finite, and a completeness outside 0 to 1.
 
     Examples
     --------
@@ -79,6 +80,11 @@ class MagnitudeLimits:
         """Check the limits and errors."""
         if not isinstance(self.band, str):
             raise ValueError(f"band must be the name of a band, got {self.band!r}.")
+        if pair_of(self.band) is not None:
+            raise ValueError(
+                f"band is the color {self.band!r}, but limits are those of a magnitude; select by "
+                "the magnitude of a band of the catalog."
+            )
         if not self.bright < self.faint:
             raise ValueError(
                 f"bright must be less than faint (mag), got bright={self.bright}, "

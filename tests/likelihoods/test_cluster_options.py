@@ -9,11 +9,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import pymc_starpop as psp
-from cluster_fixtures import BANDS, LIMITS, OPTIONS, TRUTH
-from tolerances import NATS_STAGED_WORST, assert_close, assert_gradient_close
+from cluster_fixtures import BANDS, LIMITS, OPTIONS, TRUTH, check_with_slow
+from tolerances import NATS_STAGED_WORST, assert_close
 
-# Finite-difference weights of fourth order; offsets in steps.
-CENTRAL = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
 CURVE = psp.LogisticCompleteness(0.95, 16.0, 0.4)
 AGES = psp.AgeDistribution([9.28, 9.33, 9.38], [1.0, 3.0, 2.0])
 
@@ -61,54 +59,9 @@ CASES = {
 AV_OF_STARS = TRUTH["av"] + np.linspace(-0.2, 0.3, 12)
 
 
-def arguments(values):
-    """Put values with a prefix into what they belong to."""
-    plain = {k: v for k, v in values.items() if "." not in k}
-    second = {k.split(".")[1]: v for k, v in values.items() if k.startswith("second_population.")}
-    if second:
-        plain["second_population"] = psp.SecondPopulation(**second)
-    if "field.scale" in values:
-        plain["field"] = psp.InflatedScatterField(values["field.scale"])
-    return plain
-
-
-def check(iso, catalog, case, also=("log_age",)):
-    """Value against the slow likelihood; gradients by what a case adds against differences."""
-    values = {**TRUTH, **OPTIONS, **case}
-    fixed = ("age_nodes", "selection", "field")
-    names = [name for name in (*case, *also) if name not in fixed]
-    symbols = {name: _symbol(name, values[name]) for name in names}
-    logp = psp.cluster_logp(iso, catalog, **arguments({**values, **symbols}))
-    cotangent = np.linspace(0.5, 1.5, catalog.n_star)
-    gradient = pt.grad((cotangent * logp).sum(), list(symbols.values()))
-    function = pytensor.function([*symbols.values()], [logp, *gradient], mode="FAST_COMPILE")
-    got, *exact = function(*[values[name] for name in names])
-
-    def slow(name, value):
-        return psp.reference.cluster_logp(iso, catalog, **arguments({**values, name: value}))
-
-    assert_close(got, slow("log_age", values["log_age"]), "pruned")
-    assert np.isfinite(got).all()
-    for name, slope in zip(names, exact, strict=True):
-        for entry in list(np.ndindex(np.shape(values[name])))[-2:]:
-            change = np.zeros(np.shape(values[name]))
-            # Ages move the atmospheres across the kinks of their tables' second derivatives.
-            step = 1e-6 if "log_age" in name else 1e-5
-            change[entry] = step
-            terms = [w * slow(name, values[name] + k * change) for k, w in CENTRAL.items()]
-            numeric = cotangent * sum(terms) / step
-            # Of a sum over stars: what counts is the size of its terms.
-            scale = max(1.0, np.abs(numeric).sum())
-            assert_gradient_close(slope[entry] / scale, numeric.sum() / scale)
-
-
-def _symbol(name, value):
-    return pt.dscalar(name) if np.ndim(value) == 0 else pt.dvector(name, shape=np.shape(value))
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_value_and_gradient_are_those_of_the_slow_likelihood(coarse, stars, case):
-    check(coarse, stars, case)
+    check_with_slow(coarse, stars, case)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +87,7 @@ def spectra(stars):
     ids=["binaries", "depth", "age spread", "two populations", "inflated scatter", "chi-square"],
 )
 def test_spectroscopy(coarse, spectra, case):
-    check(coarse, spectra, case)
+    check_with_slow(coarse, spectra, case)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +123,7 @@ def fluxes(stars):
     ],
 )  # fmt: skip
 def test_fluxes(coarse, fluxes, case):
-    check(coarse, fluxes, case)
+    check_with_slow(coarse, fluxes, case)
 
 
 def test_known_extinction_of_bright_stars_is_the_same_in_flux(iso):
@@ -220,7 +173,7 @@ def test_a_given_distribution_of_ages(coarse, stars):
 
 def test_extinction_of_single_stars(coarse, stars):
     av = TRUTH["av"] + np.linspace(-0.2, 0.3, stars.n_star)
-    check(coarse, stars, {"av": av, "av_scatter": 0.02, "selection": LIMITS})
+    check_with_slow(coarse, stars, {"av": av, "av_scatter": 0.02, "selection": LIMITS})
 
 
 def test_extinction_of_single_stars_is_that_of_the_tables(iso, stars):

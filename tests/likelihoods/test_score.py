@@ -47,11 +47,12 @@ LEAST_P = 1e-3
 
 @dataclass(frozen=True)
 class Case:
-    """A cluster: scalars whose score is taken, how they become arguments, noise of the stars."""
+    """A cluster: scalars whose score is taken, how they become arguments, noise and columns."""
 
     truth: dict
     build: Callable = dict
     noise: dict = field(default_factory=lambda: NOISE)
+    bands: tuple = BANDS
 
 
 def second(v, **own):
@@ -77,6 +78,13 @@ def with_av_of_stars(v):
     """Known differences of A_V around a mean that is free."""
     return v | {"av": v["av"] + (AV_OF_STARS - AV_OF_STARS.mean())}
 
+
+# A magnitude and a color of two other bands, and of the band of the magnitude and another.
+COLOR = (BANDS[0], "Gaia_BP_EDR3 - Gaia_RP_EDR3")
+SHARING = ("Gaia_RP_EDR3", "Gaia_BP_EDR3 - Gaia_RP_EDR3")
+COLOR_FIELD = psp.UniformField(
+    mag_range=(8.0, 19.0), color_ranges={("Gaia_BP_EDR3", "Gaia_RP_EDR3"): (-0.5, 4.0)}
+)
 
 AGES = psp.AgeDistribution([8.95, 9.0, 9.05], [1.0, 2.0, 1.0], 0.04)
 
@@ -108,6 +116,16 @@ CASES = {
     "spectroscopy": Case(
         MIXED, lambda v: v | {"selection": LIMITS, "field": FIELD},
         NOISE | {"teff_err": 100.0, "feh_err": 0.1},
+    ),
+    "magnitude and color": Case(
+        MIXED | {"av_scatter": 0.1}, lambda v: v | {"selection": FADING, "field": COLOR_FIELD},
+        bands=COLOR,
+    ),
+    "magnitude and color of the same band": Case(
+        {"intrinsic_scatter": 0.06, "field_fraction": 0.3},
+        lambda v: v | {"selection": psp.MagnitudeLimits(SHARING[0], 11.0, 17.0, error=0.03),
+                       "field": COLOR_FIELD},
+        bands=SHARING,
     ),
     "extinction of each star": Case(SCATTER, with_av_of_stars),
     "extinction of each star, selection": Case(
@@ -161,7 +179,7 @@ def scores(iso, case, n_batch, simulated=None):
         del truth["log_age"]
     drawn = case.build(truth) | (simulated or {})
     catalogs = [
-        psp.simulate_cluster(iso, n_star=N_STAR, bands=BANDS, rng=seed, **drawn, **case.noise)
+        psp.simulate_cluster(iso, n_star=N_STAR, bands=case.bands, rng=seed, **drawn, **case.noise)
         for seed in range(n_batch)
     ]
     score = Score(iso, catalogs, truth, case.build)
@@ -189,7 +207,7 @@ def probability(names, batches):
 
 QUICK = (
     "field, selection and parallaxes", "two populations", "completeness", "spectroscopy",
-    "outliers", "fluxes",
+    "outliers", "fluxes", "magnitude and color",
 )  # fmt: skip
 
 

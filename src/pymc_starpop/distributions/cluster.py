@@ -82,8 +82,8 @@ class ClusterModel:
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Names of the bands."""
-        return self.layout.bands
+        """Names of the columns of the catalog: bands and colors."""
+        return self.layout.columns
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ClusterModel) and self.key == other.key
@@ -296,7 +296,8 @@ class ClusterPhotometry(Distribution):
         )
         params = [variance, *stars.values(), *slots.values()]
         core = ["(b)"] + ["()"] * len(stars)
-        core += ["(b)" if name in _BY_BAND and v.type.ndim else "()" for name, v in slots.items()]
+        # Colors have more bands than there are columns.
+        core += ["(c)" if name in _BY_BAND and v.type.ndim else "()" for name, v in slots.items()]
         op = ClusterPhotometryRV(model, ",".join(core) + "->(b)")
         next_rng, rv = op(*params, rng=rng, return_next_rng=True)
         return (next_rng, rv) if return_next_rng else rv

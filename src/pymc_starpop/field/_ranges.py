@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop._colors import pair_of
 from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.selection import MagnitudeLimits
 
@@ -14,6 +15,7 @@ __all__ = [
     "Range",
     "check_color_ranges",
     "check_range",
+    "check_reference",
     "data_range",
     "given_range",
     "log_column_density",
@@ -96,6 +98,15 @@ def check_color_ranges(
             )
         checked[key] = check_range(f"color_ranges[{key!r}]", limits)
     return checked
+
+
+def check_reference(reference: str | None) -> None:
+    """The reference band is one of a magnitude."""
+    if reference is not None and pair_of(reference) is not None:
+        raise ValueError(
+            f"reference is the color {reference!r}, expected the band of a magnitude; leave it out "
+            "for the first one of the catalog."
+        )
 
 
 def check_range(name: str, limits: Any) -> Range:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from pymc_starpop._colors import pair_of
 from pymc_starpop._fluxes import flux_of_asinh_mag
 from pymc_starpop.field import _ranges as ranges
 from pymc_starpop.field._columns import UniformColumns
@@ -108,7 +109,8 @@ class ControlField(UniformColumns):
                 f"uniform_share must lie in 0 to below 1, got {self.uniform_share!r}; 0.01 is "
                 f"enough against outliers."
             )
-        reference = self.reference or self.catalog.bands[0]
+        ranges.check_reference(self.reference)
+        reference = self.reference or _first_magnitude(self.catalog)
         features = self.features(self.catalog, reference)
         features = features[self.catalog.measured.all(axis=1)]
         if len(features) < features.shape[1] + 2:
@@ -142,7 +144,8 @@ class ControlField(UniformColumns):
         """Return the coordinates in which a density is learned, shape (N, B).
 
         The first column is the magnitude in the reference band (the first by default), the others
-        are the magnitudes in the other bands, in their order, minus that. NaN where not measured.
+        are the magnitudes in the other bands, in their order, minus that. Columns that are colors
+        stay as they are. NaN where not measured.
 
         Examples
         --------
@@ -151,10 +154,11 @@ class ControlField(UniformColumns):
         >>> ControlField.features(cat).tolist()
         [[12.0, -1.5]]
         """
-        index = 0 if reference is None else catalog.band_index(reference)
+        index = catalog.band_index(reference or _first_magnitude(catalog))
         mags = magnitudes(catalog)
-        colors = np.delete(mags, index, axis=1) - mags[:, [index]]
-        return np.hstack([mags[:, [index]], colors])
+        others = np.delete(mags, index, axis=1)
+        is_mag = _to_features(catalog.bands, index)[1:, index] != 0.0
+        return np.hstack([mags[:, [index]], others - np.where(is_mag, mags[:, [index]], 0.0)])
 
     def log_density(
         self, catalog: StarCatalog, selection: MagnitudeLimits | None = None
@@ -344,7 +348,7 @@ class ControlField(UniformColumns):
         self, estimator: Any, features: np.ndarray, reference: str
     ) -> Mixture | SampledDensity:
         """Turn a density of features into one of magnitudes."""
-        forward = _to_features(features.shape[1], self.catalog.band_index(reference))
+        forward = _to_features(self.catalog.bands, self.catalog.band_index(reference))
         back = np.linalg.inv(forward)
         mixture = mixture_of(estimator)
         if mixture is not None:
@@ -366,9 +370,13 @@ def _log_density_of_magnitudes(
     return log_density(mags @ forward.T)
 
 
-def _to_features(n_band: int, reference: int) -> np.ndarray:
-    """Matrix (B, B) from magnitudes to the reference magnitude and the colors against it."""
-    others = [k for k in range(n_band) if k != reference]
-    matrix = np.eye(n_band)[[reference, *others]]
-    matrix[1:, reference] -= 1.0
+def _first_magnitude(catalog: StarCatalog) -> str:
+    return next(band for band in catalog.bands if pair_of(band) is None)
+
+
+def _to_features(columns: Sequence[str], reference: int) -> np.ndarray:
+    """Matrix (B, B) from the columns to the reference magnitude and the colors against it."""
+    others = [k for k in range(len(columns)) if k != reference]
+    matrix = np.eye(len(columns))[[reference, *others]]
+    matrix[1:, reference] = [-1.0 if pair_of(columns[k]) is None else 0.0 for k in others]
     return matrix

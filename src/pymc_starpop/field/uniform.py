@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from pymc_starpop._colors import color_name, pair_of
 from pymc_starpop._completeness import CompletenessIntegral
 from pymc_starpop._fluxes import flux_of_asinh_mag
 from pymc_starpop.field import _ranges as ranges
@@ -28,7 +29,8 @@ class UniformField(UniformColumns):
     Over the bands that a star has, with the reference band r and the others b, the density is
     1 / (range of m_r x product over b of the range of m_b - m_r): the change from magnitudes to
     one magnitude and colors has the Jacobian 1. The reference is the band of the selection where
-    the star has it, else the first band it has. A parallax, a spectroscopic temperature and [Fe/H]
+    the star has it, else the first band it has. A column of the catalog that is a color has a
+    factor 1 / its range. A parallax, a spectroscopic temperature and [Fe/H]
     each bring a factor 1 / their range. With a completeness function c, the density in the band
     of the selection is c(m_r) / (integral of c over the range) in place of 1 / (range of m_r),
     with c at the observed magnitude: photometric errors are taken as small beside the scale on
@@ -47,8 +49,8 @@ class UniformField(UniformColumns):
         range in the band of the selection counts the part that the selection lets pass.
     color_ranges : mapping of (str, str) to (float, float), optional
         Ranges of colors, mag: ``{("Gaia_BP_EDR3", "Gaia_G_EDR3"): (0.0, 2.0)}`` is that of the
-        first minus the second band; only colors against the reference band are used. By default
-        from the least to the greatest in the catalog.
+        first minus the second band; only colors against the reference band and those that are
+        columns of the catalog are used. By default from the least to the greatest in the catalog.
     parallax_range, teff_range, feh_range : (float, float), optional
         Mas, K and dex; by default from the least to the greatest in the catalog.
     reference : str, optional
@@ -77,6 +79,7 @@ class UniformField(UniformColumns):
 
     def __post_init__(self) -> None:
         """Check the ranges that were given."""
+        ranges.check_reference(self.reference)
         checked: dict[str, Any] = {}
         if isinstance(self.mag_range, Mapping):
             checked["mag_range"] = {
@@ -135,10 +138,11 @@ class UniformField(UniformColumns):
             rows = np.flatnonzero(which.ravel() == index)
             bands = [b for b, used in zip(catalog.bands, pattern, strict=True) if used]
             reference = self._reference(bands, selection)
-            log_density[rows] += self._log_mag_density(reference, catalog, selection, rows)
+            if reference is not None:
+                log_density[rows] += self._log_mag_density(reference, catalog, selection, rows)
             for band in bands:
                 if band != reference:
-                    limits = self._color_range(band, reference, catalog)
+                    limits = self._color_range(_pair(band, reference), catalog)
                     assert limits is not None  # required
                     log_density[rows] -= math.log(limits[1] - limits[0])
         return log_density + self._log_column_density(catalog)
@@ -173,16 +177,15 @@ class UniformField(UniformColumns):
         """
         bands = catalog.bands
         mags = {}
-        for band in bands:
+        magnitudes_of = [band for band in bands if pair_of(band) is None]
+        for band in magnitudes_of:
             rows = np.flatnonzero(catalog.measured[:, catalog.band_index(band)])
             limits = self._mag_range(band, catalog, selection, rows, required=False)
             if limits is not None:
                 mags[band] = (float(np.min(limits[0])), float(np.max(limits[1])))
-        colors = {
-            (b, r): self._color_range(b, r, catalog, required=False)
-            for i, r in enumerate(bands)
-            for b in bands[i + 1 :]
-        }
+        pairs = [(b, r) for i, r in enumerate(magnitudes_of) for b in magnitudes_of[i + 1 :]]
+        pairs += [pair for band in bands if (pair := pair_of(band)) is not None]
+        colors = {pair: self._color_range(pair, catalog, required=False) for pair in pairs}
         return replace(
             self,
             mag_range=mags,
@@ -204,7 +207,7 @@ class UniformField(UniformColumns):
         ----------
         n : int
         bands : sequence of str
-            B bands.
+            B bands and colors, at least one band.
         rng : numpy.random.Generator
         selection : MagnitudeLimits, optional
             Its band is the reference; only stars within its limits are drawn, and with its
@@ -261,6 +264,7 @@ class UniformField(UniformColumns):
     ) -> np.ndarray:
         """Magnitudes (n, B), asinh magnitudes with a softening (n, B)."""
         reference = self._reference(bands, selection)
+        assert reference is not None  # a catalog has a magnitude
         column = list(bands).index(reference)
         limits: Any = self._given_mag_range(reference)
         if selection is not None and selection.band == reference:
@@ -276,16 +280,20 @@ class UniformField(UniformColumns):
             mags = integral.draw(first, last, rng)
         drawn = np.empty((n, len(bands)))
         for index, band in enumerate(bands):
-            drawn[:, index] = mags
+            drawn[:, index] = mags if pair_of(band) is None else 0.0
             if band != reference:
-                name = f"color_ranges[{band!r}, {reference!r}]"
-                color = ranges.given_range(name, self._given_color_range(band, reference), _OWNER)
+                pair = _pair(band, reference)
+                name = f"color_ranges[{pair[0]!r}, {pair[1]!r}]"
+                color = ranges.given_range(name, self._given_color_range(*pair), _OWNER)
                 drawn[:, index] += rng.uniform(*color, size=n)
         return drawn
 
-    def _reference(self, bands: Sequence[str], selection: MagnitudeLimits | None) -> str:
+    def _reference(self, bands: Sequence[str], selection: MagnitudeLimits | None) -> str | None:
+        """Reference among the bands of a star; None where colors alone were measured."""
         wanted = self.reference if selection is None else selection.band
-        return wanted if wanted is not None and wanted in bands else bands[0]
+        if wanted is not None and wanted in bands:
+            return wanted
+        return next((band for band in bands if pair_of(band) is None), None)
 
     def _given_mag_range(self, band: str) -> Range | None:
         return self.mag_range.get(band) if isinstance(self.mag_range, Mapping) else self.mag_range
@@ -352,11 +360,24 @@ class UniformField(UniformColumns):
         return ranges.overlap(given, selection, limits)
 
     def _color_range(
-        self, band: str, reference: str, catalog: StarCatalog, required: bool = True
+        self, pair: tuple[str, str], catalog: StarCatalog, required: bool = True
     ) -> Range | None:
-        given = self._given_color_range(band, reference)
+        given = self._given_color_range(*pair)
         if given is not None:
             return given
         mags = magnitudes(catalog)
-        color = mags[:, catalog.band_index(band)] - mags[:, catalog.band_index(reference)]
-        return ranges.data_range(f"color_ranges[{band!r}, {reference!r}]", color, _OWNER, required)
+        if color_name(*pair) in catalog.bands:
+            color = mags[:, catalog.band_index(color_name(*pair))]
+        else:
+            color = mags[:, catalog.band_index(pair[0])] - mags[:, catalog.band_index(pair[1])]
+        name = f"color_ranges[{pair[0]!r}, {pair[1]!r}]"
+        return ranges.data_range(name, color, _OWNER, required)
+
+
+def _pair(column: str, reference: str | None) -> tuple[str, str]:
+    """Bands of the color that a column other than the reference stands for."""
+    pair = pair_of(column)
+    if pair is None:
+        assert reference is not None  # a magnitude is the reference where there is one
+        return column, reference
+    return pair

@@ -13,7 +13,9 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, explicit_graph_inputs
 from pytensor.tensor.random.op import RNGConsumerOp
 
+from pymc_starpop._colors import shared_bands
 from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.field import ChiSquareField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
 from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
@@ -77,7 +79,7 @@ def check_catalog(grid: IsochroneGrid, catalog: StarCatalog, options: ClusterOpt
         )
     check_options(grid, options)
     selection = options.selection
-    grid.check_bands(catalog.bands)
+    grid.check_bands(catalog.model_bands)
     if catalog.teff is not None and not grid.has_column("log_teff"):
         raise ValueError(
             "catalog has temperatures, but the isochrones have none; leave teff out of the catalog"
@@ -96,10 +98,10 @@ def check_cluster(
     ranged = ranged_values(grid, p)
     numbers = [constant_value(name, value) for name, value, _ in ranged]
     for amount in (p.av, p.av_scatter):
-        grid.check_extinction(catalog.bands, amount, p.rv)
+        grid.check_extinction(catalog.model_bands, amount, p.rv)
     for (name, value, (limits, meaning)), number in zip(ranged, numbers, strict=True):
         shape = value.type.shape if isinstance(value, Variable) else np.shape(value)
-        check_shape(name, shape, len(catalog.bands), catalog.n_star)
+        check_shape(name, shape, len(catalog.model_bands), catalog.n_star)
         if number is not None:
             check_number(name, number, limits, meaning)
         else:
@@ -110,6 +112,20 @@ def check_cluster(
 def _check_directions(p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog) -> None:
     """Refuse more ways for stars to differ than there are kernels: four of them, in flux."""
     names = [direction.name for direction in directions_of(p, options)]
+    shared = [] if is_zero(p.intrinsic_scatter) else shared_bands(catalog.bands)
+    bands = " and ".join(catalog.model_bands[b] for b in shared)
+    if shared and len(names) + len(shared) > MOST_DIRECTIONS:
+        raise ValueError(
+            f"the intrinsic_scatter of {bands}, a band of several columns, counts with "
+            f"{', '.join(names)} among the ways in which stars differ, of which there can be "
+            f"{MOST_DIRECTIONS}; leave one out, or give magnitudes in place of colors"
+        )
+    if shared and isinstance(options.field, ChiSquareField):
+        raise ValueError(
+            f"ChiSquareField takes columns that scatter independently, but the intrinsic_scatter "
+            f"of {bands} moves several columns; give magnitudes in place of colors, or "
+            "psp.UniformField()"
+        )
     apart = differs_between_stars(p.av) and not is_zero(p.av_scatter)
     if catalog.is_flux and apart and len(names) == MOST_DIRECTIONS:
         raise ValueError(

@@ -20,6 +20,7 @@ from pymc_starpop.likelihoods.data_space import (
     compared,
     data_rows,
     has_parallax_row,
+    in_columns,
     in_data_space,
     parallax_of,
 )
@@ -43,7 +44,7 @@ class ClusterParts:
     ----------
     logp : (N,) log-likelihood of each star
     model : the tracks, in the space of the data
-    scatter : (B,) intrinsic scatter of each band, mag
+    scatter : (K,) intrinsic scatter of each column of the catalog, mag
     data : (N, D) each: rows of the data, and variances with the scatter
     stars : what each star is compared with
     member : (N,) probability of membership before the photometry
@@ -77,6 +78,7 @@ def cluster_parts(
     """Put the steps together; arguments have been checked."""
     scatter = pt.as_tensor(p.intrinsic_scatter, dtype="float64") * pt.ones(len(terms.layout.bands))
     model = thinned(model_tracks(grid, terms.layout, p, options), terms)
+    model, scatter = in_columns(model, p, terms.layout, scatter)
     model = in_data_space(model, p, terms, scatter)
     log_z = log_detection(model, terms, scatter)
     data = data_rows(terms, scatter, model)
@@ -147,8 +149,9 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
         - ``field_fraction`` (0): share of field stars in the catalog, 0 to 1.
         - ``binary_fraction`` (0): share of binaries among the systems born, 0 to 1.
         - ``mass_ratio_slope`` (0): exponent gamma of p(q) ~ q^gamma.
-        - ``intrinsic_scatter`` (0): scatter about the isochrone, mag; scalar or (B,).
-        - ``zero_points`` (0): added to the magnitudes of the models, mag; scalar or (B,).
+        - ``intrinsic_scatter`` (0): scatter about the isochrone, mag; scalar or (B,), by
+          ``catalog.model_bands``, so that that of a color is that of both of its bands.
+        - ``zero_points`` (0): added to the magnitudes of the models, mag; scalar or (B,), likewise.
         - ``av_scatter`` (0): standard deviation of A_V between stars, mag.
         - ``distance_modulus_scatter`` (0): standard deviation of the distance modulus between
           stars, mag; parallaxes follow it.

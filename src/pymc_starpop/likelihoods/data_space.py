@@ -1,4 +1,7 @@
-"""Models and stars where they are compared: in magnitudes or fluxes, with the parallax as a row.
+"""Models and stars where they are compared: in the columns of the catalog, with the parallax.
+
+Colors are differences of magnitudes, after all light has been added up.
+
 
 A spread of magnitudes is log-normal in flux. The covariance matrix takes a Gaussian with the same
 mean and, to first order, the same covariances. The same holds for a spread of distance moduli and
@@ -12,9 +15,10 @@ from typing import Any
 import numpy as np
 from pytensor import tensor as pt
 
+from pymc_starpop._colors import combination, pair_of, shared_bands
 from pymc_starpop._fluxes import FLUX_ZERO_POINT, log_flux_norm
 from pymc_starpop.likelihoods.stars import MAG_TO_LN, StarTerms
-from pymc_starpop.likelihoods.track import ModelTracks
+from pymc_starpop.likelihoods.track import Layout, ModelTracks
 from pymc_starpop.ops.namespace import TENSOR
 from pymc_starpop.parameters import ClusterParameters, is_zero
 
@@ -23,6 +27,7 @@ __all__ = [
     "compared",
     "data_rows",
     "has_parallax_row",
+    "in_columns",
     "in_data_space",
     "parallax_of",
 ]
@@ -60,6 +65,78 @@ def parallax_of(p: ClusterParameters) -> Any:
     return 100.0 * 10.0 ** (-0.2 * p.true_distance_modulus(TENSOR)) + p.parallax_zero_point
 
 
+def in_columns(
+    model: ModelTracks, p: ClusterParameters, layout: Layout, scatter: Any
+) -> tuple[ModelTracks, Any]:
+    """Turn magnitudes in bands, and their scatter, into those of the columns of the catalog.
+
+    The scatter of a band that several columns hold moves these together: it is a direction of the
+    covariance. That of other bands is independent in each column.
+
+    Parameters
+    ----------
+    model : ModelTracks
+        In magnitudes (B bands).
+    p : ClusterParameters
+    layout : Layout
+    scatter : TensorVariable (B,)
+        Intrinsic scatter of the bands, mag.
+
+    Returns
+    -------
+    model : ModelTracks
+        With K columns in place of the bands.
+    scatter : TensorVariable (K,)
+        Scatter of the columns that is independent in each, mag.
+    """
+    if layout.columns == layout.bands:
+        return model, scatter
+    matrix, shared = combination(layout.columns), shared_bands(layout.columns)
+    tracks, along = (_in_columns(rows, layout) for rows in (model.tracks, model.directions))
+    model = replace(model, tracks=tracks, directions=along)
+    own = np.array([b not in shared for b in range(len(layout.bands))], dtype=float)
+    variance = pt.dot(matrix**2 * own, scatter**2)
+    # The root of 0 would have no derivative.
+    some = variance > 0.0
+    of_columns = pt.switch(some, pt.sqrt(pt.switch(some, variance, 1.0)), 0.0)
+    if not shared or is_zero(p.intrinsic_scatter):
+        return model, of_columns
+    return _with_scatter(model, matrix, scatter, shared), of_columns
+
+
+def _in_columns(rows: Any, layout: Layout) -> Any:
+    """Put columns in the place of the bands, the first rows of an array (..., R, P)."""
+
+    def magnitude(band: str) -> Any:
+        return rows[..., layout.bands.index(band), :]
+
+    found = []
+    for column in layout.columns:
+        first, *others = pair_of(column) or (column,)
+        found.append(sum((-magnitude(second) for second in others), magnitude(first)))
+    columns = pt.stack(found, axis=rows.ndim - 2)
+    return pt.concatenate([columns, rows[..., len(layout.bands) :, :]], axis=rows.ndim - 2)
+
+
+def _with_scatter(
+    model: ModelTracks, matrix: np.ndarray, scatter: Any, shared: tuple[int, ...]
+) -> ModelTracks:
+    """Add the scatter of some bands as directions, each the same all along the tracks."""
+    n_column, n = matrix.shape[0], len(shared)
+    columns = matrix[:, shared].T[:, :, None] * pt.ones_like(model.tracks[None, :n_column])
+    others = pt.zeros_like(model.tracks[None, n_column:]) * np.ones((n, 1, 1))
+    offset = model.offset
+    if offset is not None:
+        offset = pt.concatenate([offset, pt.zeros((offset.shape[0], n))], axis=1)
+    return replace(
+        model,
+        directions=pt.concatenate([model.directions, pt.concatenate([columns, others], axis=1)]),
+        spread=pt.concatenate([model.spread, scatter[list(shared)]]),
+        offset=offset,
+        names=(*model.names, *("scatter" for _ in shared)),
+    )
+
+
 def in_data_space(
     model: ModelTracks, p: ClusterParameters, terms: StarTerms, scatter: Any
 ) -> ModelTracks:
@@ -68,15 +145,15 @@ def in_data_space(
     Parameters
     ----------
     model : ModelTracks
-        In magnitudes.
+        From `in_columns`.
     p : ClusterParameters
     terms : StarTerms
-    scatter : TensorVariable (B,)
-        Intrinsic scatter, mag.
+    scatter : TensorVariable (K,)
+        Intrinsic scatter of the columns, mag.
     """
     tracks, along = model.tracks, model.directions
     if terms.is_flux:
-        n_band = len(terms.layout.bands)
+        n_band = len(terms.layout.columns)
         change = along[:, :n_band]
         spread = scatter[:, None] ** 2 + ((model.spread[:, None, None] * change) ** 2).sum(axis=0)
         # The mean of a log-normal distribution.
@@ -97,7 +174,7 @@ def in_data_space(
 
 
 def data_rows(terms: StarTerms, scatter: Any, model: ModelTracks) -> tuple[Any, Any]:
-    """Values and variances (N, D) in the rows of the model, the scatter of the bands added.
+    """Values and variances (N, D) in the rows of the model, the scatter of the columns added.
 
     In flux a scatter of s mag has the standard deviation 0.4 ln(10) s times the observed flux of
     the star, or 0 where that is negative.
@@ -134,8 +211,8 @@ def compared(
     terms : StarTerms
     data : pair of TensorVariable (N, D)
         From `data_rows`.
-    scatter : TensorVariable (B,)
-        Intrinsic scatter, mag.
+    scatter : TensorVariable (K,)
+        Intrinsic scatter of the columns, mag.
     """
     values, variance = data
     if not terms.is_flux:
@@ -156,7 +233,7 @@ def _at_mean_extinction(stars: Comparison, p: ClusterParameters, terms: StarTerm
 
     A straight line covers only how the reddening differs along the track.
     """
-    model, n_band = stars.model, len(terms.layout.bands)
+    model, n_band = stars.model, len(terms.layout.columns)
     av = model.names.index("av")
     track = model.tracks[:n_band]
     reddening = model.directions[av, :n_band] / (-MAG_TO_LN * track)

@@ -60,15 +60,15 @@ def log_detection(model: ModelTracks, terms: StarTerms, scatter: Any, inflation:
     model : ModelTracks
         In the space of the data, with weights from `thinned`.
     terms : StarTerms
-    scatter : TensorVariable (B,)
-        Intrinsic scatter, mag.
+    scatter : TensorVariable (K,)
+        Intrinsic scatter of the columns, mag.
     inflation : scalar
         Factor on all variances, those of the measurements too.
     """
     limits = terms.limits
     if limits is None or not limits.is_cut:
         return pt.log(model.weights.sum())
-    b = terms.layout.bands.index(limits.band)
+    b = terms.layout.columns.index(limits.band)
     sign = -1.0 if terms.is_flux else 1.0
     variance = segment_variance(model, b)
     z = 0.0

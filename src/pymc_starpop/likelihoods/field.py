@@ -31,8 +31,8 @@ def log_field_density(
         In the space of the data.
     stars : Comparison
         The data with the intrinsic scatter.
-    scatter : TensorVariable (B,)
-        Intrinsic scatter, mag.
+    scatter : TensorVariable (K,)
+        Intrinsic scatter of the columns, mag.
     """
     by_itself = terms.parallax is not None and not has_parallax_row(terms, model)
     variance = stars.variance
@@ -43,13 +43,13 @@ def log_field_density(
             variance = pt.concatenate([variance, terms.parallax_err[:, None] ** 2], axis=1)
         measured = pt.isfinite(variance)
         # Bands, T_eff, [Fe/H] and parallax at most.
-        constants = field.log_constant(np.arange(len(terms.layout.bands) + 4))
+        constants = field.log_constant(np.arange(len(terms.layout.columns) + 4))
         n_measured = measured.sum(axis=1)
         log_norm = 0.5 * pt.log(pt.switch(measured, variance, 1.0)).sum(axis=1)
         return pt.as_tensor(constants)[n_measured] - log_norm + jacobian
     if isinstance(field, InflatedScatterField):
         inflation = 1.0 + field.scale**2
-        n_band = len(terms.layout.bands)
+        n_band = len(terms.layout.columns)
         in_bands = replace(
             stars.model,
             tracks=stars.model.tracks[:n_band],

@@ -238,10 +238,11 @@ def _arguments(
     arguments = fixed | {name: left.pop(name) for name in numbers if name in left}
     for name in _BY_BAND:
         # A prefix cut off, as names of bands may hold dots themselves.
-        chosen = {b: left.pop(f"{name}.{b}") for b in catalog.bands if f"{name}.{b}" in left}
+        bands = catalog.model_bands
+        chosen = {b: left.pop(f"{name}.{b}") for b in bands if f"{name}.{b}" in left}
         if chosen:
-            base = np.broadcast_to(arguments.get(name, 0.0), len(catalog.bands))
-            values = zip(catalog.bands, base, strict=True)
+            base = np.broadcast_to(arguments.get(name, 0.0), len(bands))
+            values = zip(bands, base, strict=True)
             arguments[name] = pt.stack([chosen.get(band, value) for band, value in values])
     p, options = split_arguments(arguments, iso)
     known = list(numbers)

@@ -16,6 +16,7 @@ import numpy as np
 from pytensor import tensor as pt
 
 from pymc_starpop import population
+from pymc_starpop._colors import bands_of
 from pymc_starpop.ages import AgeNodes
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.ops.binaries import population_tracks
@@ -32,15 +33,20 @@ class Layout:
 
     Attributes
     ----------
-    bands : tuple of str
-        The B bands, first.
+    columns : tuple of str
+        The K columns of the photometry, first: bands, and colors of two of them.
     has_teff, has_feh : bool
         Whether spectroscopic T_eff (K) and [Fe/H] (dex) follow.
     """
 
-    bands: tuple[str, ...]
+    columns: tuple[str, ...]
     has_teff: bool = False
     has_feh: bool = False
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The B bands of the columns, whose magnitudes the model predicts."""
+        return bands_of(self.columns)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ class ModelTracks:
     starts : (T + 1,) first point of each track, and P
     spread : (K,) standard deviation between the stars along each direction
     offset : (N, K) displacement of each star along each direction, or None
-    names : what each direction is: "av", "distance" or "age"
+    names : what each direction is: "av", "distance" or "age", or "scatter" of a band that several
+        columns hold
     """
 
     tracks: Any

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from pymc_starpop._colors import color_name
 from pymc_starpop._tracks import build_track, track_parameters
 from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.isochrones import IsochroneGrid
@@ -53,7 +54,8 @@ def plot_cmd(
     catalog : StarCatalog
         N stars; those that lack one of the bands are left out.
     color : (str, str)
-        Bands whose difference, first minus second, is the abscissa (mag).
+        Bands whose difference, first minus second, is the abscissa (mag). Where the catalog has
+        a column of this color, that is shown.
     mag : str
         Band of the ordinate (mag), brighter upwards.
     iso : IsochroneGrid, optional
@@ -121,7 +123,7 @@ def plot_cmd(
 
 def _complete_rows(catalog: StarCatalog, bands: tuple[str, str, str]) -> np.ndarray:
     """Rows of the stars that were measured in all bands."""
-    columns = [catalog.band_index(band) for band in bands]
+    columns = [catalog.band_index(name) for name in (*_color_columns(catalog, bands), bands[2])]
     rows = np.flatnonzero(catalog.measured[:, columns].all(axis=1))
     if not rows.size:
         raise ValueError(
@@ -131,6 +133,12 @@ def _complete_rows(catalog: StarCatalog, bands: tuple[str, str, str]) -> np.ndar
     return rows
 
 
+def _color_columns(catalog: StarCatalog, bands: tuple[str, str, str]) -> tuple[str, ...]:
+    """Columns of the catalog that make the color: the color itself, or two magnitudes."""
+    color = color_name(bands[0], bands[1])
+    return (color,) if color in catalog.bands else bands[:2]
+
+
 def _plot_stars(
     ax: Axes,
     stars: StarCatalog,
@@ -138,12 +146,14 @@ def _plot_stars(
     membership: np.ndarray | None,
     error_bars: bool,
 ) -> None:
-    blue, red, ordinate = (stars.band_index(band) for band in bands)
-    color, mag = stars.mag[:, blue] - stars.mag[:, red], stars.mag[:, ordinate]
+    of_color = [stars.band_index(name) for name in _color_columns(stars, bands)]
+    ordinate = stars.band_index(bands[2])
+    color = stars.mag[:, of_color[0]] - stars.mag[:, of_color[1:]].sum(axis=1)
+    mag = stars.mag[:, ordinate]
     if error_bars:
         err = stars.mag_err
         ax.errorbar(
-            color, mag, err[:, ordinate], np.hypot(err[:, blue], err[:, red]),
+            color, mag, err[:, ordinate], np.linalg.norm(err[:, of_color], axis=1),
             fmt="none", ecolor="0.75", elinewidth=0.6, zorder=1.5,
         )  # fmt: skip
     if membership is None:
@@ -202,8 +212,9 @@ def _check_cmd_bands(catalog: StarCatalog, color: Any, mag: Any) -> tuple[str, s
             f"color must be two band names, got {color!r}; for the first minus the second give "
             f"such as ({catalog.bands[0]!r}, {catalog.bands[-1]!r})"
         )
+    has_color = color_name(*color) in catalog.bands
     for argument, band in (("color", color[0]), ("color", color[1]), ("mag", mag)):
-        if band not in catalog.bands:
+        if band not in catalog.bands and not (has_color and argument == "color"):
             raise ValueError(
                 f"{argument} names {band!r}, which the catalog lacks; its bands are "
                 f"{', '.join(catalog.bands)}"

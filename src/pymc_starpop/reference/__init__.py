@@ -62,7 +62,7 @@ def _log_field(catalog, tracks, p, options):
         log_density = log_member_density(catalog, tracks, p, inflation) - math.log(z)
         return log_density + field.log_density(catalog, options.selection)
     if isinstance(field, ChiSquareField):
-        _, variance = data_of(catalog, p)
+        variance = np.diagonal(data_of(catalog, p)[1], axis1=1, axis2=2)
         if catalog.parallax is not None and is_zero(p.distance_modulus_scatter):
             variance = np.column_stack([variance, catalog.parallax_err**2])
         log_norm = 0.5 * np.nansum(np.log(variance), axis=1)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy import special
 
+from pymc_starpop._colors import combination
 from pymc_starpop._fluxes import log_flux_norm
 from pymc_starpop.kernels.reference_segment import log_segment_integral
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
@@ -15,18 +16,25 @@ __all__ = ["data_of", "detected_share", "log_member_density"]
 
 
 def data_of(catalog: StarCatalog, p: ClusterParameters) -> tuple[np.ndarray, np.ndarray]:
-    """Values and variances (N, D) in the rows of the model, NaN where not measured."""
-    scatter = np.broadcast_to(np.asarray(p.intrinsic_scatter, float), len(catalog.bands))
+    """Values (N, D) in the rows of the model and covariances (N, D, D), NaN if not measured."""
+    scatter = np.broadcast_to(np.asarray(p.intrinsic_scatter, float), len(catalog.model_bands))
     if catalog.is_flux:
-        scatter = scatter * MAG_TO_LN * np.maximum(catalog.values, 0.0)
-    values, variance = [catalog.values], [catalog.errors**2 + scatter**2]
+        # Without NaN, which would pass from a band that was not measured to the others.
+        scatter = scatter * MAG_TO_LN * np.maximum(np.nan_to_num(catalog.values), 0.0)
+    matrix = combination(catalog.bands)
+    of_bands = np.einsum("kb,...b,lb->...kl", matrix, scatter**2, matrix)
+    values, variance = [catalog.values], [catalog.errors**2]
     names = [name for name in ("teff", "feh") if getattr(catalog, name) is not None]
     if catalog.parallax is not None and not is_zero(p.distance_modulus_scatter):
         names.append("parallax")
     for name in names:
         values.append(getattr(catalog, name)[:, None])
         variance.append(getattr(catalog, f"{name}_err")[:, None] ** 2)
-    return np.concatenate(values, axis=1), np.concatenate(variance, axis=1)
+    variances = np.concatenate(variance, axis=1)
+    covariance = variances[:, :, None] * np.eye(variances.shape[1])
+    n_column = len(catalog.bands)
+    covariance[:, :n_column, :n_column] += of_bands
+    return np.concatenate(values, axis=1), covariance
 
 
 def log_member_density(
@@ -36,7 +44,7 @@ def log_member_density(
 
     With an `inflation`, a factor on all variances, the magnitudes or fluxes alone.
     """
-    values, variance = data_of(catalog, p)
+    values, covariance = data_of(catalog, p)
     offsets = (np.asarray(p.av) - np.mean(p.av)) * np.ones(catalog.n_star)
     log_density = np.zeros(catalog.n_star)
     displacements = [t.changes["av"] for t in tracks]
@@ -53,10 +61,13 @@ def log_member_density(
         displacements = [_from_mean(t, mean) for t in tracks]
         factor = np.exp(MAG_TO_LN * offsets[:, None] * mean)
         values[:, :n_band] *= factor
-        variance[:, :n_band] *= factor**2
+        all_factors = np.ones_like(values)
+        all_factors[:, :n_band] = factor
+        covariance = covariance * all_factors[:, :, None] * all_factors[:, None, :]
         log_density += np.where(np.isfinite(flux), np.log(factor), 0.0).sum(axis=1)
     if inflation != 1.0:
-        values, variance = (x[:, : len(catalog.bands)] for x in (values, variance))
+        n_column = len(catalog.bands)
+        values, covariance = values[:, :n_column], covariance[:, :n_column, :n_column]
     log_density += np.array(
         [
             special.logsumexp(
@@ -65,7 +76,7 @@ def log_member_density(
                     for t, displacement in zip(tracks, displacements, strict=True)
                 ]
             )
-            for x, v, offset in zip(values, variance, offsets, strict=True)
+            for x, v, offset in zip(values, covariance, offsets, strict=True)
         ]
     )
     by_itself = is_zero(p.distance_modulus_scatter) and inflation == 1.0
@@ -96,12 +107,12 @@ def _from_mean(tracks, mean):
     return change
 
 
-def _star_integral(values, variance, tracks, spreads, displacement, inflation):
+def _star_integral(values, of_data, tracks, spreads, displacement, inflation):
     """Log of the integral of mass function times Gaussian over all segments, for one star."""
     d = np.flatnonzero(np.isfinite(values))
     moved = 0.5 * (displacement[:, :-1, d] + displacement[:, 1:, d])
     start, end = tracks.rows[:, :-1, d] + moved, tracks.rows[:, 1:, d] + moved
-    covariance = np.zeros((*start.shape, d.size)) + np.diag(variance[d])
+    covariance = np.zeros((*start.shape, d.size)) + of_data[np.ix_(d, d)]
     for name, change in tracks.changes.items():
         k = 0.5 * (change[:, :-1, d] + change[:, 1:, d])
         covariance = covariance + spreads[name] ** 2 * k[..., :, None] * k[..., None, :]
@@ -127,7 +138,8 @@ def detected_share(
     if selection is None or not np.isfinite([selection.bright, selection.faint]).any():
         return total
     b = catalog.bands.index(selection.band)
-    scatter = np.broadcast_to(np.asarray(p.intrinsic_scatter, float), len(catalog.bands))[b]
+    of_bands = np.broadcast_to(np.asarray(p.intrinsic_scatter, float), len(catalog.model_bands))
+    scatter = of_bands[catalog.model_bands.index(selection.band)]
     if catalog.is_flux:
         low, high, low_error, high_error = selection.flux_limits(catalog)
         sides = [(-high, high_error, -1.0), (-low, low_error, 1.0)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pymc_starpop import population
+from pymc_starpop._colors import combination
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.magnitudes import Interpolation, model_magnitudes
 from pymc_starpop.kernels.reference_interpolation import (
@@ -35,7 +36,7 @@ class Tracks:
 
     Attributes
     ----------
-    rows : (T, E, D) what the data are compared with: bands, T_eff, [Fe/H], parallax
+    rows : (T, E, D) what the data are compared with: columns, T_eff, [Fe/H], parallax
     changes : dict of (T, E, D), their change with A_V, distance modulus, and age
     weights, tilts : (T, E - 1)
     """
@@ -96,7 +97,7 @@ def _tracks_of_age(iso, catalog, p, options, ages, smear):
         )
         both, moved = binary_tracks(
             mass, rows.T, {name: c.T for name, c in changes.items()}, ratio,
-            (options.mass_min, last, len(catalog.bands)),
+            (options.mass_min, last, len(catalog.model_bands)),
         )  # fmt: skip
         tracks = Tracks(both, moved, weights, tilts)
     tracks = _thinned(tracks, catalog, p, options)
@@ -114,7 +115,7 @@ class _Nodes:
 
 
 def _nodes_of_age(iso, catalog, p, options, has_binaries):
-    eep, mass, mag, reddening, teff = _uncut_track(iso, catalog.bands, p, options)
+    eep, mass, mag, reddening, teff = _uncut_track(iso, catalog.model_bands, p, options)
     rows, av, distance = mag.T, reddening.T, np.ones_like(mag.T)
     if catalog.teff is not None:
         nothing = np.zeros((1, len(eep)))
@@ -205,7 +206,7 @@ def _thinned(tracks, catalog, p, options):
     """Multiply the weights with the completeness, a straight line along each segment."""
     if options.selection is None or options.selection.completeness is None:
         return tracks
-    band = catalog.bands.index(options.selection.band)
+    band = catalog.model_bands.index(options.selection.band)
     found = options.selection.completeness_at(tracks.rows[..., band])
     start, end, tilt = found[:, :-1], found[:, 1:], tracks.tilts
     t = (np.arange(1000) + 0.5)[:, None, None] / 1000
@@ -216,9 +217,15 @@ def _thinned(tracks, catalog, p, options):
 
 
 def _in_data_space(tracks, catalog, p):
-    """Turn magnitudes into fluxes if the data are, and add the rows of [Fe/H] and parallax."""
-    n_band = len(catalog.bands)
-    rows, changes, spreads = tracks.rows, dict(tracks.changes), spreads_of(p)
+    """Turn magnitudes into what was measured, and add the rows of [Fe/H] and parallax."""
+    n_band = len(catalog.model_bands)
+    spreads, matrix = spreads_of(p), combination(catalog.bands).T
+
+    def in_columns(column):
+        return np.concatenate([column[..., :n_band] @ matrix, column[..., n_band:]], axis=-1)
+
+    rows = in_columns(tracks.rows)
+    changes = {name: in_columns(change) for name, change in tracks.changes.items()}
     if catalog.is_flux:
         variance = np.asarray(p.intrinsic_scatter) ** 2 + sum(
             (spreads[name] * change[..., :n_band]) ** 2 for name, change in changes.items()

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop._colors import bands_of
 from pymc_starpop._fluxes import flux_of_mag
+from pymc_starpop._photometry_checks import check_bands, check_colors
 from pymc_starpop.field import InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.parameter_checks import check_numbers, check_structure
@@ -76,7 +78,7 @@ def simulate_cluster(
     n_star : int
         Number of cataloged stars N, members and field together.
     bands : sequence of str
-        B bands.
+        B bands, or colors such as "Gaia_BP_EDR3 - Gaia_RP_EDR3" among them.
     mag_err : float, sequence of float, array (N, B), or callable
         Photometric errors, mag: one number, one for each band, one for each star and band, or a
         function of the magnitudes (n, B) that returns errors (n, B).
@@ -124,7 +126,14 @@ def simulate_cluster(
             f"n_star must be a whole number of at least 1, got {n_star!r}; give a number of stars"
         )
     check_structure(iso, p, options)
-    bands = iso.check_bands(bands)
+    bands = check_bands(bands)
+    check_colors(bands)
+    iso.check_bands(bands_of(bands))
+    if flux_err is not None and bands != bands_of(bands):
+        raise ValueError(
+            f"bands holds colors, {', '.join(bands)}, of which there are none in fluxes; give "
+            "bands alone, or mag_err in place of flux_err"
+        )
     check_numbers(iso, p, options, bands, n_star)
     errors = {"parallax": parallax_err, "teff": teff_err, "feh": feh_err}
     noise = Noise(
@@ -157,7 +166,7 @@ def draw_photometry(
     ----------
     iso : IsochroneGrid
     bands : tuple of str
-        B bands.
+        B bands and colors.
     p : ClusterParameters
         Numbers.
     options : ClusterOptions

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop._colors import bands_of, combination
 from pymc_starpop._fluxes import flux_of_mag
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.parameters import ClusterOptions, ClusterParameters
@@ -35,8 +36,8 @@ class ClusterSampler:
     Parameters
     ----------
     iso : IsochroneGrid
-    bands : tuple of str
-        B bands.
+    columns : tuple of str
+        K columns of what is observed: bands and colors. The B ``bands`` are theirs.
     parameters : ClusterParameters
         Numbers only; ``av`` may have one value for each row of the catalog.
     options : ClusterOptions
@@ -48,14 +49,15 @@ class ClusterSampler:
     def __init__(
         self,
         iso: IsochroneGrid,
-        bands: tuple[str, ...],
+        columns: tuple[str, ...],
         parameters: ClusterParameters,
         options: ClusterOptions,
         inflation: float = 1.0,
     ):
         self.parameters = parameters
         self.options = options
-        self.bands = bands
+        self.columns = columns
+        self.bands = bands_of(columns)
         self.inflation = inflation
         self._iso = iso
         self.populations = _populations(parameters)
@@ -207,7 +209,7 @@ def draw_observed(
     index : ndarray of int (n,)
         Rows of the catalog that the members fill.
     sigma : callable
-        Photometric errors (k, B) from magnitudes (k, B) and rows (k,); with ``is_flux`` errors of
+        Photometric errors (k, K) from columns (k, K) and rows (k,); with ``is_flux`` errors of
         fluxes from fluxes, in the unit in which 1 is magnitude 22.5.
     rng : numpy.random.Generator
     is_flux : bool
@@ -216,7 +218,7 @@ def draw_observed(
     Returns
     -------
     dict
-        What `ClusterSampler.draw` returns, with noise in ``mag`` (n, B), and ``mag_err``; with
+        What `ClusterSampler.draw` returns, with noise in ``mag`` (n, K), and ``mag_err``; with
         ``is_flux`` the values there are fluxes.
 
     Raises
@@ -230,7 +232,11 @@ def draw_observed(
     for _ in range(_MAX_ROUNDS):
         drawn = sampler.draw(todo.size, rng, index[todo])
         found = _is_found(drawn["mag"], sampler, rng)
-        true = flux_of_mag(drawn["mag"]) if is_flux else drawn["mag"]
+        true = drawn["mag"]
+        if is_flux:
+            true = flux_of_mag(true)
+        elif sampler.columns != sampler.bands:
+            true = true @ combination(sampler.columns).T
         drawn["mag_err"] = np.asarray(sigma(true, index[todo]))
         noise = sampler.inflation * drawn["mag_err"] * rng.normal(size=true.shape)
         drawn["mag"] = true + noise
@@ -260,11 +266,11 @@ def _is_found(mag: np.ndarray, sampler: ClusterSampler, rng: np.random.Generator
 
 
 def _passes(values: np.ndarray, sampler: ClusterSampler, is_flux: bool) -> np.ndarray:
-    """Whether observed magnitudes or fluxes (n, B) lie within the limits."""
+    """Whether observed magnitudes or fluxes (n, K) lie within the limits."""
     selection = sampler.options.selection
     if selection is None:
         return np.ones(len(values), dtype=bool)
-    observed = values[:, sampler.bands.index(selection.band)]
+    observed = values[:, sampler.columns.index(selection.band)]
     if not is_flux:
         return np.asarray((observed >= selection.bright) & (observed <= selection.faint))
     # Without a faint limit, fluxes below zero pass.

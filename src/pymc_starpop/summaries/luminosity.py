@@ -7,6 +7,7 @@ import pymc as pm
 import xarray as xr
 from scipy import special
 
+from pymc_starpop._colors import pair_of
 from pymc_starpop.kernels.selection import selection_integral
 from pymc_starpop.likelihoods.stars import Limits
 from pymc_starpop.summaries.cluster_draws import ClusterDraw, ClusterDraws
@@ -57,7 +58,7 @@ def luminosity_function(
     idata : xarray.DataTree or xarray.Dataset
         Result of `pm.sample`, or its posterior.
     band : str
-        One of the bands of the catalog.
+        One of the bands of the catalog of which it has magnitudes.
     edges : array-like (K + 1,)
         Ascending edges of the bins, apparent mag.
     model : pm.Model, optional
@@ -83,6 +84,8 @@ def luminosity_function(
     draws = ClusterDraws(idata, model, name=name, thin=thin)
     if band not in draws.bands:
         raise ValueError(f"band={band!r} is none of the catalog's: {', '.join(draws.bands)}")
+    if pair_of(band) is not None:
+        raise ValueError(f"band={band!r} is a color; give a band of which there are magnitudes")
     edges = np.asarray(edges, dtype=float)
     if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0.0):
         raise ValueError(f"edges must be at least two ascending magnitudes, got {edges}")

@@ -59,7 +59,8 @@ def predict_cmd(
     Returns
     -------
     xarray.Dataset
-        Dimensions (chain, draw, system) and band: ``mag``, apparent magnitudes without errors,
+        Dimensions (chain, draw, system) and band (colors too, where the catalog has such):
+        ``mag``, apparent magnitudes without errors,
         ``observed_mag`` with errors (NaN for a negative flux), ``initial_mass`` (Msun),
         ``mass_ratio`` (0: single, or a dark companion).
 
