@@ -17,13 +17,13 @@ __all__ = ["Layout", "find_layout", "same_names"]
 
 NAMES = {
     "initial_mass": ("Mini", "M_ini", "m_ini", "initial_mass"),
-    "log_age": ("logAge", "log(age/yr)", "log_age", "logage"),
+    "log_age": ("logAge", "log(age/yr)", "logageyr", "log_age", "logage"),
     "age": ("Age", "age"),
     "feh": ("MH", "[M/H]"),
     "metals": ("Zini", "Z"),
     "log_teff": ("logTe", "logTeff", "log_Teff", "log_teff", "logT"),
     "log_g": ("logg", "logG", "log_g"),
-    "log_l": ("logL", "logL/Lo", "log_L", "log_l"),
+    "log_l": ("logL", "logL/Lo", "logLLo", "log_L", "log_l"),
     "mass": ("Mass", "M_act", "mass", "m_act"),
     "phase": ("label", "stage"),
 }
