@@ -8,6 +8,7 @@ from scipy import integrate
 
 import pymc_starpop as psp
 from pymc_starpop.hess import age_means as age_means_module
+from pymc_starpop.hess import template_grid
 from pymc_starpop.hess.age_means import LARGEST_ERROR, age_means, closed_weights, shape_error
 from tolerances import assert_close
 
@@ -200,3 +201,22 @@ def test_a_fit_takes_the_end_of_the_templates(iso):
         assert psp.fit_sfh(single, of_single, model, sigma=0.1).t_max_gyr == 13.7
     with pytest.raises(ValueError, match=r"set 1 ends at t_max_gyr=None, that of set 0 at 5\.0"):
         psp.fit_sfh([tmpl, single], [stars, stars], model, sigma=0.1)
+
+
+@pytest.mark.parametrize("binaries", [psp.NoBinaries(), psp.MassRatioBinaries(0.5)])
+def test_longer_cells_before_a_transfer_change_no_mean(iso, monkeypatch, rng, binaries):
+    bands = ("Bessell_V", "Bessell_I")
+    axes = psp.HessAxes(bands, bands[1], np.linspace(0.0, 1.5, 16), np.linspace(18, 22, 41))
+    mag_in = rng.uniform(17.0, 24.0, (40_000, 2))
+    mag_in[:, 0] = mag_in[:, 1] + rng.uniform(-0.3, 1.8, len(mag_in))
+    noise = 0.01 + 0.03 * np.exp(mag_in - 22.0)
+    stars = psp.ArtificialStars(mag_in, rng.normal(mag_in, noise), bands=bands)
+    options = {
+        "log_age": [9.3], "t_max_gyr": 10.0**0.35, "mh": [-0.7], "distance_modulus": 18.0,
+        "artificial_stars": stars, "binaries": binaries, "ages_per_bin": 3, "progress": False,
+    }  # fmt: skip
+    long = psp.build_templates(iso, axes, **options).counts[0, 0]
+    monkeypatch.setattr(template_grid, "_LONGER_CELLS", 0.15)
+    short = psp.build_templates(iso, axes, **options).counts[0, 0]
+    assert 0.0 < shape_error(long, short) < 5e-6
+    assert np.abs(long - short).sum() < 1e-3 * short.sum()

@@ -121,6 +121,7 @@ def burst_with_binaries(seed):
 
 
 def test_with_binaries_and_wide_priors_no_start_does_better():
+    """A check of the mode from random starts; no rival was found here, one search would do."""
     tmpl, stars, background = burst_with_binaries(seed=1)
     fit = psp.fit_sfh(tmpl, stars, psp.FixedAMR([-1.2] * 11), sigma=0.1, background=background)
     rng = np.random.default_rng(2)

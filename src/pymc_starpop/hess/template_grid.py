@@ -32,7 +32,8 @@ __all__ = ["TemplateGrid", "Templates", "compute_templates"]
 # Age bins that a process fills at a time: few, so that an interrupt waits for little.
 _CHUNK = 4
 # Before a transfer, isochrones of which a mean is taken have cells longer than a single one by
-# this: chi-square of a star from the truth stays below 1e-6, a hundredth of what the ages leave.
+# this: chi-square of a star from the truth grows by less than 1e-6, a hundredth of what the ages
+# leave, and by 5e-6 where the photometric errors are a small part of a bin.
 _LONGER_CELLS = 1.5
 
 

@@ -101,19 +101,22 @@ class BolometricPhotometry:
     def table(self, bands: Sequence[str]) -> BolometricTable:
         """Table of the chosen bands, the same object for those asked for last."""
         bands = self.check_bands(bands)
-        if self._last.get("bands") != bands:
-            index = [self.bands.index(band) for band in bands]
-            full = self.everything
-            # `take` and not [..., index, :], whose result need not be C-contiguous.
-            chosen = np.take(full.coefficients, index, axis=3)
-            table = BolometricTable(full.feh, full.log_teff, full.log_g, chosen, bands)
-            self._last.update(bands=bands, table=table)
-        return self._last["table"]
+        # Read once: another thread may ask for other bands meanwhile.
+        last = self._last[0]
+        if last is not None and last.bands == bands:
+            return last
+        index = [self.bands.index(band) for band in bands]
+        full = self.everything
+        # `take` and not [..., index, :], whose result need not be C-contiguous.
+        chosen = np.take(full.coefficients, index, axis=3)
+        table = BolometricTable(full.feh, full.log_teff, full.log_g, chosen, bands)
+        self._last[0] = table
+        return table
 
     @cached_property
-    def _last(self) -> dict[str, Any]:
-        """The bands asked for last, and their table: many isochrones are taken in the same."""
-        return {}
+    def _last(self) -> list[BolometricTable | None]:
+        """The table asked for last: many isochrones are taken in the same bands."""
+        return [None]
 
     def rv_slope(self, bands: Sequence[str]) -> np.ndarray:
         """CCM89 slopes b_b (B,) of A_b/A_V in 1/R_V, 0 where the wavelength is not known."""
