@@ -135,7 +135,7 @@ def test_isochrones_that_end_before_t_max(iso):
 
 
 def test_means_that_have_not_settled_are_named(iso, monkeypatch):
-    monkeypatch.setattr(age_means_module, "_MOST_DOUBLINGS", 2)
+    monkeypatch.setattr(age_means_module, "_MOST_AGES", 5)
     with pytest.warns(UserWarning, match=r"1 templates are not accurate with 5 .*log_age 9\)"):
         psp.build_templates(
             iso, AXES, log_age=[9.0, 10.1], mh=[-0.5], part_gyr=None, progress=False, **PHOTOMETRY

@@ -23,7 +23,7 @@ LARGEST_ERROR = 1e-4
 # One doubling of the ages lowers the error by more than this. Measured on bundled isochrones: by 8
 # where the turn-off moves by several widths of a bin between two ages, by 50 to 200 below that.
 _GAIN = 8.0
-_MOST_DOUBLINGS = 7
+_MOST_AGES = 129
 # Weights at the ends of 2, 3 and 5 even nodes: the trapezoidal rule, Simpson's and Boole's; from 9
 # nodes on those of Gregory (Press et al. 2007, Numerical Recipes, eq. 4.1.14), 1 in between.
 _FEW = {
@@ -131,18 +131,14 @@ def _refined(
     raw: Raw, finish: Finish, ages: np.ndarray, values: list[np.ndarray], largest_error: float
 ) -> BinMean:
     """Return the mean over one bin from so many ages that one doubling more changes little."""
-    unfinished, mean, error = [_mean(ages, values)], None, np.inf
-    for _ in range(_MOST_DOUBLINGS):
+    coarse = _mean(ages, values)
+    ages, values = _doubled(raw, ages, values)
+    before, mean = finish(np.stack([coarse, _mean(ages, values)]))
+    error = shape_error(before, mean) / _GAIN
+    while not error <= largest_error and ages.size < _MOST_AGES:
         ages, values = _doubled(raw, ages, values)
-        unfinished.append(_mean(ages, values))
-        # The first two at once.
-        finished = finish(np.stack(unfinished))
-        before = finished[0] if mean is None else mean
-        unfinished, mean = [], finished[-1]
+        before, mean = mean, finish(_mean(ages, values)[None])[0]
         error = shape_error(before, mean) / _GAIN
-        if error <= largest_error:
-            break
-    assert mean is not None
     return BinMean(mean, ages.size, error)
 
 
