@@ -6,27 +6,9 @@ from pymc_starpop.kernels.hess_cells import (
     cell_rows,
     group_moments,
     group_pieces,
-    split_segments,
 )
 from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
 from tolerances import assert_close
-
-
-def test_pieces_of_segments():
-    mass = np.array([[1.0, 2.0], [2.0, 2.6]])
-    mag = np.array([[[5.0, 4.0], [3.0, 3.5]], [[3.0, 3.5], [0.0, 0.5]]])
-    joined = np.array([False, True])
-    ends, mags, follows, length, node_mass, node_mag = split_segments(
-        mass, mag, joined, np.array([2, 3]), np.array([1.0, 3.0])
-    )
-    assert_close(ends, [[1.0, 1.5, 2.0, 2.2, 2.4], [1.5, 2.0, 2.2, 2.4, 2.6]], "same_formula")
-    assert_close(mags[0, :, 0], [5.0, 4.0, 3.0, 2.0, 1.0], "same_formula")
-    assert_close(length, [0.5, 0.5, 1.0, 1.0, 1.0], "same_formula")
-    assert follows.tolist() == [False, True, True, True, True]
-    # The rule of two points integrates cubics.
-    width = 0.5 * (ends[1] - ends[0])[:, None]
-    assert_close((width * node_mass**3).sum(), (2.6**4 - 1.0) / 4.0, "same_formula")
-    assert_close(node_mag.mean(axis=1), mags.mean(axis=0), "same_formula")
 
 
 def test_groups_end_at_their_length_and_at_gaps():

@@ -12,23 +12,13 @@ from functools import cached_property
 import numpy as np
 
 from pymc_starpop.hess.errors import ErrorModel
-from pymc_starpop.imf import InitialMassFunction
-from pymc_starpop.kernels.hess_cells import split_segments
 from pymc_starpop.kernels.hess_measured import LARGEST_SIGMA
+from pymc_starpop.kernels.hess_segments import segment_lengths, split_segments
 
 __all__ = ["PieceSize", "Pieces", "Track", "isochrone_track"]
 
-# The mass function is smooth over this much of ln M.
-_LONGEST_LN_MASS = 0.1
 # A piece with less than this of the stars is not split further: well below a star of 1e7 Msun.
 LEAST_SHARE = 3e-9
-# Longest pieces at the ends of a sequence, relative to those inside, and its growth with the
-# distance in pieces. There the error of a cell is not made up for by that of the next one.
-_END_LENGTH, _END_GROWTH = 0.25, 0.25
-# A gap shorter than this, in lengths of pieces, is no end: masses that are equal by rounding.
-_SMALL_GAP = 0.3
-# Keeps an absurd request (errors of 1e-6 mag) from filling the memory.
-_MOST_PIECES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +58,10 @@ class Track:
         return Track(mass, mag, sigma, bias, joined[chosen])
 
     def split(
-        self, size: "PieceSize", imf: InitialMassFunction, least_share: float = LEAST_SHARE
+        self,
+        size: "PieceSize",
+        mass_table: tuple[float, float, np.ndarray],
+        least_share: float = LEAST_SHARE,
     ) -> "Pieces":
         """Split the segments in pieces.
 
@@ -76,29 +69,17 @@ class Track:
         ----------
         size : PieceSize
             How long pieces may be.
-        imf : InitialMassFunction
-            Segments that hold next to no stars are split less.
+        mass_table : tuple
+            The mass function, as `table_at` takes it: segments that hold next to no stars are
+            split less.
         least_share : float
             Part of all stars; a piece that holds less is not split further.
         """
-        d_mass, d_mag = self.mass[1] - self.mass[0], self.mag[1] - self.mag[0]
-        scale = size.in_sigma * np.maximum(self.sigma.min(axis=0), size.least_sigma)
-        length = np.sqrt(np.square(d_mag / scale).sum(axis=1))
-        joined = self._closed(scale)
-        length = np.maximum(length, np.abs(d_mag).max(axis=1) / size.in_mag)
-        length /= _end_factor(length, joined)
-        held = d_mass * imf.density(0.5 * (self.mass[0] + self.mass[1]))
-        length = np.minimum(length, held / (least_share * max(held.sum(), 1e-300)))
-        number = np.maximum(length, np.log(self.mass[1] / self.mass[0]) / _LONGEST_LN_MASS)
-        number = np.ceil(np.clip(number, 1.0, _MOST_PIECES)).astype(np.int64)
-        return Pieces(*split_segments(self.mass, self.mag, joined, number, length))
-
-    def _closed(self, scale: np.ndarray) -> np.ndarray:
-        """Whether a segment (S,) begins where the one before it ends, but for a small gap."""
-        gap = np.full(self.joined.size, np.inf)
-        step = (self.mag[0, 1:] - self.mag[1, :-1]) / scale[1:]
-        gap[1:] = np.sqrt(np.square(step).sum(axis=1))
-        return self.joined | (gap < _SMALL_GAP)
+        limits = size.in_sigma, size.in_mag, size.least_sigma, least_share
+        length, number, closed = segment_lengths(
+            self.mass, self.mag, self.sigma, self.joined, limits, mass_table
+        )
+        return Pieces(*split_segments(self.mass, self.mag, closed, number, length))
 
 
 @dataclass(frozen=True)
@@ -149,20 +130,6 @@ class Pieces:
     def node_width(self) -> np.ndarray:
         """Mass (P, 1) for which each of the two nodes stands, Msun."""
         return 0.5 * (self.mass[1] - self.mass[0])[:, None]
-
-
-def _end_factor(length: np.ndarray, joined: np.ndarray) -> np.ndarray:
-    """How much shorter pieces must be near ends (S,), where no neighbor makes up for them."""
-    stop = np.cumsum(length)
-    start = stop - length
-    starts = np.flatnonzero(~joined)
-    if not starts.size:
-        return np.ones(0)
-    chain = np.cumsum(~joined) - 1
-    from_start = start - start[starts][chain]
-    from_stop = stop[np.append(starts[1:], length.size) - 1][chain] - stop
-    distance = np.maximum(np.minimum(from_start, from_stop), 0.0)
-    return np.minimum(_END_LENGTH + _END_GROWTH * distance, 1.0)
 
 
 def isochrone_track(

@@ -35,8 +35,8 @@ _NEAR = 0.5
 # Parts of the total mass by which it may change in a run of companions: with two nodes its factor
 # is good to 5e-5.
 _GROWTH = 0.15
-# Nodes of the tables over mass and over magnitude.
-_N_MASS, _N_MAG = 2048, 512
+# Nodes of the table over magnitude.
+_N_MAG = 512
 # A piece of secondaries that holds less than this of all stars is not split further: evolved stars
 # have companions of the main sequence, and two evolved stars are rare.
 _LEAST_SHARE = 3e-6
@@ -61,7 +61,7 @@ def binary_cells(population: Population, track: Track) -> Cells:
     """
     floor = _LEAST_OF_BIN * population.least_bin
     size = PieceSize(_PRIMARY_LENGTH * population.total_scatter, LONGEST_MAG, floor)
-    pieces = track.split(size, population.imf)
+    pieces = track.split(size, population.mass_table)
     group = group_pieces(pieces.length, pieces.joined)
     primaries = _primaries(population, pieces, group)
     table = _scale_table(population, track)
@@ -74,7 +74,7 @@ def binary_cells(population: Population, track: Track) -> Cells:
     least = _LEAST_PAIRS_BEFORE_SCATTER if scattered else _LEAST_PAIRS
     step = length * np.minimum(step, 1.5 * LONGEST_MAG)
     companions = _companions(population, track, size)
-    law = _law(population, track)
+    law = _law(population)
     grid = cell_grid(population, track)
     sums = gather_pairs(
         (mass, factor, mag, spread, limits, step, _least_factor(law, mass, factor, least)),
@@ -98,23 +98,14 @@ def _singles(
     return group_moments(group, pieces.node_width * density, pieces.node_mag)
 
 
-def _law(population: Population, track: Track) -> tuple[Any, ...]:
+def _law(population: Population) -> tuple[Any, ...]:
     """What a pair weighs besides a factor of each star, as `gather_pairs` takes it.
 
     For a law of mass ratios that is xi(M) M of the total mass M, for random pairs nothing.
     """
     if isinstance(population.binaries, MassRatioBinaries):
-        start, step, density = _mass_table(population, track)
-        return BY_SYSTEM, start, step, density * np.exp(start + step * np.arange(density.size))
+        return BY_SYSTEM, *population.system_table
     return BY_STAR, 0.0, 1.0, np.ones(2)
-
-
-def _mass_table(population: Population, track: Track) -> tuple[float, float, np.ndarray]:
-    """Mass function over all systems, 1/Msun, as a table over the logarithm of mass."""
-    low, high = track.mass_range
-    log_mass = np.linspace(np.log(low), np.log(2.0 * high), _N_MASS)
-    density = population.imf.density(np.exp(log_mass)) / population.norm
-    return float(log_mass[0]), float(log_mass[1] - log_mass[0]), density
 
 
 def _least_factor(
@@ -129,10 +120,10 @@ def _least_factor(
 
 def _companions(population: Population, track: Track, size: PieceSize) -> tuple[Any, ...]:
     """Companions as `merge_pieces` takes them."""
-    pieces = track.split(size, population.imf, least_share=_LEAST_SHARE)
+    pieces = track.split(size, population.mass_table, least_share=_LEAST_SHARE)
     if isinstance(population.binaries, MassRatioBinaries):
         return pieces.mass, pieces.mag, float(population.binaries.slope), (0.0, 1.0, np.ones(2))
-    return pieces.mass, pieces.mag, 0.0, _mass_table(population, track)
+    return pieces.mass, pieces.mag, 0.0, population.mass_table
 
 
 def _primaries(population: Population, pieces: Pieces, group: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -4,6 +4,7 @@ Weights are numbers of systems relative to one system formed. A star outside the
 isochrone gives no light, and its companion is seen alone.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from pymc_starpop.hess.isochrone_points import PieceSize, Track, isochrone_track
 from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
+from pymc_starpop.kernels.mass_table import seen_alone
 
 __all__ = ["LONGEST_MAG", "Cells", "Population", "single_cells", "single_density"]
 
@@ -31,9 +33,10 @@ _REACH = 1.2 * CUT
 # Masses of the table of stars that are seen alone, even in their logarithm. Times the mass squared,
 # their density changes little from one to the next: with the usual laws 1e-5 of all stars is wrong,
 # with one that has no ratios below 0.6 up to 2e-4, smoothly in mass.
-_N_MASS = 128
-_RULE = np.polynomial.legendre.leggauss(8)
-_RATIO_NODES, _RATIO_WEIGHTS = 0.5 * (1.0 + _RULE[0]), 0.5 * _RULE[1]
+_N_ALONE = 128
+# Masses of the table of the mass function, even in their logarithm: of a slope of -2.35 over a
+# factor of 1,000, linear interpolation makes an error of 2e-6.
+_N_MASS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,20 @@ class Population:
     def norm(self) -> float:
         """Integral of the mass function over all systems formed."""
         return float(self.imf.integral(self.imf.mass_min, self.imf.mass_max))
+
+    @cached_property
+    def mass_table(self) -> tuple[float, float, np.ndarray]:
+        """Mass function, normalized over all systems formed, 1/Msun, as `table_at` takes it."""
+        start, stop = math.log(self.imf.mass_min), math.log(self.imf.mass_max)
+        log_mass = np.linspace(start, stop, _N_MASS)
+        values = self.imf.density(np.exp(log_mass)) / self.norm
+        return start, (stop - start) / (_N_MASS - 1), values
+
+    @cached_property
+    def system_table(self) -> tuple[float, float, np.ndarray]:
+        """The same times the mass."""
+        start, step, values = self.mass_table
+        return start, step, values * np.exp(start + step * np.arange(values.size))
 
     def density(self, mass: np.ndarray) -> np.ndarray:
         """Mass function, normalized over all systems formed and 0 outside, 1/Msun."""
@@ -151,7 +168,7 @@ class Population:
 def single_cells(population: Population, track: Track) -> Cells:
     """Return the cells of all systems of which one star is seen."""
     near = track.select(_in_reach(population, track))
-    pieces = near.split(population.size(_LENGTH), population.imf)
+    pieces = near.split(population.size(_LENGTH), population.mass_table)
     # What is dark depends on the whole isochrone, not only on what is near the axes.
     density = single_density(population, pieces.node_mass, track.mass_range)
     group = group_pieces(pieces.length, pieces.joined)
@@ -175,7 +192,16 @@ def single_density(
 
     A star that is outside of `mass_range` (Msun) gives no light.
     """
-    binaries, density = population.binaries, population.density(mass)
+    binaries = population.binaries
+    if isinstance(binaries, MassRatioBinaries):
+        law = (
+            float(binaries.mass_ratio_density(1.0)),
+            *map(float, (binaries.slope, binaries.mass_ratio_min)),
+        )
+        formed = float(population.imf.mass_min), float(population.imf.mass_max)
+        fraction, table = float(binaries.fraction), population.mass_table
+        return seen_alone(mass, _N_ALONE, fraction, formed, mass_range, law, table)
+    density = population.density(mass)
     if isinstance(binaries, RandomBinaryPairs):
         low, high = mass_range
         imf = population.imf
@@ -183,48 +209,4 @@ def single_density(
         # Either of the two may be the one that is seen.
         beside_dark = 2.0 * dark / population.norm
         return density * (1.0 - binaries.fraction + binaries.fraction * beside_dark)
-    if isinstance(binaries, MassRatioBinaries):
-        # A smooth function: a table is as good as 16 values for each star.
-        low, high = mass_range
-        nodes = np.geomspace(low, high, _N_MASS)
-        values = _density_beside_dark(population, nodes, mass_range) * np.square(nodes)
-        alone = np.interp(np.log(mass), np.log(nodes), values) / np.square(mass)
-        return (1.0 - binaries.fraction) * density + binaries.fraction * alone
     return density
-
-
-def _density_beside_dark(
-    population: Population, mass: np.ndarray, mass_range: tuple[float, float]
-) -> np.ndarray:
-    """Binaries per Msun of which a star of this mass is all that is seen; shape of `mass`.
-
-    A primary of mass m with a ratio q belongs to a system of m (1 + q), a secondary to one of
-    m (1 + 1/q):
-
-        int p(q) xi(m (1 + q)) (1 + q) dq + int p(q) xi(m (1 + 1/q)) (1 + 1/q) dq,
-
-    the first over q for which the secondary is too low in mass, the second over those for which
-    the primary is dead. The nodes are even in the probability of q.
-    """
-    law, imf = population.binaries, population.imf
-    assert isinstance(law, MassRatioBinaries)
-    low, high = mass_range
-    with np.errstate(divide="ignore"):
-        # Where the mass of the system is one that is formed.
-        as_primary = imf.mass_min / mass - 1.0, imf.mass_max / mass - 1.0
-        others = [np.maximum(limit - mass, 0.0) for limit in (imf.mass_max, imf.mass_min)]
-        as_secondary = [mass / other for other in others]
-    total = np.zeros(mass.shape)
-    for (bottom, top), dark, power in (
-        (as_primary, low / mass, 1.0),
-        (as_secondary, mass / high, -1.0),
-    ):
-        ends = law.mass_ratio_cdf(np.stack([bottom, np.minimum(top, dark)]))
-        share = np.maximum(ends[1] - ends[0], 0.0)
-        some = share > 0.0
-        share = share[some]
-        ratio = law.mass_ratio_quantile(ends[0][some, None] + share[:, None] * _RATIO_NODES)
-        growth = 1.0 + ratio**power
-        values = imf.density(mass[some, None] * growth) * growth
-        total[some] += share * (values @ _RATIO_WEIGHTS)
-    return total / population.norm

@@ -12,53 +12,6 @@ from numba import njit
 
 from pymc_starpop.kernels.interpolation import NUMBA_OPTIONS
 
-#: Gauss-Legendre nodes of two points on [0, 1]; both weights are 1/2.
-TWO_NODES = (0.5 - math.sqrt(1.0 / 12.0), 0.5 + math.sqrt(1.0 / 12.0))
-
-
-@njit(**NUMBA_OPTIONS)
-def split_segments(mass, mag, joined, number, length):
-    """Split straight segments in equal pieces.
-
-    Parameters
-    ----------
-    mass, mag : ndarray (2, S), (2, S, B)
-        At the two ends of each segment.
-    joined : ndarray of bool (S,)
-        Whether a segment begins where the one before it ends.
-    number : ndarray of int (S,)
-        Pieces of each segment, at least 1.
-    length : ndarray (S,)
-        Length of each segment.
-
-    Returns
-    -------
-    mass, mag, joined, length : ndarray (2, P), (2, P, B), (P,), (P,)
-        The same for the pieces.
-    node_mass, node_mag : ndarray (P, 2), (P, 2, B)
-        At the Gauss-Legendre nodes of each piece.
-    """
-    n_band, n = mag.shape[2], number.sum()
-    ends, mags = np.empty((2, n)), np.empty((2, n, n_band))
-    follows, lengths = np.ones(n, dtype=np.bool_), np.empty(n)
-    node_mass, node_mag = np.empty((n, 2)), np.empty((n, 2, n_band))
-    p = 0
-    for s in range(number.size):
-        follows[p] = joined[s]
-        for i in range(number[s]):
-            lengths[p] = length[s] / number[s]
-            for k in range(2):
-                t = (i + k) / number[s]
-                u = (i + TWO_NODES[k]) / number[s]
-                ends[k, p] = mass[0, s] + t * (mass[1, s] - mass[0, s])
-                node_mass[p, k] = mass[0, s] + u * (mass[1, s] - mass[0, s])
-                for b in range(n_band):
-                    step = mag[1, s, b] - mag[0, s, b]
-                    mags[k, p, b] = mag[0, s, b] + t * step
-                    node_mag[p, k, b] = mag[0, s, b] + u * step
-            p += 1
-    return ends, mags, follows, lengths, node_mass, node_mag
-
 
 @njit(**NUMBA_OPTIONS)
 def group_pieces(length, joined):

@@ -9,19 +9,12 @@ import math
 import numpy as np
 from numba import njit
 
-from pymc_starpop.kernels.hess_cells import TWO_NODES
+from pymc_starpop.kernels.hess_segments import TWO_NODES
 from pymc_starpop.kernels.interpolation import NUMBA_OPTIONS
+from pymc_starpop.kernels.mass_table import table_at
 
 #: Magnitudes in a factor e of flux.
 MAG_PER_LN = 2.5 / math.log(10.0)
-
-
-@njit(**NUMBA_OPTIONS)
-def _interpolate(x, start, step, values):
-    """Linear interpolation in an evenly spaced table, clamped at its ends."""
-    u = min(max((x - start) / step, 0.0), values.size - 1.001)
-    k = int(u)
-    return values[k] + (u - k) * (values[k + 1] - values[k])
 
 
 @njit(**NUMBA_OPTIONS)
@@ -41,8 +34,8 @@ def moments_between(p, low, high, pieces, out):
     n_band = mag.shape[2]
     m0 = low + (high - low) * TWO_NODES[0]
     m1 = low + (high - low) * TWO_NODES[1]
-    w0 = _interpolate(math.log(m0), table[0], table[1], table[2]) * m0**slope
-    w1 = _interpolate(math.log(m1), table[0], table[1], table[2]) * m1**slope
+    w0 = table_at(math.log(m0), table) * m0**slope
+    w1 = table_at(math.log(m1), table) * m1**slope
     share = w1 / (w0 + w1) if w0 + w1 > 0.0 else 0.5
     out[0] = 0.5 * (high - low) * (w0 + w1)
     out[1] = m0 + share * (m1 - m0)

@@ -343,11 +343,19 @@ def gather_pairs(primaries, pieces, tree, law, matrix, grid, limits, index, sums
     return sums[:n_row]
 
 
+@njit(**NUMBA_OPTIONS)
 def moment_sums(weight, mean, covariance):
     """Sums as `gather_pairs` takes them, the inverse of `cell_moments`."""
-    rows, columns = np.tril_indices(mean.shape[1])
-    second = covariance[:, rows, columns] + mean[:, rows] * mean[:, columns]
-    return np.concatenate([np.ones((weight.size, 1)), mean, second], axis=1) * weight[:, None]
+    n, n_band = mean.shape
+    sums = np.empty((n, 1 + n_band + n_band * (n_band + 1) // 2))
+    for i in range(n):
+        sums[i, 0] = weight[i]
+        for b in range(n_band):
+            sums[i, 1 + b] = weight[i] * mean[i, b]
+            for c in range(b + 1):
+                second = covariance[i, b, c] + mean[i, b] * mean[i, c]
+                sums[i, 1 + n_band + packed(b, c)] = weight[i] * second
+    return sums
 
 
 @njit(**NUMBA_OPTIONS)
