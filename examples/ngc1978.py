@@ -72,6 +72,20 @@ def read_artificial_stars() -> psp.ArtificialStars:
     return psp.ArtificialStars(to_bessell(stars.mag), mag_out, bands=BANDS)
 
 
+def build(log_age: np.ndarray, mh: np.ndarray, n_jobs: int = 1) -> psp.TemplateSet:
+    """Templates made of the artificial stars, for young edges of age bins and metallicities."""
+    return psp.build_templates(
+        psp.load_isochrones(), AXES, log_age=log_age, mh=mh, distance_modulus=DISTANCE_MODULUS,
+        av=AV, artificial_stars=read_artificial_stars(), binaries=psp.MassRatioBinaries(0.35),
+        t_max_gyr=T_MAX, n_jobs=n_jobs, progress=n_jobs > 1,
+    )  # fmt: skip
+
+
+def fit_history(tmpl: psp.TemplateSet, hess: xr.DataArray, mask: xr.DataArray) -> psp.SFHFit:
+    """Fit masses, a logarithmic age-metallicity relation and a uniform background."""
+    return psp.fit_sfh(tmpl, hess, "log_amr", T_MAX, background=0.05, mask=mask)
+
+
 def report(idata: xr.DataTree, summary: xr.Dataset) -> None:
     """Print what was found."""
     names = ["alpha", "beta", "sigma"]
@@ -114,14 +128,10 @@ def main() -> None:
     OUTPUT.mkdir(exist_ok=True)
     hess = psp.bin_cmd(read_stars(), AXES)
     mask = psp.polygon_mask(AXES, USED)
-    tmpl = psp.build_templates(
-        psp.load_isochrones(), AXES, log_age=LOG_AGE, mh=MH, distance_modulus=DISTANCE_MODULUS,
-        av=AV, artificial_stars=read_artificial_stars(), binaries=psp.MassRatioBinaries(0.35),
-        t_max_gyr=T_MAX, n_jobs=2,
-    )  # fmt: skip
+    tmpl = build(LOG_AGE, MH, n_jobs=2)
     print(tmpl)
     tmpl.save(OUTPUT / "ngc1978_templates.nc")
-    fit = psp.fit_sfh(tmpl, hess, "log_amr", T_MAX, background=0.05, mask=mask)
+    fit = fit_history(tmpl, hess, mask)
     n_other, n_star = sum(fit.background_stars.values()), hess.values[mask.values].sum()
     print(f"-ln PLR: {fit.nll:.1f}, background: {n_other:.0f} of {n_star:.0f} stars")
     with pm.Model(coords=tmpl.coords()):

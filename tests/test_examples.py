@@ -97,3 +97,46 @@ def test_m67_is_where_others_found_it(iso, shared_data):
     assert list(table.index) == ["corrected", "raw"]
     k = azs.loo(idata, var_name="stars", pointwise=True).pareto_k
     assert float((k > 0.7).mean()) < 0.01
+
+
+def ngc1978(log_age, mh):
+    """The example, and its fit with these templates."""
+    example = load("ngc1978")
+    hess = psp.bin_cmd(example.read_stars(), example.AXES)
+    mask = psp.polygon_mask(example.AXES, example.USED)
+    tmpl = example.build(np.array(log_age), np.array(mh))
+    return example, hess.values[mask.values].sum(), example.fit_history(tmpl, hess, mask)
+
+
+def age_of_largest_rate(fit):
+    """Both edges of the bin, Gyr."""
+    peak = int(np.argmax(fit.sfr))
+    return fit.age_edges_gyr[peak], fit.age_edges_gyr[peak + 1]
+
+
+@pytest.mark.usefixtures("shared_data")
+@pytest.mark.filterwarnings("ignore:artificial stars", "ignore:the metallicities of the templates")
+def test_ngc1978_is_two_gyr_old():
+    """With the ages and metallicities near those of the cluster."""
+    _, n_star, fit = ngc1978([9.0, 9.2, 9.3, 9.4, 9.6], [-0.8, -0.4, 0.0])
+    young, old = age_of_largest_rate(fit)
+    assert young > 1.5
+    assert old < 2.6
+    # What no template explains is a few percent, fitted with the history.
+    assert 0.0 < sum(fit.background_stars.values()) < 0.1 * n_star
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_data")
+@pytest.mark.filterwarnings("ignore:artificial stars")
+def test_ngc1978_with_all_templates():
+    example = load("ngc1978")
+    _, n_star, fit = ngc1978(example.LOG_AGE, example.MH)
+    young, old = age_of_largest_rate(fit)
+    assert young > 1.6
+    assert old < 2.6
+    peak = int(np.argmax(fit.sfr))
+    assert -0.6 < fit.mh_mean[peak] < -0.25  # spectroscopy: -0.38 (Ferraro et al. 2006)
+    assert 0.005 * n_star < fit.background_stars["background"] < 0.05 * n_star
+    # Below what Gaussian errors from the same artificial stars leave, 6,811.
+    assert fit.nll < 5_100.0

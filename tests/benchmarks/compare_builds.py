@@ -3,8 +3,9 @@
     python tests/benchmarks/compare_builds.py ../other-checkout [--repeats 3]
 
 Each build runs in a process of its own, on one thread, and the two take turns, so that what else
-the machine does meets both. Times are medians of the processor time of one template; the
-differences are the sum of the absolute differences over the sum of the templates.
+the machine does meets both. Times are medians of the processor time of one template. Differences
+and errors are sums of absolute differences over the sum of the templates: differences those from
+the other build, errors those of this one from its own templates in cells several times smaller.
 
 1. 100 x 100 bins with an error model: single stars and mass-ratio binaries, single ages.
 2. 24 x 76 bins with the artificial stars of NGC 1978 (needs ../shared/data), mass-ratio binaries,
@@ -149,7 +150,22 @@ def measure(output):
         found[f"{name}/time"] = median_time(functions) / sum(numbers)
         found[f"{name}/number"] = sum(numbers)
         found[f"{name}/templates"] = np.stack(templates)
+    if Path(psp.__file__).is_relative_to(ROOT):
+        found |= measure_errors(cases, found)
     np.savez(output, **found)
+
+
+def measure_errors(cases, found):
+    """Total errors of the templates of this checkout: binaries from finer cells."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    finer_cells = importlib.import_module("finer_cells").finer_cells
+    errors = {}
+    with finer_cells():
+        for name, functions in cases.items():
+            truth = np.stack([function()[0] for function in functions])
+            difference = np.abs(found[f"{name}/templates"] - truth).sum()
+            errors[f"{name}/error"] = difference / truth.sum()
+    return errors
 
 
 def run(checkout, output):
@@ -186,12 +202,15 @@ def main():
         name: [float(np.median([r[f"{name}/time"] for r in results[b]])) for b in results]
         for name in names
     }
-    print(f"{'ms a template':22s}{'other':>10s}{'this':>10s}{'other/this':>12s}{'difference':>12s}")
+    columns = f"{'other':>10s}{'this':>10s}{'other/this':>12s}{'difference':>12s}{'error':>10s}"
+    print(f"{'ms a template':22s}{columns}")
     for name, (other, this) in times.items():
         first, second = (results[b][0][f"{name}/templates"] for b in results)
         difference = np.abs(second - first).sum() / first.sum()
+        error = float(results["this"][0][f"{name}/error"])
         print(
-            f"{name:22s}{1e3 * other:10.2f}{1e3 * this:10.2f}{other / this:12.1f}{difference:12.1e}"
+            f"{name:22s}{1e3 * other:10.2f}{1e3 * this:10.2f}{other / this:12.1f}"
+            f"{difference:12.1e}{error:10.1e}"
         )
         if name.startswith("stars"):
             total = [

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import pymc_starpop as psp
+from finer_cells import finer_cells
 from pymc_starpop.hess import template_grid
 from pymc_starpop.hess.age_means import LARGEST_ERROR
 from pymc_starpop.kernels import reference_hess
@@ -51,6 +52,26 @@ def test_mass_ratios_of_the_paper_against_brute_force(shared_data):
     case, law = paper_case(shared_data, near=True), psp.MassRatioBinaries(0.7)
     truth = brute_mass_ratios(case, law, 0.012)
     assert_template(case.template(law), truth)
+
+
+@pytest.mark.parametrize("binaries", [psp.MassRatioBinaries(0.5), psp.RandomBinaryPairs(0.6)])
+@pytest.mark.parametrize(("mh", "log_age"), [(-2.0, 9.2), (0.0, 10.0)])
+def test_binaries_against_finer_cells(iso, binaries, mh, log_age):
+    bands = ("Bessell_V", "Bessell_I")
+    axes = psp.HessAxes(bands, bands[1], np.linspace(-0.5, 2.5, 101), np.linspace(20, 29, 101))
+    noise = {band: psp.ExponentialError(1.03, 15, 35.5, 0.01, 0.4) for band in bands}
+    one = iso.at(mh, log_age, bands)
+
+    def template():
+        return psp.build_template(
+            one.initial_mass, one.abs_mag, bands, axes, distance_modulus=25.0, noise=noise,
+            binaries=binaries,
+        ).values  # fmt: skip
+
+    with finer_cells():
+        truth = template()
+    total, _ = errors_of(template(), truth)
+    assert 1e-6 < total < TOLERANCE["template"].rtol
 
 
 @pytest.mark.parametrize("model", ["random", "ratio"])

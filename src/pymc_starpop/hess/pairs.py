@@ -42,7 +42,7 @@ _N_MAG = 512
 _LEAST_SHARE = 3e-6
 # Pairs of one primary with less than this of all systems are not told apart; the second number
 # where all is scattered once more.
-_LEAST_PAIRS, _LEAST_PAIRS_BEFORE_SCATTER = 1e-11, 1e-10
+_LEAST_PAIRS, _LEAST_PAIRS_BEFORE_SCATTER = 3e-11, 1e-10
 # A pair of equal stars is this much brighter than one of them.
 _EQUAL_PAIR = 2.5 * np.log10(2.0)
 

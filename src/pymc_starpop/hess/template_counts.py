@@ -9,6 +9,9 @@ from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
 
 __all__ = ["deposit_cells", "template_counts"]
 
+# Slices of binaries are wider by this: the total error of a template grows by up to 2e-6.
+_WIDER_FOR_PAIRS = 1.25
+
 
 def template_counts(population: Population, mass: np.ndarray, mag: np.ndarray) -> np.ndarray:
     """Stars per bin per Msun formed (N_mag, N_color).
@@ -48,6 +51,8 @@ def deposit_cells(population: Population, cells: Cells, counts: np.ndarray) -> N
     )
     # Copies: the kernel is compiled for arrays that can be written to.
     edges = axes.color_edges.copy(), axes.mag_edges.copy()
-    # What is scattered once more forgets the fourth cumulant of a slice.
-    shift = LARGEST_SHIFT * population.total_scatter
+    # What is scattered once more, or added to its neighbors over a plane, forgets the fourth cumulant
+    # of a slice.
+    wider = _WIDER_FOR_PAIRS if population.binaries.fraction > 0.0 else 1.0
+    shift = LARGEST_SHIFT * max(population.total_scatter, wider)
     deposit_gaussians(*gaussians, *edges, counts, shift)
