@@ -51,8 +51,8 @@ def deposit_cells(population: Population, cells: Cells, counts: np.ndarray) -> N
     )
     # Copies: the kernel is compiled for arrays that can be written to.
     edges = axes.color_edges.copy(), axes.mag_edges.copy()
-    # What is scattered once more, or added to its neighbors over a plane, forgets the fourth cumulant
-    # of a slice.
+    # What is scattered once more, or added to its neighbors over a plane, forgets the fourth
+    # cumulant of a slice.
     wider = _WIDER_FOR_PAIRS if population.binaries.fraction > 0.0 else 1.0
     shift = LARGEST_SHIFT * max(population.total_scatter, wider)
     deposit_gaussians(*gaussians, *edges, counts, shift)
