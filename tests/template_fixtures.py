@@ -10,8 +10,8 @@ import numpy as np
 
 import pymc_starpop as psp
 from pymc_starpop.hess.errors import as_error_model
-from pymc_starpop.kernels import reference_hess
 from pymc_starpop.kernels.hess_deposit import deposit_gaussians
+from pymc_starpop.kernels.reference import hess as reference_hess
 
 PAPER_BANDS = ("F090W", "F150W")
 

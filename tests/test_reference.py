@@ -9,7 +9,7 @@ from scipy import integrate
 from scipy.special import logsumexp
 
 import pymc_starpop as psp
-from pymc_starpop.kernels.reference_segment import log_segment_integral
+from pymc_starpop.kernels.reference.segment import log_segment_integral
 from tolerances import NATS_SINGLE_MEDIAN, NATS_SINGLE_WORST, assert_close
 
 BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3", "2MASS_Ks")

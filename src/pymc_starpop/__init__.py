@@ -1,10 +1,8 @@
 """Likelihoods of stellar populations for PyMC."""
 
 from pymc_starpop import reference, staged
-from pymc_starpop.ages import AgeDistribution
-from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.cluster.parameters import SecondPopulation
 from pymc_starpop.distributions import ClusterPhotometry, HessDiagram
-from pymc_starpop.examples_data import load_example
 from pymc_starpop.field import (
     ChiSquareField,
     ControlField,
@@ -34,7 +32,6 @@ from pymc_starpop.hess import (
     read_match_artificial_stars,
     read_match_photometry,
 )
-from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
 from pymc_starpop.isochrones import (
     Isochrone,
     IsochroneFileError,
@@ -49,20 +46,10 @@ from pymc_starpop.isochrones import (
     read_table,
     save_isochrones,
 )
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.likelihoods.function import cluster_function
 from pymc_starpop.likelihoods.hess import hess_logp, plr
-from pymc_starpop.metallicity import (
-    linear_amr,
-    linear_amr_through,
-    log_amr,
-    log_amr_through,
-    metallicity_weights,
-    monotone_amr,
-    power_law_mzr,
-)
-from pymc_starpop.parameters import SecondPopulation
-from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.plots import (
     plot_amr,
     plot_cmd,
@@ -71,7 +58,15 @@ from pymc_starpop.plots import (
     plot_hess_residuals,
     plot_sfh,
 )
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.population.ages import AgeDistribution
+from pymc_starpop.population.imf import (
+    BrokenPowerLaw,
+    Chabrier,
+    Kroupa,
+    LogNormal,
+    PowerLaw,
+    Salpeter,
+)
 from pymc_starpop.sfh import (
     AgeBins,
     ContinuityPrior,
@@ -91,6 +86,15 @@ from pymc_starpop.sfh import (
     StarFormationHistory,
     fit_sfh,
 )
+from pymc_starpop.sfh.metallicity import (
+    linear_amr,
+    linear_amr_through,
+    log_amr,
+    log_amr_through,
+    metallicity_weights,
+    monotone_amr,
+    power_law_mzr,
+)
 from pymc_starpop.simulate import (
     CompositePopulation,
     observe,
@@ -99,6 +103,9 @@ from pymc_starpop.simulate import (
     simulate_cmd,
     surviving_fraction,
 )
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.examples import load_example
+from pymc_starpop.stars.selection import MagnitudeLimits
 from pymc_starpop.summaries import (
     check_sampling,
     cluster_mass,

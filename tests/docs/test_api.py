@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pymc_starpop as psp
 from conftest import REPOSITORY
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
 
 
 def test_every_public_name_is_on_the_page():

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import gaussian_kde, multivariate_normal
 
 from pymc_starpop.field import ControlField, UniformField
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.selection import MagnitudeLimits
 from tolerances import assert_close
 
 BANDS = ("G", "J")

@@ -5,7 +5,7 @@ import pytest
 from pytensor import tensor as pt
 
 from pymc_starpop.field import FieldDensity
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 CAT = StarCatalog([[12.0], [16.0]], [[0.1], [0.1]], bands=["TESS"])
 

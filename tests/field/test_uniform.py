@@ -6,11 +6,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from pymc_starpop._fluxes import asinh_mag, flux_of_asinh_mag, flux_of_mag
 from pymc_starpop.field import UniformField
 from pymc_starpop.hess import LogisticCompleteness
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.fluxes import asinh_mag, flux_of_asinh_mag, flux_of_mag
+from pymc_starpop.stars.selection import MagnitudeLimits
 from tolerances import assert_close
 
 NAN = np.nan

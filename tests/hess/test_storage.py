@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import pymc_starpop as psp
-from pymc_starpop import _storage
 from pymc_starpop.hess import storage
+from pymc_starpop.storage import datasets
 
 # Edges that no sum of steps reproduces.
 COLOR_EDGES = np.array([-0.3, 0.1, 0.7000000000000001, 2.0])
@@ -153,7 +153,7 @@ def test_paths_that_cannot_be(tmpl, tmp_path):
 
 
 def test_zarr_that_is_not_installed_is_named(tmpl, tmp_path, monkeypatch):
-    monkeypatch.setattr(_storage, "find_spec", lambda name: None)
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pymc-starpop\[zarr\]"):
         tmpl.save(tmp_path / "t.zarr")
 

@@ -8,7 +8,7 @@ import pymc_starpop as psp
 from finer_cells import finer_cells
 from pymc_starpop.hess import template_grid
 from pymc_starpop.hess.age_means import LARGEST_ERROR
-from pymc_starpop.kernels import reference_hess
+from pymc_starpop.kernels.reference import hess as reference_hess
 from template_fixtures import (
     brute_mass_ratios,
     brute_random_pairs,

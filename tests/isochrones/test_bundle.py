@@ -26,7 +26,7 @@ from pymc_starpop.isochrones.bundle import (
     read_bundle,
 )
 from pymc_starpop.kernels.interpolation import hermite_weights
-from pymc_starpop.population import mass_weights
+from pymc_starpop.population.track_weights import mass_weights
 
 LOG_MASS, LOG_TEFF, LOG_G, LOG_L = range(4)
 SIZE_LIMIT = 8_000_000  # bytes

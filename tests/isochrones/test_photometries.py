@@ -6,7 +6,7 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 import pymc_starpop as psp
-from pymc_starpop.extinction import ccm89_a, ccm89_rv_slope
+from pymc_starpop.isochrones.extinction import ccm89_a, ccm89_rv_slope
 from tolerances import assert_close
 
 THEORY = ("eep", "log_teff", "log_g", "log_l")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from pymc_starpop import population
 from pymc_starpop.kernels import binaries, binaries_pullback
 from pymc_starpop.kernels.binaries import BinaryLaw
+from pymc_starpop.population import track_weights
 from pymc_starpop.reference.tracks import binary_tracks
 from tolerances import assert_close, assert_gradient_close
 
@@ -34,19 +34,20 @@ def make_track(rng, monotone=True, n_node=N_NODE, n_band=N_BAND):
 
 def make_law(rng, mass, n_ratio=5, slope=0.4, fraction=0.3):
     """A mass function, and the law of mass ratios that goes with these masses."""
-    lowest, dark = population.lit_ratios(mass, slope, 0.1, MASS_MIN)
+    lowest, dark = track_weights.lit_ratios(mass, slope, 0.1, MASS_MIN)
     weight = np.where(np.arange(mass.size - 1) < START, 0.0, rng.uniform(size=mass.size - 1))
     return BinaryLaw(
         weight, rng.uniform(0.5, 2.0, mass.size), lowest, dark,
-        population.ratio_spacing(mass), population.quadrature_weights(n_ratio), fraction, slope,
+        track_weights.ratio_spacing(mass), track_weights.quadrature_weights(n_ratio),
+        fraction, slope,
     )  # fmt: skip
 
 
 def slow_twin(mass, mag, directions, law, n_light):
     """Tracks (T, E, R), directions (K, T, E, R), and weights, tilts and scale (T, E - 1)."""
     n_ratio = law.rule.shape[0]
-    ratio, probability, dark = population.mass_ratios(mass, law.slope, n_ratio, 0.1, MASS_MIN)
-    parts = population.mix_tracks(law.weight, law.density, law.fraction, probability, dark, LAST)
+    ratio, probability, dark = track_weights.mass_ratios(mass, law.slope, n_ratio, 0.1, MASS_MIN)
+    parts = track_weights.mix_tracks(law.weight, law.density, law.fraction, probability, dark, LAST)
     changes = {k: along.T for k, along in enumerate(directions)}
     tracks, moved = binary_tracks(mass, mag.T, changes, ratio, (MASS_MIN, LAST, n_light))
     directed = np.array([moved[k] for k in changes]).reshape((-1, *tracks.shape))

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from pymc_starpop.kernels import reference_hess
 from pymc_starpop.kernels.hess_cells import (
     cell_rows,
     group_moments,
     group_pieces,
 )
 from pymc_starpop.kernels.hess_measured import cell_places, measured_gaussians
+from pymc_starpop.kernels.reference import hess as reference_hess
 from tolerances import assert_close
 
 

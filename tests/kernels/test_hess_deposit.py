@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from pymc_starpop.kernels import reference_hess
 from pymc_starpop.kernels.hess_deposit import deposit_gaussians, normal_cdf
+from pymc_starpop.kernels.reference import hess as reference_hess
 from tolerances import TOLERANCE, assert_close
 
 EDGES = np.linspace(0.0, 2.0, 41), np.linspace(20.0, 24.0, 51)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from pymc_starpop.kernels import reference_hess
 from pymc_starpop.kernels.hess_companions import merge_pieces
 from pymc_starpop.kernels.hess_pairs import (
     BY_STAR,
@@ -11,6 +10,7 @@ from pymc_starpop.kernels.hess_pairs import (
     gather_pairs,
     moment_sums,
 )
+from pymc_starpop.kernels.reference import hess as reference_hess
 from tolerances import assert_close
 
 MATRIX = np.array([[1.0, -1.0], [0.0, 1.0]])

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pymc_starpop.kernels import hess_transfer, reference_transfer
+from pymc_starpop.kernels import hess_transfer
+from pymc_starpop.kernels.reference import transfer as reference_transfer
 
 COLOR, MAG = np.array([-0.2, 0.0, 0.15, 0.4, 0.9]), np.array([19.0, 19.4, 20.0, 20.2])
 

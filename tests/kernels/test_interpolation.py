@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pymc_starpop.kernels import interpolation, reference_interpolation
+from pymc_starpop.kernels import interpolation
+from pymc_starpop.kernels.reference import interpolation as reference_interpolation
 
 AXIS = np.array([-2.5, -2.0, -1.75, -1.5, -1.0, -0.25, 0.0, 0.5])
 

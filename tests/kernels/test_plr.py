@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from plr_fixtures import make_galaxy
 from pymc_starpop.hess.rows import hess_rows
-from pymc_starpop.kernels import plr, reference_plr
+from pymc_starpop.kernels import plr
 from pymc_starpop.kernels.plr_vectors import BLOCK
+from pymc_starpop.kernels.reference import plr as reference_plr
 from tolerances import TOLERANCE, assert_close
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pymc_starpop.kernels import plr_fisher, reference_plr_fisher
+from pymc_starpop.kernels import plr_fisher
+from pymc_starpop.kernels.reference import plr_fisher as reference_plr_fisher
 from tolerances import assert_close
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pymc_starpop.hess.rounding import center, rounding_step, scatter
-from pymc_starpop.kernels import reference_rounded, rounded
+from pymc_starpop.kernels import rounded
+from pymc_starpop.kernels.reference import rounded as reference_rounded
 
 STEP = 0.01
 

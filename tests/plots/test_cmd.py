@@ -9,9 +9,9 @@ import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pymc_starpop.corrections import EmpiricalCorrections
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.plots.cmd import EQUAL_MASS_OFFSET, plot_cmd
+from pymc_starpop.stars.catalog import StarCatalog
 
 G, BP, RP, KS = "Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3", "2MASS_Ks"
 COLOR = (BP, RP)

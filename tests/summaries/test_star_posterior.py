@@ -8,7 +8,7 @@ from scipy import stats
 
 import pymc_starpop as psp
 from after_fit_fixtures import BANDS, FIXED, FREE, build_model
-from pymc_starpop.parameters import split_arguments
+from pymc_starpop.cluster.parameters import split_arguments
 from pymc_starpop.reference.tracks import single_star_track
 from pymc_starpop.summaries.cluster_draws import ClusterDraws
 from tolerances import assert_close

@@ -13,6 +13,8 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 from pytensor.tensor.random.op import RandomVariable
 
+from pymc_starpop.cluster.checks import ranged_values
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster
@@ -25,10 +27,8 @@ from pymc_starpop.likelihoods.stars import (
     star_arrays,
 )
 from pymc_starpop.likelihoods.track import Layout
-from pymc_starpop.parameter_checks import ranged_values
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
-from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.simulate import draw_photometry
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["ClusterPhotometry"]
 

@@ -22,8 +22,8 @@ from pymc_starpop.likelihoods.hess import (
     warn_of_impossible,
     with_coefficients,
 )
-from pymc_starpop.metallicity import is_from_weights
 from pymc_starpop.ops.hess_bins import BinLogLikelihood
+from pymc_starpop.sfh.metallicity import is_from_weights
 
 __all__ = ["HessDiagram"]
 

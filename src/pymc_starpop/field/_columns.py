@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.field._ranges import MEASURED, data_range, given_range, log_column_density
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["UniformColumns"]
 

@@ -7,9 +7,9 @@ exist for negative fluxes, and the density of a flux is that of its asinh magnit
 
 import numpy as np
 
-from pymc_starpop._fluxes import asinh_mag, flux_of_mag, log_asinh_slope
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.fluxes import asinh_mag, flux_of_mag, log_asinh_slope
+from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = ["limits_of_stars", "log_slope", "magnitudes"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop._colors import pair_of
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import pair_of
+from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = [
     "MEASURED",

@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from pymc_starpop._colors import pair_of
-from pymc_starpop._fluxes import flux_of_asinh_mag
 from pymc_starpop.field import _ranges as ranges
 from pymc_starpop.field._columns import UniformColumns
 from pymc_starpop.field._coordinates import limits_of_stars, log_slope, magnitudes
@@ -17,8 +15,10 @@ from pymc_starpop.field._estimators import fitted_estimator, log_density_of, mix
 from pymc_starpop.field._mixture import Mixture, SampledDensity
 from pymc_starpop.field._ranges import Range
 from pymc_starpop.field.uniform import UniformField
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import pair_of
+from pymc_starpop.stars.fluxes import flux_of_asinh_mag
+from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = ["ControlField"]
 
@@ -149,7 +149,7 @@ class ControlField(UniformColumns):
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog([[12.0, 10.5]], [[0.1, 0.1]], bands=["SDSS_g", "TESS"])
         >>> ControlField.features(cat).tolist()
         [[12.0, -1.5]]

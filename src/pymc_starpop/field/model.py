@@ -9,8 +9,8 @@ from scipy.stats import chi2
 
 from pymc_starpop.field._columns import UniformColumns
 from pymc_starpop.field._ranges import Range
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = ["ChiSquareField", "InflatedScatterField"]
 

@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from pymc_starpop._colors import color_name, pair_of
-from pymc_starpop._completeness import CompletenessIntegral
-from pymc_starpop._fluxes import flux_of_asinh_mag
 from pymc_starpop.field import _ranges as ranges
 from pymc_starpop.field._columns import UniformColumns
 from pymc_starpop.field._coordinates import limits_of_stars, log_slope, magnitudes
 from pymc_starpop.field._ranges import Range
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import color_name, pair_of
+from pymc_starpop.stars.completeness import CompletenessIntegral
+from pymc_starpop.stars.fluxes import flux_of_asinh_mag
+from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = ["UniformField"]
 
@@ -63,7 +63,7 @@ class UniformField(UniformColumns):
 
     Examples
     --------
-    >>> from pymc_starpop.photometry import StarCatalog
+    >>> from pymc_starpop.stars.catalog import StarCatalog
     >>> cat = StarCatalog([[12, 10], [16, 13]], [[0.1, 0.1], [0.1, 0.1]], bands=["SDSS_g", "TESS"])
     >>> (np.exp(UniformField().log_density(cat)) * 4 * 1).tolist()
     [1.0, 1.0]
@@ -123,8 +123,8 @@ class UniformField(UniformColumns):
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
-        >>> from pymc_starpop.selection import MagnitudeLimits
+        >>> from pymc_starpop.stars.catalog import StarCatalog
+        >>> from pymc_starpop.stars.selection import MagnitudeLimits
         >>> cat = StarCatalog([[12.0], [16.0]], [[0.1], [0.1]], bands=["TESS"])
         >>> field = UniformField(mag_range=(10, 20))
         >>> np.exp(field.log_density(cat)).round(3).tolist()
@@ -170,7 +170,7 @@ class UniformField(UniformColumns):
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog([[12.0], [16.0]], [[0.1], [0.1]], bands=["TESS"])
         >>> UniformField().frozen(cat).mag_range
         {'TESS': (12.0, 16.0)}

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.hess.tables import check_edges, column_names, numbers
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["HessAxes", "bin_cmd", "check_hess", "check_mask", "color_and_mag", "polygon_mask"]
 

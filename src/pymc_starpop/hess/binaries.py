@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.imf import InitialMassFunction
+from pymc_starpop.population.imf import InitialMassFunction
 
 __all__ = [
     "BinaryModel",

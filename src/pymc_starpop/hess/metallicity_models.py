@@ -1,8 +1,8 @@
 """Mean metallicity against age, and the share of each metallicity: formulas, NumPy or PyTensor.
 
-Nothing is checked here: `pymc_starpop.metallicity` does that for symbolic models. Outside the range
-of a formula (a metal content that is not positive, a fall where none may be) the result is NaN,
-which the likelihood turns into -inf.
+Nothing is checked here: `pymc_starpop.sfh.metallicity` does that for symbolic models. Outside the
+range of a formula (a metal content that is not positive, a fall where none may be) the result is
+NaN, which the likelihood turns into -inf.
 """
 
 import math

@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from pymc_starpop._storage import package_version, plain_metadata, read_dataset, write_dataset
 from pymc_starpop.hess.axes import HessAxes
+from pymc_starpop.storage.datasets import (
+    package_version,
+    plain_metadata,
+    read_dataset,
+    write_dataset,
+)
 
 if TYPE_CHECKING:
     from pymc_starpop.hess.template_set import TemplateSet

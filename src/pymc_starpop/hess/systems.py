@@ -14,10 +14,10 @@ from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.binaries import BinaryModel, MassRatioBinaries, RandomBinaryPairs
 from pymc_starpop.hess.errors import ErrorModel
 from pymc_starpop.hess.isochrone_points import PieceSize, Track, isochrone_track
-from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.kernels.hess_cells import group_moments, group_pieces
 from pymc_starpop.kernels.hess_deposit import CUT
 from pymc_starpop.kernels.mass_table import seen_alone
+from pymc_starpop.population.imf import InitialMassFunction
 
 __all__ = ["LONGEST_MAG", "Cells", "Population", "single_cells", "single_density"]
 

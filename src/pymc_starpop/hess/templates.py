@@ -35,8 +35,8 @@ from pymc_starpop.hess.template_counts import template_counts
 from pymc_starpop.hess.template_grid import TemplateGrid, Templates, compute_templates
 from pymc_starpop.hess.template_set import TemplateSet, check_t_max
 from pymc_starpop.hess.transfer import FEW_STARS, TOTAL_SCATTER, Transfer, build_transfer
-from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.population.imf import InitialMassFunction, Kroupa
 
 __all__ = ["build_template", "build_templates"]
 

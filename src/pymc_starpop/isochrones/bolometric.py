@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.extinction import ccm89_rv_slope
+from pymc_starpop.isochrones.extinction import ccm89_rv_slope
 from pymc_starpop.kernels.interpolation import interpolate_bolometric
 
 SOLAR_MBOL = 4.74  # absolute bolometric magnitude at 1 nominal solar luminosity, IAU 2015 B2

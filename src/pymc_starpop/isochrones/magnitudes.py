@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace
-from pymc_starpop.corrections import number_of
 from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry, reddened
+from pymc_starpop.isochrones.corrections import number_of
 from pymc_starpop.isochrones.tabulated import check_extinction
 from pymc_starpop.kernels import interpolation
 

@@ -14,11 +14,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pymc_starpop._storage import package_version, plain_metadata, read_dataset, write_dataset
 from pymc_starpop.isochrones.bolometric import BolometricPhotometry, BolometricTable
 from pymc_starpop.isochrones.grid import IsochroneGrid
 from pymc_starpop.isochrones.source import EepScale, IsochroneSource, as_table
 from pymc_starpop.isochrones.tabulated import CombinedPhotometry, TabulatedPhotometry
+from pymc_starpop.storage.datasets import (
+    package_version,
+    plain_metadata,
+    read_dataset,
+    write_dataset,
+)
 
 __all__ = ["open_isochrones", "save_isochrones"]
 

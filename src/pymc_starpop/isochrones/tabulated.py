@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.corrections import number_of
-from pymc_starpop.extinction import ccm89_a, ccm89_rv_slope
 from pymc_starpop.isochrones.bolometric import (
     TABLE_RV,
     BolometricPhotometry,
     check_bands,
     content_hash,
 )
+from pymc_starpop.isochrones.corrections import number_of
+from pymc_starpop.isochrones.extinction import ccm89_a, ccm89_rv_slope
 
 __all__ = ["CombinedPhotometry", "Photometry", "TabulatedPhotometry", "check_extinction"]
 

@@ -19,7 +19,7 @@ and of the binaries at that node ratio j holds the share
 
     p_j = (1 - dark) c_j q_j^slope / sum_k c_k q_k^slope,   c_j = rule_j dx/du.
 
-The slow twins are in `pymc_starpop.population` and
+The slow twins are in `pymc_starpop.population.track_weights` and
 `pymc_starpop.reference`.
 """
 

@@ -7,7 +7,7 @@ table: four weights per axis. More axes are tensor products. Outside its axis a 
 clamped and the derivative in it is zero, so that every number stays finite; whoever calls decides
 what lies outside the grid.
 
-The NumPy twins are in `pymc_starpop.kernels.reference_interpolation`.
+The NumPy twins are in `pymc_starpop.kernels.reference.interpolation`.
 """
 
 import numpy as np

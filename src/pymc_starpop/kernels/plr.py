@@ -19,7 +19,7 @@ subtracted). The part is smaller for large r, so that what is left out, d expect
 whole diagram, stays near 1e-6 or below. It changes the value by at most d times the largest n/m:
 blocks where that exceeds 1e-5 are computed again with all templates.
 
-`reference_plr` holds the slow twins.
+`reference/plr.py` holds the slow twins.
 """
 
 import math

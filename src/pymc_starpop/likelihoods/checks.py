@@ -13,13 +13,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, explicit_graph_inputs
 from pytensor.tensor.random.op import RNGConsumerOp
 
-from pymc_starpop._colors import shared_bands
-from pymc_starpop.corrections import EmpiricalCorrections
-from pymc_starpop.field import ChiSquareField
-from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
-from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
-from pymc_starpop.parameter_checks import (
+from pymc_starpop.cluster.checks import (
     Range,
     check_number,
     check_options,
@@ -29,8 +23,14 @@ from pymc_starpop.parameter_checks import (
     number_of,
     ranged_values,
 )
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.field import ChiSquareField
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
+from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import shared_bands
 
 __all__ = ["check_catalog", "check_cluster", "inside_support"]
 

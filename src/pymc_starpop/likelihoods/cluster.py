@@ -13,6 +13,12 @@ from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop.cluster.parameters import (
+    ClusterOptions,
+    ClusterParameters,
+    is_zero,
+    split_arguments,
+)
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, inside_support
 from pymc_starpop.likelihoods.data_space import (
@@ -30,8 +36,7 @@ from pymc_starpop.likelihoods.stars import StarTerms, star_terms
 from pymc_starpop.likelihoods.track import ModelTracks, model_tracks
 from pymc_starpop.ops.cluster import cluster_likelihood
 from pymc_starpop.ops.namespace import TENSOR
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero, split_arguments
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["ClusterParts", "cluster_logp", "cluster_parts"]
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from pytensor import tensor as pt
 
-from pymc_starpop._colors import combination, pair_of, shared_bands
-from pymc_starpop._fluxes import FLUX_ZERO_POINT, log_flux_norm
+from pymc_starpop.cluster.parameters import ClusterParameters, is_zero
 from pymc_starpop.likelihoods.stars import MAG_TO_LN, StarTerms
 from pymc_starpop.likelihoods.track import Layout, ModelTracks
 from pymc_starpop.ops.namespace import TENSOR
-from pymc_starpop.parameters import ClusterParameters, is_zero
+from pymc_starpop.stars.colors import combination, pair_of, shared_bands
+from pymc_starpop.stars.fluxes import FLUX_ZERO_POINT, log_flux_norm
 
 __all__ = [
     "Comparison",

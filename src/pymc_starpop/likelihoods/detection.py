@@ -10,7 +10,7 @@ from pymc_starpop.likelihoods.stars import MAG_TO_LN, StarTerms
 from pymc_starpop.likelihoods.track import ModelTracks
 from pymc_starpop.ops.namespace import TENSOR
 from pymc_starpop.ops.selection import selection_integral
-from pymc_starpop.population import relative_slope
+from pymc_starpop.population.track_weights import relative_slope
 
 __all__ = ["log_detection", "thinned"]
 
@@ -36,7 +36,7 @@ def thinned(model: ModelTracks, terms: StarTerms) -> ModelTracks:
 
 
 def interpolated(table: Any, mag: Any) -> Any:
-    """Interpolate a `pymc_starpop.selection.CompletenessTable` at magnitudes (P,)."""
+    """Interpolate a `pymc_starpop.stars.selection.CompletenessTable` at magnitudes (P,)."""
     last = len(table.value) - 1
     place = pt.clip((mag - table.start) / table.step, 0.0, float(last))
     cell = pt.minimum(pt.floor(place), last - 1.0).astype("int64")

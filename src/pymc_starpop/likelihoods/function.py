@@ -16,11 +16,11 @@ from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop.cluster.checks import parameter_ranges
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.cluster import cluster_logp
-from pymc_starpop.parameter_checks import parameter_ranges
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["ClusterFunction", "cluster_function"]
 

@@ -16,10 +16,10 @@ from pymc_starpop.hess import TemplateSet
 from pymc_starpop.hess.axes import check_hess, check_mask, on_axes
 from pymc_starpop.hess.rows import hess_rows
 from pymc_starpop.kernels.plr import pack_rows
-from pymc_starpop.metallicity import is_from_weights
 from pymc_starpop.ops._arguments import number_of, short, values_of
 from pymc_starpop.ops._tables import shared_tables
 from pymc_starpop.ops.hess_bins import HessInputs, sum_of_bins
+from pymc_starpop.sfh.metallicity import is_from_weights
 
 __all__ = ["hess_logp", "plr"]
 

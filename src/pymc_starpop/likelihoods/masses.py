@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from pytensor import tensor as pt
 
-from pymc_starpop import population
+from pymc_starpop._namespace import expm1_ratio
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.track import Layout, directions_of, isochrone_nodes
 from pymc_starpop.ops.namespace import TENSOR
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.population import track_weights
 
 __all__ = ["TrackMasses", "track_masses"]
 
@@ -94,8 +95,8 @@ def mean_ratio(p: ClusterParameters, options: ClusterOptions, upper: Any, power:
     """Mean of q^power for q from q^slope on [mass_ratio_min, upper], also where these meet."""
     span = pt.log(upper / options.mass_ratio_min)
     exponent = 1.0 + pt.as_tensor(p.mass_ratio_slope, dtype="float64")
-    above = population.expm1_ratio((exponent + power) * span, TENSOR)
-    return options.mass_ratio_min**power * above / population.expm1_ratio(exponent * span, TENSOR)
+    above = expm1_ratio((exponent + power) * span, TENSOR)
+    return options.mass_ratio_min**power * above / expm1_ratio(exponent * span, TENSOR)
 
 
 def _points(
@@ -105,10 +106,10 @@ def _points(
     eep = grid.eep[grid.eep <= options.eep_max].astype(np.float64)
     if is_zero(p.binary_fraction):
         return mass, pt.zeros_like(mass), pt.zeros_like(mass)
-    eep = population.subdivide(eep, options.node_pieces)
+    eep = track_weights.subdivide(eep, options.node_pieces)
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     first = last + 1 - n_main
-    lowest, dark = population.lit_ratios(
+    lowest, dark = track_weights.lit_ratios(
         mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
     )
     dark_binaries = p.binary_fraction * dark
@@ -118,7 +119,7 @@ def _points(
     )
     main = mass[first : last + 1]
     u = np.linspace(0.0, 1.0, options.mass_ratio_nodes)[:, None]
-    curve = population.ratio_spacing(main, TENSOR)
+    curve = track_weights.ratio_spacing(main, TENSOR)
     least = lowest[first : last + 1]
     ratio = least + (1.0 - least) * (u + curve * u * (1.0 - u))
     masses = (pt.ones_like(ratio) * main).ravel()

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones.bolometric import content_hash
 from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.ops._tables import shared_tables
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
-from pymc_starpop.photometry import StarCatalog
-from pymc_starpop.selection import CompletenessTable
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.selection import CompletenessTable
 
 __all__ = ["Limits", "StarTerms", "limits_of", "star_arrays", "star_terms"]
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from pytensor import tensor as pt
 
-from pymc_starpop import population
-from pymc_starpop._colors import bands_of
-from pymc_starpop.ages import AgeNodes
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.ops.binaries import population_tracks
 from pymc_starpop.ops.namespace import TENSOR
 from pymc_starpop.ops.photometry import model_magnitudes
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.population import track_weights
+from pymc_starpop.population.ages import AgeNodes
+from pymc_starpop.stars.colors import bands_of
 
 __all__ = ["Layout", "ModelTracks", "model_tracks"]
 
@@ -145,13 +145,15 @@ def isochrone_nodes(
         nothing = pt.zeros_like(mag[:, :1])
         changes = [pt.concatenate([change, nothing], axis=1) for change in changes]
     along = pt.stack(changes, axis=1) if changes else pt.zeros_like(rows)[:, None][:, :0]
-    shift, mass = population.cut_at_mass(mass, options.mass_min, TENSOR)
-    rows = population.shifted(rows, shift[:, None, :], TENSOR)
-    along = population.shifted(along, shift[:, None, None, :], TENSOR)
+    shift, mass = track_weights.cut_at_mass(mass, options.mass_min, TENSOR)
+    rows = track_weights.shifted(rows, shift[:, None, :], TENSOR)
+    along = track_weights.shifted(along, shift[:, None, None, :], TENSOR)
     if not is_zero(p.binary_fraction):
         pieces = options.node_pieces
-        mass, rows, along = (population.subdivide(x, pieces, TENSOR) for x in (mass, rows, along))
-    weight, density = population.mass_weights(mass, p.imf, options.mass_min, TENSOR)
+        mass, rows, along = (
+            track_weights.subdivide(x, pieces, TENSOR) for x in (mass, rows, along)
+        )
+    weight, density = track_weights.mass_weights(mass, p.imf, options.mass_min, TENSOR)
     every_age = IsochroneNodes(mass, rows, along, weight, density)
     return smeared(every_age, nodes) if any(d.name == "age" for d in directions) else every_age
 
@@ -167,7 +169,7 @@ def smeared(of_age: IsochroneNodes, nodes: AgeNodes) -> IsochroneNodes:
     def ages(column: Any) -> list[Any]:
         return [column[index] for index in around]
 
-    shares = population.shares_of_ages(ages(of_age.weight), nodes.smear, TENSOR)
+    shares = track_weights.shares_of_ages(ages(of_age.weight), nodes.smear, TENSOR)
 
     def mean(column: Any) -> Any:
         between = (slice(None), *(None,) * (column.ndim - 2))
@@ -175,7 +177,7 @@ def smeared(of_age: IsochroneNodes, nodes: AgeNodes) -> IsochroneNodes:
 
     before, _, after = ages(of_age.rows)
     change = 0.5 * nodes.smear * (after - before)
-    rule = population.age_rule(nodes.smear)
+    rule = track_weights.age_rule(nodes.smear)
     return IsochroneNodes(
         mass=mean(of_age.mass),
         rows=mean(of_age.rows),
@@ -215,20 +217,20 @@ def population_parts(
     weight, density = nodes.weight, nodes.density
     n_age = len(p.ages(options)[0].position)
     if not has_binaries:
-        tilt = population.relative_tilt(density, TENSOR)
+        tilt = track_weights.relative_tilt(density, TENSOR)
         starts = np.array([0, eep.size])
         return [(rows[j], along[j], weight[j], tilt[j], weight[j], starts) for j in range(n_age)]
-    lowest, dark = population.lit_ratios(
+    lowest, dark = track_weights.lit_ratios(
         mass, p.mass_ratio_slope, options.mass_ratio_min, options.mass_min, TENSOR
     )
-    curve = population.ratio_spacing(mass, TENSOR)
-    eep = population.subdivide(eep, options.node_pieces)
+    curve = track_weights.ratio_spacing(mass, TENSOR)
+    eep = track_weights.subdivide(eep, options.node_pieces)
     last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
     return [
         population_tracks(
             mass=mass[j], mag=rows[j], directions=along[j], weight=weight[j], density=density[j],
             lowest=lowest[j], dark=dark[j], curve=curve[j],
-            rule=population.quadrature_weights(options.mass_ratio_nodes),
+            rule=track_weights.quadrature_weights(options.mass_ratio_nodes),
             fraction=p.binary_fraction, slope=p.mass_ratio_slope, mass_min=options.mass_min,
             last=last, n_light=len(layout.bands),
         )

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from pytensor.graph.basic import Constant, Variable
 
-from pymc_starpop.corrections import number_of
 from pymc_starpop.isochrones import IsochroneGrid, magnitudes
 from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry, content_hash
+from pymc_starpop.isochrones.corrections import number_of
 from pymc_starpop.isochrones.magnitudes import (
     NUMPY_INTERPOLATION,
     AbsoluteTrack,

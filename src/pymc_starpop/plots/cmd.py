@@ -9,13 +9,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from pymc_starpop._colors import color_name
-from pymc_starpop._tracks import build_track, track_parameters
-from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.cluster.parameters import ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.parameters import ClusterParameters
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.plots.labels import band_label, color_label
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import color_name
+from pymc_starpop.summaries.posterior_tracks import build_track, track_parameters
 
 __all__ = ["plot_cmd"]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop.cluster.parameters import is_zero, split_arguments
 from pymc_starpop.field import ChiSquareField, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.parameters import is_zero, split_arguments
-from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.reference.members import data_of, detected_share, log_member_density
 from pymc_starpop.reference.tracks import model_tracks
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["cluster_logp"]
 

@@ -5,12 +5,12 @@ import math
 import numpy as np
 from scipy import special
 
-from pymc_starpop._colors import combination
-from pymc_starpop._fluxes import log_flux_norm
-from pymc_starpop.kernels.reference_segment import log_segment_integral
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.kernels.reference.segment import log_segment_integral
 from pymc_starpop.reference.tracks import MAG_TO_LN, Tracks, parallax_of, spreads_of
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import combination
+from pymc_starpop.stars.fluxes import log_flux_norm
 
 __all__ = ["data_of", "detected_share", "log_member_density"]
 

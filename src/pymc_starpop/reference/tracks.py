@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pymc_starpop import population
-from pymc_starpop._colors import combination
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.magnitudes import Interpolation, model_magnitudes
-from pymc_starpop.kernels.reference_interpolation import (
+from pymc_starpop.kernels.reference.interpolation import (
     interpolate_bolometric,
     interpolate_theory,
 )
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, is_zero
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.population import track_weights
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import combination
 
 __all__ = [
     "MAG_TO_LN",
@@ -69,8 +69,8 @@ def _tracks_of_age(iso, catalog, p, options, ages, smear):
         _nodes_of_age(iso, catalog, replace(p, log_age=age), options, has_binaries) for age in ages
     ]
     eep = nodes[1].eep
-    weights = [population.mass_weights(one.mass, p.imf, options.mass_min) for one in nodes]
-    shares = population.shares_of_ages([w for w, _ in weights], smear)
+    weights = [track_weights.mass_weights(one.mass, p.imf, options.mass_min) for one in nodes]
+    shares = track_weights.shares_of_ages([w for w, _ in weights], smear)
 
     def mean(columns):
         return sum(s * c for s, c in zip(shares, columns, strict=True))
@@ -78,21 +78,21 @@ def _tracks_of_age(iso, catalog, p, options, ages, smear):
     mass, rows = mean([one.mass for one in nodes]), mean([one.rows for one in nodes])
     changes = {name: mean([one.changes[name] for one in nodes]) for name in nodes[1].changes}
     changes["age"] = 0.5 * smear * (nodes[2].rows - nodes[0].rows)
-    rule = population.age_rule(smear)
+    rule = track_weights.age_rule(smear)
     weight = sum(r * w for r, (w, _) in zip(rule, weights, strict=True))
     density = mean([d for _, d in weights])
     if not has_binaries:
         tracks = Tracks(
             rows.T[None], {name: c.T[None] for name, c in changes.items()}, weight[None],
-            population.relative_tilt(density)[None],
+            track_weights.relative_tilt(density)[None],
         )  # fmt: skip
     else:
-        ratio, probability, dark = population.mass_ratios(
+        ratio, probability, dark = track_weights.mass_ratios(
             mass, p.mass_ratio_slope, options.mass_ratio_nodes, options.mass_ratio_min,
             options.mass_min,
         )  # fmt: skip
         last = int(np.searchsorted(eep, options.binary_eep_max, side="right")) - 1
-        weights, tilts, _ = population.mix_tracks(
+        weights, tilts, _ = track_weights.mix_tracks(
             weight, density, p.binary_fraction, probability, dark, last
         )
         both, moved = binary_tracks(
@@ -121,11 +121,11 @@ def _nodes_of_age(iso, catalog, p, options, has_binaries):
         nothing = np.zeros((1, len(eep)))
         rows = np.concatenate([rows, teff[None]])
         av, distance = np.concatenate([av, nothing]), np.concatenate([distance, nothing])
-    shift, mass = population.cut_at_mass(mass, options.mass_min)
-    rows, av, distance = (population.shifted(column, shift) for column in (rows, av, distance))
+    shift, mass = track_weights.cut_at_mass(mass, options.mass_min)
+    rows, av, distance = (track_weights.shifted(column, shift) for column in (rows, av, distance))
     columns = [eep.astype(float), mass, rows, av, distance]
     if has_binaries:
-        columns = [population.subdivide(column, options.node_pieces) for column in columns]
+        columns = [track_weights.subdivide(column, options.node_pieces) for column in columns]
     eep, mass, rows, av, distance = columns
     return _Nodes(eep, mass, rows, {"av": av, "distance": distance})
 
@@ -156,9 +156,9 @@ def single_star_nodes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """As `single_star_track`, and T_eff (E,), K, or None where the isochrones have none."""
     eep, mass, mag, reddening, teff = _uncut_track(iso, bands, p, options)
-    shift, mass = population.cut_at_mass(mass, options.mass_min)
-    mag, reddening = (population.shifted(column.T, shift).T for column in (mag, reddening))
-    teff = None if teff is None else np.asarray(population.shifted(teff, shift))
+    shift, mass = track_weights.cut_at_mass(mass, options.mass_min)
+    mag, reddening = (track_weights.shifted(column.T, shift).T for column in (mag, reddening))
+    teff = None if teff is None else np.asarray(track_weights.shifted(teff, shift))
     return eep, mass, mag, reddening, teff
 
 

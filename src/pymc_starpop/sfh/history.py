@@ -20,12 +20,12 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 from scipy import linalg
 
-from pymc_starpop.metallicity import metallicity_weights
 from pymc_starpop.ops.namespace import TENSOR
 from pymc_starpop.sfh.coordinates import Coordinates
 from pymc_starpop.sfh.free import FreeCoefficients
 from pymc_starpop.sfh.hierarchy import Hierarchy
 from pymc_starpop.sfh.laplace import TURN, GaussianPrior, Laplace, find_mode
+from pymc_starpop.sfh.metallicity import metallicity_weights
 from pymc_starpop.sfh.metallicity_models import Parameter
 from pymc_starpop.sfh.modes import find_modes, table_of_modes
 from pymc_starpop.sfh.priors import AgeBins, ContinuityPrior, FlatPrior, SFRPrior

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop._colors import bands_of
-from pymc_starpop._fluxes import flux_of_mag
-from pymc_starpop._photometry_checks import check_bands, check_colors
+from pymc_starpop.cluster.checks import check_numbers, check_structure
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.field import InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.parameter_checks import check_numbers, check_structure
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters, split_arguments
-from pymc_starpop.photometry import StarCatalog
 from pymc_starpop.simulate.members import ClusterSampler, draw_observed
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.checks import check_bands, check_colors
+from pymc_starpop.stars.colors import bands_of
+from pymc_starpop.stars.fluxes import flux_of_mag
 
 __all__ = ["draw_photometry", "simulate_cluster"]
 

@@ -9,8 +9,8 @@ import xarray as xr
 from rich.progress import Progress
 
 from pymc_starpop.hess.binaries import BinaryModel, NoBinaries
-from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.population.imf import InitialMassFunction, Kroupa
 from pymc_starpop.simulate.population import CompositePopulation, as_population
 from pymc_starpop.simulate.sampler import Chunk, GalaxyModel, GalaxySampler, isochrone_arrays
 

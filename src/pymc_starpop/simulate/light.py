@@ -10,8 +10,8 @@ from pymc_starpop.hess.binaries import (
     NoBinaries,
     check_binaries,
 )
-from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.population.imf import InitialMassFunction, Kroupa
 from pymc_starpop.simulate.tracks import StarTrack
 
 __all__ = ["flux_per_mass", "recycled_fraction", "surviving_fraction"]

@@ -4,9 +4,9 @@ from functools import cached_property
 
 import numpy as np
 
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.magnitudes import model_magnitudes
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters
 
 __all__ = ["MemberTracks"]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop._colors import bands_of, combination
-from pymc_starpop._fluxes import flux_of_mag
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.simulate.member_tracks import MemberTracks
+from pymc_starpop.stars.colors import bands_of, combination
+from pymc_starpop.stars.fluxes import flux_of_mag
 
 __all__ = ["ClusterSampler", "Population", "draw_mass_ratio", "draw_observed"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
-from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.population.imf import InitialMassFunction, Kroupa
 from pymc_starpop.simulate.light import flux_per_mass
 from pymc_starpop.simulate.nodes import IsochroneNodes, population_nodes
 from pymc_starpop.simulate.population import CompositePopulation

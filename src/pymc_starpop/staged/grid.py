@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop import population
-from pymc_starpop._imf_base import InitialMassFunction
-from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.bolometric import TABLE_RV
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.population import track_weights
+from pymc_starpop.population.imf_base import InitialMassFunction
 from pymc_starpop.staged._arguments import accept_own_names, check_axis, check_columns
 
 __all__ = ["in_magnitudes", "population_grid", "smf_spacing"]
@@ -221,7 +221,7 @@ def _isochrone(
         )
         coefficients = iso.bolometric(bands).interpolate(log_teff, log_g, one.feh)
         rv_term = iso.rv_slope(bands) * (1.0 / rv - 1.0 / TABLE_RV)
-        mag, _ = population.reddened(coefficients, log_l, av, rv_term)
+        mag, _ = track_weights.reddened(coefficients, log_l, av, rv_term)
     return _Track(one.eep.astype(float), one.initial_mass, mag + 5.0 * np.log10(dist) - 5.0)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from pymc_starpop._imf_base import InitialMassFunction
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.grid import RV_RANGE
+from pymc_starpop.population.imf_base import InitialMassFunction
 from pymc_starpop.staged._arguments import (
     accept_own_names,
     check_columns,

@@ -16,7 +16,7 @@ from pymc_starpop.likelihoods.field import offset_of
 from pymc_starpop.likelihoods.masses import track_masses
 from pymc_starpop.likelihoods.stars import Limits, star_arrays
 from pymc_starpop.likelihoods.track import Layout, model_tracks
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.summaries.membership import (
     _check_other_stars,
     _cluster_variable,

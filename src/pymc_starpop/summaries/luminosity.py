@@ -7,9 +7,9 @@ import pymc as pm
 import xarray as xr
 from scipy import special
 
-from pymc_starpop._colors import pair_of
 from pymc_starpop.kernels.selection import selection_integral
 from pymc_starpop.likelihoods.stars import Limits
+from pymc_starpop.stars.colors import pair_of
 from pymc_starpop.summaries.cluster_draws import ClusterDraw, ClusterDraws
 from pymc_starpop.summaries.tracks import at_points
 

@@ -14,7 +14,7 @@ from pymc_starpop.field import FieldDensity
 from pymc_starpop.likelihoods.cluster import ClusterParts, cluster_parts
 from pymc_starpop.likelihoods.stars import star_arrays
 from pymc_starpop.likelihoods.track import differs_between_stars
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["membership"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.summaries.cluster_draws import ClusterDraws
 from pymc_starpop.summaries.tracks import draw_on_tracks
 

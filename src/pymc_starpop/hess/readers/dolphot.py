@@ -18,7 +18,7 @@ from pymc_starpop.hess.artificial_stars import ArtificialStars
 from pymc_starpop.hess.lost_rows import is_no_input
 from pymc_starpop.hess.readers.columns import PathLike, check_number, column_count, read_columns
 from pymc_starpop.hess.tables import check_bands
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["read_dolphot", "read_dolphot_artificial_stars"]
 

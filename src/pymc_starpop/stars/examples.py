@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["load_example"]
 
@@ -57,7 +57,7 @@ def load_example(
 
     Examples
     --------
-    >>> from pymc_starpop.examples_data import load_example
+    >>> from pymc_starpop.stars.examples import load_example
     >>> cat = load_example("ruprecht147")
     >>> len(cat), cat.n_band, int((cat.extra["member"] == "Yes").sum())
     (440, 5, 395)

@@ -6,10 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from pymc_starpop import _photometry_checks as checks
-from pymc_starpop import _photometry_tables as tables
-from pymc_starpop._colors import bands_of, column_name, pair_of
-from pymc_starpop._fluxes import FLUX_ZERO_POINT, MAG_PER_LN, flux_of_mag, mag_of_flux
+from pymc_starpop.stars import checks, tables
+from pymc_starpop.stars.colors import bands_of, column_name, pair_of
+from pymc_starpop.stars.fluxes import FLUX_ZERO_POINT, MAG_PER_LN, flux_of_mag, mag_of_flux
 
 __all__ = ["StarCatalog"]
 
@@ -64,7 +63,7 @@ class StarCatalog:
 
     Examples
     --------
-    >>> from pymc_starpop.photometry import StarCatalog
+    >>> from pymc_starpop.stars.catalog import StarCatalog
     >>> cat = StarCatalog([[12.1, 11.4], [15.0, float("nan")]], [[0.01, 0.01], [0.02, 0.02]],
     ...                   bands=["Gaia_G_EDR3", "2MASS_J"], parallax=[3.2, 3.3],
     ...                   parallax_err=[0.02, 0.1])
@@ -178,7 +177,7 @@ class StarCatalog:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog.from_flux([[100.0], [-2.0]], [[1.5], [1.5]], bands=["TESS"])
         >>> cat.mag.ravel().tolist(), cat.measured.ravel().tolist()
         ([17.5, nan], [True, True])
@@ -263,7 +262,7 @@ class StarCatalog:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> table = {"g": [12.1, 15.0], "e_g": [0.003, 0.004]}
         >>> cat = StarCatalog.from_table(
         ...     table, mag={"Gaia_G_EDR3": "g"}, mag_err={"Gaia_G_EDR3": "e_g"}, error_floor=0.004
@@ -333,7 +332,7 @@ class StarCatalog:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> StarCatalog([[12.1, 0.8]], [[0.01, 0.02]], bands=["G", "BP - RP"]).model_bands
         ('G', 'BP', 'RP')
         """
@@ -367,7 +366,7 @@ class StarCatalog:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> StarCatalog([[12.1]], [[0.01]], bands=["TESS"]).coords()["band"]
         ['TESS']
         """
@@ -394,7 +393,7 @@ class StarCatalog:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog([[12.1], [15.0]], [[0.01], [0.01]], bands=["TESS"])
         >>> len(cat.select(cat.mag[:, 0] < 14))
         1
@@ -425,7 +424,7 @@ class StarCatalog:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog([[12.1]], [[0.003]], bands=["TESS"])
         >>> float(cat.with_error_floor(0.004).mag_err[0, 0])
         0.005

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pymc_starpop.corrections import EmpiricalCorrections
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.isochrones.grid import RV_RANGE
-from pymc_starpop.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.reference.tracks import single_star_track
 
 # Lighter stars (Msun) pass from the tip of the red giant branch to core helium burning by the

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from pymc_starpop._namespace import NUMPY, Namespace, expm1_ratio
-from pymc_starpop.imf import BrokenPowerLaw, Chabrier, Kroupa, LogNormal, PowerLaw, Salpeter
+from pymc_starpop.population.imf import (
+    BrokenPowerLaw,
+    Chabrier,
+    Kroupa,
+    LogNormal,
+    PowerLaw,
+    Salpeter,
+)
 from tolerances import assert_close, assert_gradient_close
 
 TENSOR = Namespace(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pymc_starpop.ages import AgeDistribution, spread_nodes
-from pymc_starpop.population import age_rule, shares_of_ages
+from pymc_starpop.population.ages import AgeDistribution, spread_nodes
+from pymc_starpop.population.track_weights import age_rule, shares_of_ages
 
 
 def density(nodes, x):

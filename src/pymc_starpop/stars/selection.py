@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pymc_starpop._colors import pair_of
-from pymc_starpop._completeness import CompletenessTable, evaluate_completeness, tabulate
-from pymc_starpop._fluxes import MAG_PER_LN, flux_of_mag
-from pymc_starpop.photometry import StarCatalog
+from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.stars.colors import pair_of
+from pymc_starpop.stars.completeness import CompletenessTable, evaluate_completeness, tabulate
+from pymc_starpop.stars.fluxes import MAG_PER_LN, flux_of_mag
 
 __all__ = ["CompletenessTable", "FluxLimits", "MagnitudeLimits"]
 
@@ -63,7 +63,7 @@ class MagnitudeLimits:
 
     Examples
     --------
-    >>> from pymc_starpop.photometry import StarCatalog
+    >>> from pymc_starpop.stars.catalog import StarCatalog
     >>> cat = StarCatalog([[12.1], [17.0]], [[0.01], [0.02]], bands=["Gaia_G_EDR3"])
     >>> limits = MagnitudeLimits("Gaia_G_EDR3", 6.0, 16.0)
     >>> len(cat.select(limits.mask(cat)))
@@ -181,7 +181,7 @@ class MagnitudeLimits:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog([[12.1]], [[0.01]], bands=["TESS"])
         >>> MagnitudeLimits("TESS", 10, 15).errors(cat)
         (0.01, 0.01)
@@ -215,7 +215,7 @@ class MagnitudeLimits:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog.from_flux([[100.0]], [[1.5]], bands=["TESS"])
         >>> limits = MagnitudeLimits("TESS", faint=20.0).flux_limits(cat)
         >>> limits.low, limits.high, limits.low_error
@@ -256,7 +256,7 @@ class MagnitudeLimits:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog([[12.1], [17.0]], [[0.01], [0.02]], bands=["TESS"])
         >>> MagnitudeLimits("TESS", 10, 15).mask(cat).tolist()
         [True, False]
@@ -275,7 +275,7 @@ class MagnitudeLimits:
 
         Examples
         --------
-        >>> from pymc_starpop.photometry import StarCatalog
+        >>> from pymc_starpop.stars.catalog import StarCatalog
         >>> cat = StarCatalog([[12.1]], [[0.01]], bands=["TESS"])
         >>> MagnitudeLimits("TESS", 10, 15).check(cat)
         """

@@ -9,7 +9,7 @@ relative: any fixed normalization, so divide by ``integral`` over the range that
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
-from pymc_starpop._imf_base import (
+from pymc_starpop.population.imf_base import (
     InitialMassFunction,
     PowerPiece,
     as_double,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pymc_starpop.examples_data import load_example
+from pymc_starpop.stars.examples import load_example
 from tolerances import assert_close
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace
-from pymc_starpop.ages import ONE_AGE, AgeDistribution, AgeNodes, spread_nodes
-from pymc_starpop.corrections import EmpiricalCorrections
 from pymc_starpop.field import FieldDensity, UniformField
-from pymc_starpop.imf import InitialMassFunction, Kroupa
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.population.ages import ONE_AGE, AgeDistribution, AgeNodes, spread_nodes
+from pymc_starpop.population.imf import InitialMassFunction, Kroupa
+from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = ["ClusterOptions", "ClusterParameters", "SecondPopulation", "split_arguments"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pymc_starpop.extinction import ccm89_a, ccm89_rv_slope
+from pymc_starpop.isochrones.extinction import ccm89_a, ccm89_rv_slope
 from tolerances import assert_close
 
 

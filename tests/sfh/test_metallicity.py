@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import pymc_starpop as psp
 from plr_fixtures import central_differences
 from pymc_starpop.hess import metallicity_models as formulas
-from pymc_starpop.metallicity import is_from_weights
+from pymc_starpop.sfh.metallicity import is_from_weights
 from tolerances import assert_close, assert_gradient_close
 
 AGE = np.array([0.1, 1.0, 4.0, 9.0, 13.0])

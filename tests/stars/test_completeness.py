@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import integrate
 from scipy.interpolate import CubicHermiteSpline
 
-from pymc_starpop._completeness import CompletenessIntegral, tabulate
 from pymc_starpop.hess import LogisticCompleteness
+from pymc_starpop.stars.completeness import CompletenessIntegral, tabulate
 from tolerances import assert_close
 
 CURVE = LogisticCompleteness(0.95, 20.0, 0.3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pymc_starpop as psp
-from pymc_starpop.parameters import (
+from pymc_starpop.cluster.parameters import (
     ClusterOptions,
     ClusterParameters,
     SecondPopulation,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop._colors import combination, pair_of
+from pymc_starpop.stars.colors import combination, pair_of
 
 __all__ = [
     "as_floats",

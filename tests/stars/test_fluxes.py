@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymc_starpop import _fluxes as fluxes
+from pymc_starpop.stars import fluxes
 from tolerances import assert_close
 
 FLUX = st.floats(-1e4, 1e6)

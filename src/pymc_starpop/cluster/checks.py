@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop._colors import bands_of
-from pymc_starpop.ages import AgeDistribution
-from pymc_starpop.corrections import EmpiricalCorrections
-from pymc_starpop.imf import InitialMassFunction
-from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.parameters import (
+from pymc_starpop.cluster.parameters import (
     ClusterOptions,
     ClusterParameters,
     SecondPopulation,
     is_zero,
 )
-from pymc_starpop.selection import MagnitudeLimits
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.population.ages import AgeDistribution
+from pymc_starpop.population.imf import InitialMassFunction
+from pymc_starpop.stars.colors import bands_of
+from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = [
     "Range",

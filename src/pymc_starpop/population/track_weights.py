@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace, expm1_ratio
-from pymc_starpop.imf import InitialMassFunction
 from pymc_starpop.isochrones.bolometric import reddened
+from pymc_starpop.population.imf import InitialMassFunction
 
 # Primary masses (Msun), and how the mass ratios are spaced below the first and above the second.
 _SPACING = ((0.3, -0.3), (0.9, 0.7))

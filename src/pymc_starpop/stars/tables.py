@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop._colors import color_name, pair_of, shared_bands
-from pymc_starpop._photometry_checks import (
+from pymc_starpop.stars.checks import (
     as_floats,
     check_colors,
     check_errors,
     check_sentinels,
     named_rows,
 )
+from pymc_starpop.stars.colors import color_name, pair_of, shared_bands
 
 __all__ = ["bands_and_errors", "column", "optional_columns", "with_colors"]
 

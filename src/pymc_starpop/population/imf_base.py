@@ -1,4 +1,4 @@
-"""What the mass functions of `pymc_starpop.imf` share: pieces, moments, draws and checks."""
+"""What the mass functions of `imf.py` share: pieces, moments, draws and checks."""
 
 import math
 from collections.abc import Sequence
@@ -40,6 +40,7 @@ class PowerPiece:
     slope: Any
 
     def log_density(self, mass: Any, xp: Any) -> Any:
+        """Logarithm of the density at masses."""
         return self.log_amplitude - self.slope * xp.log(mass / self.anchor)
 
     def integral(self, lower: Any, upper: Any, power: int, xp: Any) -> Any:
@@ -50,6 +51,7 @@ class PowerPiece:
         return at_lower * log_ratio * expm1_ratio(exponent * log_ratio, xp)
 
     def quantile(self, fraction: np.ndarray, lower: float, upper: float) -> np.ndarray:
+        """Masses below which there are these fractions of what lies between two masses."""
         exponent = 1.0 - self.slope
         log_ratio = math.log(upper / lower)
         if abs(exponent * log_ratio) < 1e-9:  # 1/m: uniform in ln m to that accuracy
@@ -71,6 +73,7 @@ class LogNormalPiece:
     width: Any
 
     def log_density(self, mass: Any, xp: Any) -> Any:
+        """Logarithm of the density at masses."""
         log_mass = xp.log(mass)
         deviation = (log_mass - self.center) / self.width
         return self.log_amplitude - log_mass - 0.5 * deviation * deviation
@@ -94,6 +97,7 @@ class LogNormalPiece:
         return xp.exp(log_scale) * xp.where(narrow, log_ratio * quadrature, self.width * closed)
 
     def quantile(self, fraction: np.ndarray, lower: float, upper: float) -> np.ndarray:
+        """Masses below which there are these fractions of what lies between two masses."""
         start = (math.log(lower) - self.center) / self.width
         stop = (math.log(upper) - self.center) / self.width
         # The normal CDF keeps its digits in the lower tail only, so mirror the upper half.
@@ -165,7 +169,7 @@ class InitialMassFunction:
 
         Examples
         --------
-        >>> from pymc_starpop.imf import Kroupa
+        >>> from pymc_starpop.population.imf import Kroupa
         >>> imf = Kroupa()
         >>> round(float(imf.integral(0.5, 100.0) / imf.integral(0.08, 100.0)), 3)
         0.239
@@ -177,7 +181,7 @@ class InitialMassFunction:
 
         Examples
         --------
-        >>> from pymc_starpop.imf import Kroupa
+        >>> from pymc_starpop.population.imf import Kroupa
         >>> imf = Kroupa()
         >>> mean = imf.mass_integral(0.08, 100.0) / imf.integral(0.08, 100.0)
         >>> round(float(mean), 2)
@@ -209,7 +213,7 @@ class InitialMassFunction:
 
         Examples
         --------
-        >>> from pymc_starpop.imf import Salpeter
+        >>> from pymc_starpop.population.imf import Salpeter
         >>> Salpeter().sample(3, 1.0, 10.0, np.random.default_rng(1)).shape
         (3,)
         """

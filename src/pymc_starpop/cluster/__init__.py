@@ -1,0 +1,1 @@
+"""What a cluster likelihood is given: its parameters and options, and their checks."""

@@ -1,0 +1,1 @@
+"""The slow twins of the kernels, in plain NumPy, which tests compare with."""

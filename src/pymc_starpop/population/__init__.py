@@ -1,0 +1,1 @@
+"""Which stars a population has: mass functions, ages, and the weights of model tracks."""

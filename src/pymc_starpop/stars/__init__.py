@@ -1,0 +1,1 @@
+"""Stars: catalogs of measurements, magnitude limits and completeness, bundled star tables."""
