@@ -8,8 +8,9 @@ and the metadata as JSON.
 import json
 import os
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -22,9 +23,6 @@ from pymc_starpop.storage.datasets import (
     write_dataset,
 )
 
-if TYPE_CHECKING:
-    from pymc_starpop.hess.template_set import TemplateSet
-
 __all__ = ["read_templates", "write_templates"]
 
 FORMAT = "pymc-starpop templates"
@@ -36,7 +34,26 @@ _VARIABLES = ("counts", "log_age", "mh", "color_edges", "mag_edges")
 _ATTRIBUTES = ("color_bands", "mag_band", "counts_crc32", "metadata")
 
 
-def write_templates(templates: "TemplateSet", path: str | os.PathLike[str]) -> Path:
+class _Templates(Protocol):
+    """What is written of a `TemplateSet`."""
+
+    @property
+    def counts(self) -> np.ndarray: ...
+    @property
+    def axes(self) -> HessAxes: ...
+    @property
+    def log_age(self) -> np.ndarray: ...
+    @property
+    def mh(self) -> np.ndarray: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def t_max_gyr(self) -> float | None: ...
+    @property
+    def divided(self) -> "_Templates | None": ...
+
+
+def write_templates(templates: _Templates, path: str | os.PathLike[str]) -> Path:
     """Write templates to a file, replacing one that is there only once all is written.
 
     Parameters
@@ -64,8 +81,14 @@ def write_templates(templates: "TemplateSet", path: str | os.PathLike[str]) -> P
     return write_dataset(dataset, path, _encoding(dataset))
 
 
-def read_templates(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the arguments of a `TemplateSet` from a file that `write_templates` wrote.
+def read_templates[T](path: str | os.PathLike[str], build: Callable[..., T]) -> T:
+    """Read templates from a file that `write_templates` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    build : callable
+        Makes them from the arguments of a `TemplateSet`.
 
     Raises
     ------
@@ -88,37 +111,33 @@ def read_templates(path: str | os.PathLike[str]) -> dict[str, Any]:
             mag_edges=dataset["mag_edges"].values,
         )
         metadata = json.loads(attrs["metadata"])
+        common = {
+            "axes": axes,
+            "mh": dataset["mh"].values,
+            "t_max_gyr": float(attrs["t_max_gyr"]) if "t_max_gyr" in attrs else None,
+        }
+        divided = None
+        if "part_counts" in dataset.variables:
+            parts = _read_counts(dataset, "part_counts", _PART_DIMS)
+            divided = build(counts=parts, log_age=dataset["part_log_age"].values, **common)
+        counts = _read_counts(dataset, "counts", _DIMS)
+        log_age = dataset["log_age"].values
+        return build(counts=counts, log_age=log_age, metadata=metadata, divided=divided, **common)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{source}: {error}") from error
-    t_max = float(attrs["t_max_gyr"]) if "t_max_gyr" in attrs else None
-    divided = None
-    if "part_counts" in dataset.variables:
-        parts = _read_counts(source, dataset, "part_counts", _PART_DIMS)
-        divided = (parts, dataset["part_log_age"].values)
-    return {
-        "counts": _read_counts(source, dataset, "counts", _DIMS),
-        "axes": axes,
-        "log_age": dataset["log_age"].values,
-        "mh": dataset["mh"].values,
-        "metadata": metadata,
-        "t_max_gyr": t_max,
-        "divided": divided,
-    }
 
 
-def _read_counts(source: Path, dataset: xr.Dataset, name: str, dims: tuple[str, ...]) -> np.ndarray:
+def _read_counts(dataset: xr.Dataset, name: str, dims: tuple[str, ...]) -> np.ndarray:
     """Return counts after a check that they are what was written."""
     if set(dataset[name].dims) != set(dims):
-        raise ValueError(
-            f"{source}: {name} has the dimensions {dataset[name].dims}, expected {dims}."
-        )
+        raise ValueError(f"{name} has the dimensions {dataset[name].dims}, expected {dims}.")
     counts = dataset[name].transpose(*dims).values
     if _checksum(counts) != int(dataset.attrs.get(f"{name}_crc32", -1)):
-        raise ValueError(f"{source}: the {name} are damaged; save the templates again.")
+        raise ValueError(f"the {name} are damaged; save the templates again.")
     return counts
 
 
-def _to_dataset(templates: "TemplateSet") -> xr.Dataset:
+def _to_dataset(templates: _Templates) -> xr.Dataset:
     axes, t_max = templates.axes, templates.t_max_gyr
     return _with_parts(
         templates,
@@ -149,11 +168,11 @@ def _to_dataset(templates: "TemplateSet") -> xr.Dataset:
     )
 
 
-def _with_parts(templates: "TemplateSet", dataset: xr.Dataset) -> xr.Dataset:
+def _with_parts(templates: _Templates, dataset: xr.Dataset) -> xr.Dataset:
     """Add the templates of the parts of age bins, where bins are divided."""
-    if templates.divided is None:
+    parts = templates.divided
+    if parts is None:
         return dataset
-    parts = templates.parts
     dataset["part_log_age"] = ("part_log_age", parts.log_age, {"units": "log10(yr)"})
     dataset["part_counts"] = (_PART_DIMS, parts.counts, {"units": dataset["counts"].units})
     return dataset.assign_attrs(part_counts_crc32=_checksum(parts.counts))

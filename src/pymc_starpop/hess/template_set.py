@@ -341,15 +341,7 @@ def load_templates(path: str | os.PathLike[str]) -> TemplateSet:
     FileNotFoundError
         If there is no such file.
     """
-    arguments = read_templates(path)
-    parts = arguments.pop("divided")
-    try:
-        if parts is not None:
-            common = {name: arguments[name] for name in ("axes", "mh", "t_max_gyr")}
-            arguments["divided"] = TemplateSet(counts=parts[0], log_age=parts[1], **common)
-        return TemplateSet(**arguments)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return read_templates(path, TemplateSet)
 
 
 def check_t_max(t_max_gyr: Any, log_age: np.ndarray) -> float:

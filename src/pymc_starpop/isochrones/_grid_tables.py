@@ -13,8 +13,7 @@ from pymc_starpop.isochrones.bolometric import (
     BolometricTable,
     content_hash,
 )
-from pymc_starpop.isochrones.magnitudes import THEORY
-from pymc_starpop.isochrones.source import IsochroneSource, as_table
+from pymc_starpop.isochrones.source import THEORY, IsochroneSource, as_table
 from pymc_starpop.isochrones.tabulated import TabulatedPhotometry, check_extinction, split_bands
 
 

@@ -13,10 +13,10 @@ from pymc_starpop.isochrones.bolometric import (
     BolometricPhotometry,
 )
 from pymc_starpop.isochrones.isochrone import Isochrone
-from pymc_starpop.isochrones.magnitudes import THEORY, model_magnitudes
+from pymc_starpop.isochrones.magnitudes import model_magnitudes
 from pymc_starpop.isochrones.nodes import choose_nodes
 from pymc_starpop.isochrones.own_bolometric import bolometric_photometry
-from pymc_starpop.isochrones.source import bundled_source
+from pymc_starpop.isochrones.source import THEORY, bundled_source
 from pymc_starpop.isochrones.tabulated import (
     CombinedPhotometry,
     Photometry,

@@ -5,22 +5,19 @@ The steps are the same for NumPy arrays and PyTensor tensors; who calls brings t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace
+from pymc_starpop.isochrones._grid_tables import GridTables
 from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry, reddened
 from pymc_starpop.isochrones.corrections import number_of
+from pymc_starpop.isochrones.source import THEORY
 from pymc_starpop.isochrones.tabulated import check_extinction
 from pymc_starpop.kernels import interpolation
 
-if TYPE_CHECKING:
-    from pymc_starpop.isochrones.grid import IsochroneGrid
-
 __all__ = ["NUMPY_INTERPOLATION", "AbsoluteTrack", "Interpolation", "model_magnitudes"]
-
-THEORY = ("log10_mass", "log_teff", "log_g", "log_l")
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Interpolation:
     Attributes
     ----------
     columns : callable
-        ``(grid, names, feh, log_age)`` to values (Q, E) of the named columns at the grid's nodes.
+        ``(tables, names, feh, log_age)`` to values (Q, E) of the named columns at the nodes.
     bolometric : callable
         ``(part, bands, log_teff, log_g, feh)`` to coefficients (E, B, 4).
     keep : callable
@@ -64,8 +61,8 @@ class Interpolation:
     keep: Callable[[str, Any], Any] = lambda name, values: values
 
 
-def _columns(grid: "IsochroneGrid", names: tuple[str, ...], feh: Any, log_age: Any) -> Any:
-    arrays = grid.column_arrays(names)
+def _columns(tables: GridTables, names: tuple[str, ...], feh: Any, log_age: Any) -> Any:
+    arrays = tables.column_arrays(names)
     return interpolation.interpolate_theory(float(feh), float(log_age), *arrays)[0]
 
 
@@ -81,7 +78,7 @@ NUMPY_INTERPOLATION = Interpolation(_columns, _bolometric)
 
 
 def model_magnitudes(
-    grid: "IsochroneGrid",
+    tables: GridTables,
     bands: Sequence[str],
     node: tuple[Any, Any],
     extinction: tuple[Any, Any] = (0.0, TABLE_RV),
@@ -94,7 +91,8 @@ def model_magnitudes(
 
     Parameters
     ----------
-    grid : IsochroneGrid
+    tables : GridTables
+        Those of an `IsochroneGrid`.
     bands : sequence of str
         B bands, each once.
     node : tuple
@@ -120,23 +118,23 @@ def model_magnitudes(
         magnitudes are tabulated.
     """
     (feh, log_age), (av, rv) = node, extinction
-    groups = grid.band_groups(bands)
+    groups = tables.band_groups(bands)
     for part, own in groups:
         check_extinction(part, own, av, rv)
-    _check_corrections(grid, groups, corrections)
+    _check_corrections(tables, groups, corrections)
     computed = any(isinstance(part, BolometricPhotometry) for part, _ in groups)
-    theory = THEORY if computed else tuple(name for name in THEORY[:2] if grid.has_column(name))
+    theory = THEORY if computed else tuple(name for name in THEORY[:2] if tables.has_column(name))
     tabulated = tuple(
         band for part, own in groups if not isinstance(part, BolometricPhotometry) for band in own
     )
     log_ages = log_age if isinstance(log_age, tuple) else (log_age,)
-    parts = [how.columns(grid, theory + tabulated, feh, age)[:, :n_node] for age in log_ages]
+    parts = [how.columns(tables, theory + tabulated, feh, age)[:, :n_node] for age in log_ages]
     # One age after the other: every step below works on nodes, arrays where nothing is symbolic.
     at_nodes = NUMPY if isinstance(parts[0], np.ndarray) else xp
     rows = parts[0] if len(parts) == 1 else at_nodes.concatenate(parts, axis=1)
     column = {name: rows[k] for k, name in enumerate(theory + tabulated)}
     if corrections is not None:
-        eep = np.tile(grid.eep[:n_node].astype(np.float64), len(log_ages))
+        eep = np.tile(tables.eep[:n_node].astype(np.float64), len(log_ages))
         keys = ("log_teff", "log_g", "log_l")
         moved = corrections.apply(
             10.0 ** column["log10_mass"], eep, feh, *(column[key] for key in keys), at_nodes
@@ -169,7 +167,7 @@ def model_magnitudes(
     return AbsoluteTrack(kept["log10_mass"], kept.get("log_teff"), mag, red)
 
 
-def _check_corrections(grid: "IsochroneGrid", groups: Any, corrections: Any) -> None:
+def _check_corrections(tables: GridTables, groups: Any, corrections: Any) -> None:
     if corrections is None:
         return
     fixed = [
@@ -181,7 +179,7 @@ def _check_corrections(grid: "IsochroneGrid", groups: Any, corrections: Any) -> 
             "from T_eff, gravity and luminosity; leave corrections out, or take bolometric "
             "corrections with iso.with_bolometric(...)"
         )
-    if not grid.has_mist_eeps:
+    if not tables.has_mist_eeps:
         raise ValueError(
             "corrections: they fade at EEP 454 of MIST, and these isochrones number their points "
             "in another way; leave corrections out"

@@ -19,6 +19,9 @@ from pymc_starpop.isochrones.tabulated import Photometry, split_bands
 
 BUNDLED_NAME = "MIST v2.5"
 
+# The columns of a table of theory.
+THEORY = ("log10_mass", "log_teff", "log_g", "log_l")
+
 # Where and how the curvature of isochrones is sampled to choose nodes: optical and infrared bands,
 # ages at which clusters are fitted in full, younger ones (pre-main-sequence) with less weight.
 SAMPLE_BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3", "2MASS_Ks")

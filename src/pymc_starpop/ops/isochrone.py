@@ -9,7 +9,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.magnitudes import THEORY
+from pymc_starpop.isochrones.source import THEORY
 from pymc_starpop.kernels import interpolation
 from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
