@@ -16,22 +16,18 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.hess.axes import HessAxes
-from pymc_starpop.storage.datasets import (
-    package_version,
-    plain_metadata,
-    read_dataset,
-    write_dataset,
-)
+from pymc_starpop.storage.datasets import COMPRESSED, FileFormat, plain_metadata, write_dataset
 
 __all__ = ["read_templates", "write_templates"]
 
-FORMAT = "pymc-starpop templates"
-FORMAT_VERSION = 1
-
 _DIMS = ("log_age", "mh", "mag", "color")
 _PART_DIMS = ("part_log_age", *_DIMS[1:])
-_VARIABLES = ("counts", "log_age", "mh", "color_edges", "mag_edges")
-_ATTRIBUTES = ("color_bands", "mag_band", "counts_crc32", "metadata")
+_FORMAT = FileFormat(
+    "templates",
+    version=1,
+    variables=("counts", "log_age", "mh", "color_edges", "mag_edges"),
+    attributes=("color_bands", "mag_band", "counts_crc32", "metadata"),
+)
 
 
 class _Templates(Protocol):
@@ -100,8 +96,7 @@ def read_templates[T](path: str | os.PathLike[str], build: Callable[..., T]) -> 
         For Zarr, if it is not installed.
     """
     source = Path(path)
-    dataset = read_dataset(source, "templates")
-    _check_contents(source, dataset)
+    dataset = _FORMAT.read(source)
     attrs = dataset.attrs
     try:
         axes = HessAxes(
@@ -155,9 +150,7 @@ def _to_dataset(templates: _Templates) -> xr.Dataset:
                 },
             },
             attrs={
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "package_version": package_version(),
+                **_FORMAT.header(),
                 "color_bands": json.dumps(list(axes.color)),
                 "mag_band": axes.mag,
                 "counts_crc32": _checksum(templates.counts),
@@ -180,35 +173,10 @@ def _with_parts(templates: _Templates, dataset: xr.Dataset) -> xr.Dataset:
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Compression, one template a chunk."""
-    settings: dict[str, Any] = {
-        "zlib": True,
-        "complevel": 4,
-        "shuffle": True,
-        "_FillValue": None,
-    }
-    settings["chunksizes"] = (1, 1, *dataset["counts"].shape[2:])
+    settings = {**COMPRESSED, "chunksizes": (1, 1, *dataset["counts"].shape[2:])}
     return {name: settings for name in ("counts", "part_counts") if name in dataset}
 
 
 def _checksum(counts: np.ndarray) -> int:
     """Tell damaged counts from good ones: Zarr reads a chunk that is missing as zeros."""
     return zlib.crc32(np.ascontiguousarray(counts, dtype="<f8"))
-
-
-def _check_contents(source: Path, dataset: xr.Dataset) -> None:
-    """Refuse what `write_templates` did not write, or a later version did."""
-    if dataset.attrs.get("format") != FORMAT:
-        raise ValueError(
-            f"{source}: holds no templates, its attribute format is "
-            f"{dataset.attrs.get('format')!r} and not {FORMAT!r}."
-        )
-    version = dataset.attrs.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{source}: format_version {version} was written by pymc-starpop "
-            f"{dataset.attrs.get('package_version')}, this one reads {FORMAT_VERSION}; update it."
-        )
-    lacking = [f"the variable {name}" for name in _VARIABLES if name not in dataset.variables]
-    lacking += [f"the attribute {name}" for name in _ATTRIBUTES if name not in dataset.attrs]
-    if lacking:
-        raise ValueError(f"{source}: lacks {', '.join(lacking)}; save the templates again.")

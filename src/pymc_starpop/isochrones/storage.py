@@ -18,21 +18,17 @@ from pymc_starpop.isochrones.bolometric import BolometricPhotometry, BolometricT
 from pymc_starpop.isochrones.grid import IsochroneGrid
 from pymc_starpop.isochrones.source import EepScale, IsochroneSource, as_table
 from pymc_starpop.isochrones.tabulated import CombinedPhotometry, TabulatedPhotometry
-from pymc_starpop.storage.datasets import (
-    package_version,
-    plain_metadata,
-    read_dataset,
-    write_dataset,
-)
+from pymc_starpop.storage.datasets import COMPRESSED, FileFormat, plain_metadata, write_dataset
 
 __all__ = ["open_isochrones", "save_isochrones"]
 
-FORMAT = "pymc-starpop isochrones"
-FORMAT_VERSION = 1
-
 _NODE = ("feh", "log_age", "eep")
-_VARIABLES = ("theory", "filled", "nodes", *_NODE)
-_ATTRIBUTES = ("name", "scale", "mass_min", "tolerance", "metadata", "parts", "fingerprint")
+_FORMAT = FileFormat(
+    "isochrones",
+    version=1,
+    variables=("theory", "filled", "nodes", *_NODE),
+    attributes=("name", "scale", "mass_min", "tolerance", "metadata", "parts", "fingerprint"),
+)
 
 
 def save_isochrones(grid: IsochroneGrid, path: str | os.PathLike[str]) -> Path:
@@ -70,9 +66,8 @@ def save_isochrones(grid: IsochroneGrid, path: str | os.PathLike[str]) -> Path:
     True
     """
     dataset = _to_dataset(grid)
-    settings = {"zlib": True, "complevel": 4, "shuffle": True, "_FillValue": None}
     encoding = {
-        str(name): settings for name, variable in dataset.data_vars.items() if variable.ndim > 1
+        str(name): COMPRESSED for name, variable in dataset.data_vars.items() if variable.ndim > 1
     }
     return write_dataset(dataset, path, encoding)
 
@@ -98,8 +93,7 @@ def open_isochrones(path: str | os.PathLike[str]) -> IsochroneGrid:
         For Zarr, if it is not installed.
     """
     source = Path(path)
-    dataset = read_dataset(source, "isochrones")
-    _check_contents(source, dataset)
+    dataset = _FORMAT.read(source)
     try:
         grid = _to_grid(dataset)
     except (ValueError, TypeError, KeyError) as error:
@@ -151,9 +145,7 @@ def _to_dataset(grid: IsochroneGrid) -> xr.Dataset:
             "eep": ("eep", source.eep),
         },
         attrs={
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "package_version": package_version(),
+            **_FORMAT.header(),
             "name": source.name,
             "scale": json.dumps(asdict(source.scale)),
             "mass_min": json.dumps(source.mass_min),
@@ -217,22 +209,3 @@ def _part(
     return BolometricPhotometry(
         table, as_table(dataset[f"wavelength_{k}"].values), system, (low, high)
     )
-
-
-def _check_contents(source: Path, dataset: xr.Dataset) -> None:
-    """Refuse what `save_isochrones` did not write, or a later version did."""
-    if dataset.attrs.get("format") != FORMAT:
-        raise ValueError(
-            f"{source}: holds no isochrones, its attribute format is "
-            f"{dataset.attrs.get('format')!r} and not {FORMAT!r}."
-        )
-    version = dataset.attrs.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{source}: format_version {version} was written by pymc-starpop "
-            f"{dataset.attrs.get('package_version')}, this one reads {FORMAT_VERSION}; update it."
-        )
-    lacking = [f"the variable {name}" for name in _VARIABLES if name not in dataset.variables]
-    lacking += [f"the attribute {name}" for name in _ATTRIBUTES if name not in dataset.attrs]
-    if lacking:
-        raise ValueError(f"{source}: lacks {', '.join(lacking)}; save the isochrones again.")

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata as distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["package_version", "plain_metadata", "read_dataset", "write_dataset"]
+__all__ = [
+    "COMPRESSED",
+    "FileFormat",
+    "package_version",
+    "plain_metadata",
+    "read_dataset",
+    "write_dataset",
+]
+
+# How a table is encoded in NetCDF.
+COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True, "_FillValue": None}
 
 NETCDF_SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5")
 
@@ -90,6 +100,60 @@ def read_dataset(path: str | os.PathLike[str], what: str) -> xr.Dataset:
     if not source.exists():
         raise FileNotFoundError(f"path: {source} does not exist.")
     return _open(source, is_zarr, what)
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """What files of one kind hold, by which they are known again.
+
+    Attributes
+    ----------
+    what : str
+        What the files hold, in the plural: "templates".
+    version : int
+    variables, attributes : tuple of str
+        What no file lacks, besides the attributes of `header`.
+    """
+
+    what: str
+    version: int
+    variables: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the format, in every file."""
+        return f"pymc-starpop {self.what}"
+
+    def header(self) -> dict[str, Any]:
+        """Return the attributes by which `read` knows a file."""
+        return {
+            "format": self.name,
+            "format_version": self.version,
+            "package_version": package_version(),
+        }
+
+    def read(self, path: str | os.PathLike[str]) -> xr.Dataset:
+        """Read a file, as `read_dataset`; refuse another format, version, and what is not whole."""
+        dataset = read_dataset(path, self.what)
+        if dataset.attrs.get("format") != self.name:
+            raise ValueError(
+                f"{path}: holds no {self.what}, its attribute format is "
+                f"{dataset.attrs.get('format')!r} and not {self.name!r}."
+            )
+        version = dataset.attrs.get("format_version")
+        if version != self.version:
+            raise ValueError(
+                f"{path}: format_version {version} was written by pymc-starpop "
+                f"{dataset.attrs.get('package_version')}, this one reads {self.version}; update it."
+            )
+        lacking = [f"the variable {name}" for name in self.variables if name not in dataset]
+        lacking += [
+            f"the attribute {name}" for name in self.attributes if name not in dataset.attrs
+        ]
+        if lacking:
+            raise ValueError(f"{path}: lacks {', '.join(lacking)}; save the {self.what} again.")
+        return dataset
 
 
 def _exchange_folder(written: Path, target: Path, previous: Path) -> None:
