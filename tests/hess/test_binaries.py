@@ -54,6 +54,7 @@ def test_mass_ratio_law(lowest, slope):
         (lambda: psp.MassRatioBinaries(0.5, 0.0), "mass_ratio_min"),
         (lambda: psp.MassRatioBinaries(0.5, 1.0), "mass_ratio_min"),
         (lambda: psp.MassRatioBinaries(0.5, slope=np.inf), "slope"),
+        (lambda: psp.MassRatioBinaries(0.5, slope=20.5), "slope must be a number from -20 to 20"),
         (lambda: check_binaries(0.7), "NoBinaries"),
         (lambda: check_binaries(psp.NoBinaries), "NoBinaries"),
     ],

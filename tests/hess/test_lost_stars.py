@@ -30,6 +30,8 @@ WRITINGS = {
     "0": np.zeros_like,
     "-9.999": lambda mag: np.full(mag.shape, -9.999),
     "50": lambda mag: np.full(mag.shape, 50.0),
+    "30": lambda mag: np.full(mag.shape, 30.0),
+    "27.3": lambda mag: np.full(mag.shape, 27.3),
 }  # fmt: skip
 
 
@@ -322,3 +324,16 @@ def test_scatter_and_completeness_near_the_limit():
         value = trends.completeness_at(color, np.full(color.size, at))
         assert abs(value - expected).mean() < 0.015
         assert abs(value.mean() / expected.mean() - 1.0) < (0.02 if at < 25.5 else 0.12)
+
+
+@pytest.mark.parametrize("digits", [2, 3])
+def test_magnitudes_that_many_stars_share_are_measured(digits):
+    """Stars put in at a few magnitudes, with next to no noise, in a file that is rounded."""
+    rng = np.random.default_rng(5)
+    mag = np.repeat(rng.choice([18.0, 19.5, 21.0], 3000)[:, None], 2, axis=1)
+    out = np.round(mag + rng.normal(0.0, 0.0004, mag.shape), digits)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*not recovered")
+        warnings.filterwarnings("ignore", message=".*of the faintest artificial stars")
+        errors = psp.ErrorModel.from_asts(mag, out, bands=BANDS).at([[19.5, 19.5]])
+    assert errors.completeness[0] == pytest.approx(1.0)

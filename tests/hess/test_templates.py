@@ -344,3 +344,33 @@ def test_bands_that_the_isochrones_lack(iso):
     options = GRID | {"noise": {"V": 0.1, "I": 0.1}, "completeness": None}
     with pytest.raises(ValueError, match="unknown band 'V'"):
         psp.build_templates(iso, axes, **options)
+
+
+def systems_that_shine(iso, binaries):
+    """Systems with a star on the isochrone, per Msun formed, as a sum over masses and ratios."""
+    imf = psp.Kroupa()
+    edges = np.geomspace(imf.mass_min, imf.mass_max, 20_001)
+    share = imf.integral(edges[:-1], edges[1:]) / imf.integral(imf.mass_min, imf.mass_max)
+    ratio = binaries.mass_ratio_quantile((np.arange(300) + 0.5) / 300)
+    primary = np.sqrt(edges[1:] * edges[:-1])[:, None] / (1.0 + ratio)
+    low, high = iso.initial_mass.min(), iso.initial_mass.max()
+    shines = [(m >= low) & (m <= high) for m in (primary, ratio * primary)]
+    number = share @ (shines[0] | shines[1]).mean(axis=1)
+    return number * binaries.systems_per_mass(imf)
+
+
+@pytest.mark.parametrize(
+    ("least", "slope"),
+    [(0.1, 0.0), (0.01, -2.0), (0.01, -5.0), (0.02, -5.0), (0.1, 10.0), (0.1, 20.0), (0.5, -20.0),
+     (0.9, 0.0), (0.99, 0.0)],
+)  # fmt: skip
+def test_steep_laws_of_mass_ratios_count_all_systems(iso, least, slope):
+    bands = ("Bessell_V", "Bessell_I")
+    axes = psp.HessAxes(bands, bands[1], np.arange(-10.0, 15.1, 0.25), np.arange(0.0, 60.1, 0.5))
+    one, binaries = iso.at(-0.5, 9.5, bands), psp.MassRatioBinaries(1.0, least, slope)
+    template = psp.build_template(
+        one.initial_mass, one.abs_mag, bands, axes, distance_modulus=20.0,
+        noise=dict.fromkeys(bands, 0.05), binaries=binaries,
+    )  # fmt: skip
+    # The sum has steps of its own.
+    assert float(template.sum()) == pytest.approx(systems_that_shine(one, binaries), rel=3e-4)

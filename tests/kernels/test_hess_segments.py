@@ -14,11 +14,12 @@ TABLE = float(LOG_MASS[0]), float(LOG_MASS[1] - LOG_MASS[0]), np.exp(-2.0 * LOG_
 
 def lengths(mass, mag, sigma, joined, size):
     """The same with arrays, one rule after another."""
-    in_sigma, in_mag, least_sigma, least_share = size
+    in_sigma, in_mag, in_ln_mass, least_sigma, least_share = size
     scale = in_sigma * np.maximum(sigma.min(axis=0), least_sigma)
     step = mag[1] - mag[0]
     length = np.sqrt(np.square(step / scale).sum(axis=1))
     length = np.maximum(length, np.abs(step).max(axis=1) / in_mag)
+    length = np.maximum(length, np.log(mass[1] / mass[0]) / in_ln_mass)
     closed = joined.copy()
     for s in range(1, joined.size):
         gap = np.sqrt(np.square((mag[0, s] - mag[1, s - 1]) / scale[s]).sum())
@@ -48,7 +49,7 @@ def segments(rng):
     return *ends, rng.uniform(0.005, 0.1, (2, 30, 2)), joined
 
 
-@pytest.mark.parametrize("size", [(1.0, 0.1, 0.01, 3e-9), (2.0, 0.1, 0.05, 0.02)])
+@pytest.mark.parametrize("size", [(1.0, 0.1, 0.1, 0.01, 3e-9), (2.0, 0.1, 0.002, 0.05, 0.02)])
 def test_lengths_against_arrays(size, rng):
     mass, mag, sigma, joined = segments(rng)
     length, number, closed = segment_lengths(mass, mag, sigma, joined, size, TABLE)
@@ -61,7 +62,7 @@ def test_lengths_against_arrays(size, rng):
 
 def test_no_segments():
     nothing = np.empty((2, 0, 2))
-    size = (1.0, 0.1, 0.01, 3e-9)
+    size = (1.0, 0.1, 0.1, 0.01, 3e-9)
     found = segment_lengths(
         np.empty((2, 0)), nothing, nothing, np.empty(0, dtype=bool), size, TABLE
     )
@@ -70,7 +71,7 @@ def test_no_segments():
 
 def test_errors_near_zero_do_not_fill_the_memory(rng):
     mass, mag, sigma, joined = segments(rng)
-    size = (1.0, 0.1, 1e-12, 1e-30)
+    size = (1.0, 0.1, 0.1, 1e-12, 1e-30)
     _, number, _ = segment_lengths(mass, mag, sigma * 1e-9, joined, size, TABLE)
     assert number.max() == 20_000
 

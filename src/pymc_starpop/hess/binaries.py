@@ -23,6 +23,10 @@ __all__ = [
 ]
 
 
+# As for the mass ratios of clusters. A slope of 20 leaves 1 % of the ratios below 0.8.
+_STEEPEST = 20.0
+
+
 @dataclass(frozen=True)
 class NoBinaries:
     """Every system is a single star, its mass drawn from the mass function.
@@ -94,12 +98,12 @@ class MassRatioBinaries:
     mass_ratio_min : float
         Smallest mass ratio q_min, above 0 and below 1.
     slope : float
-        Slope of the mass-ratio law, 0 for uniform.
+        Slope of the mass-ratio law, -20 to 20; 0 for uniform.
 
     Raises
     ------
     ValueError
-        If the fraction or the smallest mass ratio is out of range, or the slope is not finite.
+        If the fraction, the smallest mass ratio or the slope is out of range.
 
     Examples
     --------
@@ -119,12 +123,21 @@ class MassRatioBinaries:
                 f"mass_ratio_min must be above 0 and below 1, got {self.mass_ratio_min!r}; "
                 f"0.1 is the usual choice."
             )
-        if not (is_number(self.slope) and math.isfinite(self.slope)):
-            raise ValueError(f"slope must be a finite number, got {self.slope!r}; 0 is uniform.")
+        if not (is_number(self.slope) and abs(self.slope) <= _STEEPEST):
+            raise ValueError(
+                f"slope must be a number from {-_STEEPEST:g} to {_STEEPEST:g}, got {self.slope!r}; "
+                f"0 is uniform, and pairs of nearly equal stars have a mass_ratio_min near 1."
+            )
 
     def systems_per_mass(self, imf: InitialMassFunction) -> float:
         """Systems formed per Msun formed: 1 / <M>, M the mass of a system."""
         return 1.0 / mean_initial_mass(imf)
+
+    @property
+    def width(self) -> float:
+        """Range of ln q over which the law changes by much: that of all ratios, or a factor e."""
+        exponent = abs(1.0 + self.slope)
+        return min(-math.log(self.mass_ratio_min), 1.0 / exponent if exponent > 0.0 else math.inf)
 
     def mass_ratio_density(self, ratio: Any) -> np.ndarray:
         """Density p(q) of the mass ratios, 0 outside [q_min, 1]; shape of `ratio`."""

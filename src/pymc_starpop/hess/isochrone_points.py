@@ -75,7 +75,7 @@ class Track:
         least_share : float
             Part of all stars; a piece that holds less is not split further.
         """
-        limits = size.in_sigma, size.in_mag, size.least_sigma, least_share
+        limits = size.in_sigma, size.in_mag, size.in_ln_mass, size.least_sigma, least_share
         length, number, closed = segment_lengths(
             self.mass, self.mag, self.sigma, self.joined, limits, mass_table
         )
@@ -94,11 +94,14 @@ class PieceSize:
         Magnitudes in any band.
     least_sigma : float
         Errors smaller than this count as this, mag.
+    in_ln_mass : float
+        Natural logarithm of the mass.
     """
 
     in_sigma: float
     in_mag: float
     least_sigma: float
+    in_ln_mass: float
 
 
 @dataclass(frozen=True, eq=False)

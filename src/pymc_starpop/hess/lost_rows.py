@@ -18,6 +18,9 @@ _SENTINEL = 90.0  # mag; as in `StarCatalog`, 99 and the like are no magnitudes
 _LARGEST_SHIFT = 30.0  # mag; no photometry reaches over so much
 # A star may be taken for one that is 9 mag brighter, but not many for one and the same number.
 _LARGE_SHIFT, _MANY = 9.0, 10
+# A number shared by this many stars, by so many times more than are those next to it (mag), and of
+# inputs that differ by more than this (mag), is none either: 30 where the faintest input is 27.
+_OFTEN, _MORE_OFTEN, _NEXT_TO, _SPREAD = 30, 10.0, 0.3, 1.0
 # Both may be rounded, to 0.01 in the coarsest files, or have single precision.
 _ROUNDED = 0.011  # mag
 # What MATCH writes for the magnitude of a star that it did not find.
@@ -42,13 +45,34 @@ def is_no_recovery(mag: np.ndarray, out: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         lost = ~((np.abs(out) < _SENTINEL) & (np.abs(shift) < _LARGEST_SHIFT))
         far = np.abs(shift) > _LARGE_SHIFT
+    values = np.round(out, 6)
+    shared: list[float] = []
     for band in range(mag.shape[1]):
-        values = np.round(out[:, band], 6)
-        number, count = np.unique(values[far[:, band] & ~lost[:, band]], return_counts=True)
-        lost[:, band] |= np.isin(values, number[count >= _MANY])
+        number, count = np.unique(values[far[:, band] & ~lost[:, band], band], return_counts=True)
+        lost[:, band] |= np.isin(values[:, band], number[count >= _MANY])
+        shared += _repeated(values[~lost[:, band], band], mag[~lost[:, band], band])
+    # In whichever band a file has such a number.
+    lost |= np.isin(values, shared)
+    for band in range(mag.shape[1]):
         at = np.flatnonzero(far[:, band] & ~lost[:, band])
         lost[at[_in_a_crowd(shift[at, band])], band] = True
     return lost
+
+
+def _repeated(values: np.ndarray, mag: np.ndarray) -> list[float]:
+    """Numbers that stars of very different input share, many more than share those next to them."""
+    number, index, count = np.unique(values, return_inverse=True, return_counts=True)
+    found = []
+    for k in np.flatnonzero(count >= _OFTEN):
+        first, last = np.searchsorted(number, [number[k] - _NEXT_TO, number[k] + _NEXT_TO])
+        others = np.delete(count[first:last], k - first)
+        typical = float(np.median(others)) if others.size else 0.0
+        if count[k] < _MORE_OFTEN * max(typical, 1.0):
+            continue
+        low, high = np.quantile(mag[index == k], (0.05, 0.95))
+        if high - low > _SPREAD:
+            found.append(float(number[k]))
+    return found
 
 
 def _in_a_crowd(values: np.ndarray) -> np.ndarray:

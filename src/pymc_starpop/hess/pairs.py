@@ -60,7 +60,7 @@ def binary_cells(population: Population, track: Track) -> Cells:
         The isochrone.
     """
     floor = _LEAST_OF_BIN * population.least_bin
-    size = PieceSize(_PRIMARY_LENGTH * population.total_scatter, LONGEST_MAG, floor)
+    size = population.piece_size(_PRIMARY_LENGTH, floor)
     pieces = track.split(size, population.mass_table)
     group = group_pieces(pieces.length, pieces.joined)
     primaries = _primaries(population, pieces, group)

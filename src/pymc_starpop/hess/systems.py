@@ -30,10 +30,13 @@ LONGEST_MAG = 0.1
 _LEAST_OF_BIN = 0.02
 # Standard deviations, with a margin for their change along a segment, at which nothing arrives.
 _REACH = 1.2 * CUT
-# Masses of the table of stars that are seen alone, even in their logarithm. Times the mass squared,
-# their density changes little from one to the next: with the usual laws 1e-5 of all stars is wrong,
-# with one that has no ratios below 0.6 up to 2e-4, smoothly in mass.
-_N_ALONE = 128
+# Masses of the table of stars that are seen alone, even in their logarithm, for a law of mass
+# ratios as wide as a factor e, and the most for narrower ones. Times the mass squared, their
+# density changes little from one to the next: 1e-5 of all stars is wrong.
+_N_ALONE, _MOST_ALONE = 128, 8192
+# Longest groups of primaries in ln M, for such a law: the companions of all have the range of those
+# of the mean mass.
+_LONGEST_LN_MASS = 0.05
 # Masses of the table of the mass function, even in their logarithm: of a slope of -2.35 over a
 # factor of 1,000, linear interpolation makes an error of 2e-6.
 _N_MASS = 4096
@@ -89,6 +92,11 @@ class Population:
     def norm(self) -> float:
         """Integral of the mass function over all systems formed."""
         return float(self.imf.integral(self.imf.mass_min, self.imf.mass_max))
+
+    @cached_property
+    def ratio_width(self) -> float:
+        """Range of ln q over which the law of mass ratios changes by much, at most 1."""
+        return min(getattr(self.binaries, "width", 1.0), 1.0)
 
     @cached_property
     def mass_table(self) -> tuple[float, float, np.ndarray]:
@@ -162,7 +170,12 @@ class Population:
 
     def size(self, in_sigma: float) -> PieceSize:
         """Longest pieces, given in standard deviations of all scatter."""
-        return PieceSize(in_sigma * self.total_scatter, LONGEST_MAG, self.least_sigma)
+        return self.piece_size(in_sigma, self.least_sigma)
+
+    def piece_size(self, in_sigma: float, least_sigma: float) -> PieceSize:
+        """Longest pieces, where errors below `least_sigma` (mag) count as this."""
+        in_ln_mass = _LONGEST_LN_MASS * self.ratio_width
+        return PieceSize(in_sigma * self.total_scatter, LONGEST_MAG, least_sigma, in_ln_mass)
 
 
 def single_cells(population: Population, track: Track) -> Cells:

@@ -33,10 +33,11 @@ def segment_lengths(mass, mag, sigma, joined, size, table):
         Magnitudes there, and their photometric errors.
     joined : ndarray of bool (S,)
         Whether a segment begins where the one before it ends.
-    size : tuple of four floats
+    size : tuple of five floats
         ``in_sigma``, the longest piece in standard deviations, the bands added in quadrature;
-        ``in_mag``, the longest in any band, mag; ``least_sigma``, smaller errors count as this,
-        mag; ``least_share``, a piece that holds less of the stars is not split further.
+        ``in_mag``, the longest in any band, mag; ``in_ln_mass``, the longest in ln M;
+        ``least_sigma``, smaller errors count as this, mag; ``least_share``, a piece that holds less
+        of the stars is not split further.
     table : tuple
         The mass function as `table_at` takes it.
 
@@ -49,7 +50,7 @@ def segment_lengths(mass, mag, sigma, joined, size, table):
     closed : ndarray of bool (S,)
         As `joined`, gaps that are no longer than a part of a piece closed.
     """
-    in_sigma, in_mag, least_sigma, least_share = size
+    in_sigma, in_mag, in_ln_mass, least_sigma, least_share = size
     n, n_band = joined.size, mag.shape[2]
     length, held, closed = np.empty(n), np.empty(n), np.empty(n, dtype=np.bool_)
     for s in range(n):
@@ -60,7 +61,8 @@ def segment_lengths(mass, mag, sigma, joined, size, table):
             square, most = square + (step / scale) ** 2, max(most, step)
             if s > 0:
                 gap += ((mag[0, s, b] - mag[1, s - 1, b]) / scale) ** 2
-        length[s] = max(math.sqrt(square), most / in_mag)
+        in_mass = math.log(mass[1, s] / mass[0, s]) / in_ln_mass
+        length[s] = max(math.sqrt(square), most / in_mag, in_mass)
         closed[s] = joined[s] or (s > 0 and gap < _SMALL_GAP**2)
         middle = math.log(0.5 * (mass[0, s] + mass[1, s]))
         held[s] = (mass[1, s] - mass[0, s]) * table_at(middle, table)

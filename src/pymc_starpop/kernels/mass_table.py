@@ -93,7 +93,8 @@ def seen_alone(mass, n_node, fraction, formed, seen, law, table):
     mass : ndarray (P, 2)
         Msun.
     n_node : int
-        Nodes, even in ln M, of a table of `beside_dark` times the mass squared.
+        Nodes, even in ln M, of a table of `beside_dark` times the mass squared, used from the least
+        massive system on.
     fraction : float
         Fraction of the systems that are binaries.
     formed, seen, law, table
@@ -104,7 +105,7 @@ def seen_alone(mass, n_node, fraction, formed, seen, law, table):
     density : ndarray (P, 2)
         1/Msun.
     """
-    start = math.log(seen[0])
+    start = math.log(max(seen[0], min(formed[0], seen[1] * 0.999)))
     step = (math.log(seen[1]) - start) / (n_node - 1)
     values = np.empty(n_node)
     for k in range(n_node):
@@ -116,7 +117,11 @@ def seen_alone(mass, n_node, fraction, formed, seen, law, table):
         for k in range(mass.shape[1]):
             m = mass[p, k]
             log_mass = math.log(m)
-            density[p, k] = fraction * table_at(log_mass, alone) / m**2
+            # Below the least massive system the density has steps as narrow as the smallest ratio.
+            if m < formed[0]:
+                density[p, k] = fraction * beside_dark(m, formed, seen, law, table)
+            else:
+                density[p, k] = fraction * table_at(log_mass, alone) / m**2
             if formed[0] <= m <= formed[1]:
                 density[p, k] += (1.0 - fraction) * table_at(log_mass, table)
     return density
