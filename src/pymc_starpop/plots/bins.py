@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.hess import HessAxes, TemplateSet
-from pymc_starpop.plots.labels import band_label, color_label
+from pymc_starpop.plots.labels import color_label, mag_label
 
 __all__ = ["DrawnBins", "find_bins"]
 
@@ -77,7 +77,7 @@ def find_bins(axes: HessAxes | TemplateSet | None, *diagrams: Any) -> DrawnBins:
         return DrawnBins(
             axes.mag_edges,
             axes.color_edges,
-            f"{band_label(axes.mag)} (mag)",
+            mag_label(axes.mag),
             color_label(*axes.color),
         )
     if axes is not None:
@@ -96,7 +96,7 @@ def find_bins(axes: HessAxes | TemplateSet | None, *diagrams: Any) -> DrawnBins:
     return DrawnBins(
         _edges(hess, "mag"),
         _edges(hess, "color"),
-        f"{band_label(hess.attrs['mag_band'])} (mag)" if "mag_band" in hess.attrs else "magnitude",
+        mag_label(hess.attrs["mag_band"]) if "mag_band" in hess.attrs else "magnitude",
         color_label(*bands) if bands is not None else "color (mag)",
     )
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -12,7 +11,8 @@ from matplotlib.collections import LineCollection
 from pymc_starpop.cluster.parameters import ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import EmpiricalCorrections
-from pymc_starpop.plots.labels import band_label, color_label
+from pymc_starpop.plots.figures import add_colorbar, axes_or_new
+from pymc_starpop.plots.labels import color_label, mag_label
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import color_name
 from pymc_starpop.summaries.posterior_tracks import build_track, track_parameters
@@ -108,8 +108,7 @@ def plot_cmd(
     tracks = [build_track(iso, p, bands) for p in draws] if iso is not None else []
     rows = _complete_rows(catalog, bands)
     probability = _check_membership(membership, catalog.n_star)
-    if ax is None:
-        ax = plt.subplots(figsize=(6.0, 6.5), layout="constrained")[1]
+    ax = axes_or_new(ax, (6.0, 6.5))
     shown = None if probability is None else probability[rows]
     _plot_stars(ax, catalog.select(rows), bands, shown, error_bars)
     if not ax.yaxis_inverted():
@@ -117,7 +116,7 @@ def plot_cmd(
     if tracks and iso is not None:
         _plot_tracks(ax, tracks, draws, iso.main_sequence_eep if binary_sequence else None)
     ax.set_xlabel(color_label(bands[0], bands[1]))
-    ax.set_ylabel(f"{band_label(bands[2])} (mag)")
+    ax.set_ylabel(mag_label(bands[2]))
     return ax
 
 
@@ -165,9 +164,7 @@ def _plot_stars(
         color[order], mag[order], c=membership[order], s=14, vmin=0.0, vmax=1.0,
         cmap=_MEMBERSHIP_MAP, edgecolors="0.3", linewidths=0.25, zorder=2,
     )  # fmt: skip
-    ax.get_figure(root=True).colorbar(  # type: ignore[union-attr]
-        scatter, ax=ax, label="membership probability", fraction=0.05, pad=0.02, aspect=30
-    )
+    add_colorbar(ax, scatter, "membership probability")
 
 
 def _plot_tracks(

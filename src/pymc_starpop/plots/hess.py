@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib import colormaps
@@ -12,9 +11,12 @@ from matplotlib.colors import LogNorm, Normalize
 
 from pymc_starpop.hess import HessAxes, TemplateSet
 from pymc_starpop.plots.bins import DrawnBins, find_bins
+from pymc_starpop.plots.figures import add_colorbar, axes_or_new
 
 __all__ = ["plot_hess", "plot_hess_residuals"]
 
+_SIZE = (5.0, 6.0)  # inches
+_BAR = 0.06  # share of the width that goes to the scale of colors
 # Where bins do not count: white is for those without stars.
 _MASKED_COLOR = "0.85"
 _COUNT_MAP = "viridis"
@@ -92,10 +94,10 @@ def plot_hess(
         low = _lowest(shown)
     norm = (LogNorm if log else Normalize)(low, high)
     cmap = colormaps[_COUNT_MAP].with_extremes(under="white", bad=(0, 0, 0, 0))
-    ax = _new_axes(ax)
+    ax = axes_or_new(ax, _SIZE)
     mesh = _draw(ax, shown, counted, bins, {"norm": norm, "cmap": cmap})
     if colorbar:
-        _colorbar(ax, mesh, "stars per bin")
+        add_colorbar(ax, mesh, "stars per bin", fraction=_BAR)
     return ax
 
 
@@ -162,13 +164,14 @@ def plot_hess_residuals(
     expected = bins.values("model", model, counted)
     lit = counted & ((observed > 0) | (expected > 0))
     residual = _significance(np.where(lit, observed, np.nan), np.where(lit, expected, np.nan))
-    ax = _new_axes(ax)
+    ax = axes_or_new(ax, _SIZE)
     style = {"vmin": -limit, "vmax": limit, "cmap": _RESIDUAL_MAP}
     # Matplotlib takes an infinite excess for a missing value.
     shown = np.where(np.isinf(residual), 1e300, residual)
     mesh = _draw(ax, shown, counted, bins, style)
     if colorbar:
-        _colorbar(ax, mesh, r"(observed $-$ expected) / $\sqrt{\mathrm{expected}}$", extend="both")
+        label = r"(observed $-$ expected) / $\sqrt{\mathrm{expected}}$"
+        add_colorbar(ax, mesh, label, extend="both", fraction=_BAR)
     _name_backgrounds(ax, getattr(fit, "background_stars", {}))
     return ax
 
@@ -209,16 +212,6 @@ def _draw(
     ax.set_xlabel(bins.color_label)
     ax.set_ylabel(bins.mag_label)
     return mesh
-
-
-def _new_axes(ax: Axes | None) -> Axes:
-    return plt.subplots(figsize=(5.0, 6.0), layout="constrained")[1] if ax is None else ax
-
-
-def _colorbar(ax: Axes, mesh: QuadMesh, label: str, extend: str = "neither") -> None:
-    ax.get_figure(root=True).colorbar(  # type: ignore[union-attr]
-        mesh, ax=ax, label=label, extend=extend, fraction=0.06, pad=0.02, aspect=30
-    )
 
 
 def _lowest(values: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """Names of bands as they stand on axes."""
 
-__all__ = ["band_label", "color_label"]
+__all__ = ["color_label", "mag_label"]
 
 # Prefixes of band names, with what stands for them on an axis.
 _SYSTEMS = dict.fromkeys(("Gaia", "2MASS", "SDSS", "Bessell", "WISE")) | {"PS": "Pan-STARRS1"}
@@ -19,7 +19,12 @@ def _split_band(band: str) -> tuple[str, str]:
     return system, f"${symbol}$"
 
 
-def band_label(band: str) -> str:
+def mag_label(band: str) -> str:
+    """Return the name of a magnitude."""
+    return f"{_band_label(band)} (mag)"
+
+
+def _band_label(band: str) -> str:
     """Return photometric system and symbol of a band."""
     return " ".join(filter(None, _split_band(band)))
 
@@ -29,4 +34,4 @@ def color_label(blue: str, red: str) -> str:
     (system_blue, symbol_blue), (system_red, symbol_red) = _split_band(blue), _split_band(red)
     if system_blue and system_blue == system_red:
         return f"{symbol_blue} $-$ {symbol_red} (mag)"
-    return f"{band_label(blue)} $-$ {band_label(red)} (mag)"
+    return f"{_band_label(blue)} $-$ {_band_label(red)} (mag)"

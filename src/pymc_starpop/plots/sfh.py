@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from pymc_starpop.plots.figures import axes_or_new
 from pymc_starpop.summaries.sfh import summarize_sfh
 from pymc_starpop.summaries.sfh_arrays import formed_fraction, star_formation_rate
 
 __all__ = ["plot_amr", "plot_cumulative_sfh", "plot_sfh"]
 
+_SIZE = (6.0, 4.0)  # inches
 _COLOR = "#2a6f97"
 _TRUTH: dict[str, Any] = {
     "color": "black",
@@ -84,7 +85,7 @@ def plot_sfh(
     if truth is not None:
         ages = _age_edges(summary, False)
         true_rate = ages, star_formation_rate(_check_truth(truth, ages.size - 1), ages)
-    ax = _new_axes(ax)
+    ax = axes_or_new(ax, _SIZE)
     for low, high, alpha in _bands(rate):
         # `stairs` fills between two curves where its baseline is the other one.
         ax.stairs(high, edges, baseline=low, fill=True, color=color, alpha=alpha, linewidth=0)
@@ -150,7 +151,7 @@ def plot_cumulative_sfh(
     true_fraction = None
     if truth is not None:
         true_fraction = formed_fraction(_check_truth(truth, edges.size - 1))
-    ax = _new_axes(ax)
+    ax = axes_or_new(ax, _SIZE)
     for low, high, alpha in _bands(formed):
         ax.fill_between(edges, low, high, color=color, alpha=alpha, linewidth=0)
     ax.plot(edges, _median(formed), color=color, linewidth=1.5, label=label)
@@ -230,7 +231,7 @@ def plot_amr(
     if truth is not None:
         values = [truth(age) for age in ages] if callable(truth) else truth
         true_mh = _check_truth(values, ages.size)
-    ax = _new_axes(ax)
+    ax = axes_or_new(ax, _SIZE)
     for low, high, alpha in _bands(mh):
         ax.fill_between(ages, low, high, color=color, alpha=alpha, linewidth=0)
     middle = _median(mh)
@@ -281,10 +282,6 @@ def _check_truth(truth: Any, n_age: int) -> np.ndarray:
             f"truth must have one value for each of the {n_age} age bins, got {values.shape}."
         )
     return values
-
-
-def _new_axes(ax: Axes | None) -> Axes:
-    return plt.subplots(figsize=(6.0, 4.0), layout="constrained")[1] if ax is None else ax
 
 
 def _finish(ax: Axes, edges: np.ndarray, log_time: bool, legend: bool) -> None:
