@@ -247,6 +247,16 @@ def _curve(packed, observed, r, background, v, u):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
+def _scan_any_layout(r, background, packed, observed, totals, windowed, with_gradient):
+    """`_scan` with the value as (1,), for any memory layout."""
+    value, d_r, d_b = _scan(
+        np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
+        np.ascontiguousarray(r), np.ascontiguousarray(background), windowed, with_gradient,
+    )  # fmt: skip
+    return np.full(1, value), d_r, d_b
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def plr_full(r, background, packed, observed, totals):
     """Logarithm of the Poisson likelihood ratio, without B, and its gradient in one pass.
 
@@ -270,41 +280,25 @@ def plr_full(r, background, packed, observed, totals):
     d_background : (N_row,)
         n/m, the part of the rows.
     """
-    value, d_r, d_b = _scan(
-        np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
-        np.ascontiguousarray(r), np.ascontiguousarray(background), False, True,
-    )  # fmt: skip
-    return np.full(1, value), d_r, d_b
+    return _scan_any_layout(r, background, packed, observed, totals, False, True)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def plr_windowed(r, background, packed, observed, totals):
     """`plr_full` where tiny coefficients of an age may be left out."""
-    value, d_r, d_b = _scan(
-        np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
-        np.ascontiguousarray(r), np.ascontiguousarray(background), True, True,
-    )  # fmt: skip
-    return np.full(1, value), d_r, d_b
+    return _scan_any_layout(r, background, packed, observed, totals, True, True)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def plr_value_full(r, background, packed, observed, totals):
     """The value (1,) of `plr_full` alone."""
-    value, _, _ = _scan(
-        np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
-        np.ascontiguousarray(r), np.ascontiguousarray(background), False, False,
-    )  # fmt: skip
-    return np.full(1, value)
+    return _scan_any_layout(r, background, packed, observed, totals, False, False)[0]
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def plr_value_windowed(r, background, packed, observed, totals):
     """The value (1,) of `plr_windowed` alone."""
-    value, _, _ = _scan(
-        np.ascontiguousarray(packed), np.ascontiguousarray(observed), totals,
-        np.ascontiguousarray(r), np.ascontiguousarray(background), True, False,
-    )  # fmt: skip
-    return np.full(1, value)
+    return _scan_any_layout(r, background, packed, observed, totals, True, False)[0]
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
