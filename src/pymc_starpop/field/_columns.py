@@ -4,7 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.field._ranges import MEASURED, data_range, given_range, log_column_density
+from pymc_starpop.field._ranges import (
+    MEASURED,
+    check_range,
+    data_range,
+    given_range,
+    log_column_density,
+)
 from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["UniformColumns"]
@@ -12,6 +18,12 @@ __all__ = ["UniformColumns"]
 
 class UniformColumns:
     """Part of a field model: ``parallax_range``, ``teff_range`` and ``feh_range``."""
+
+    def _check_columns(self) -> None:
+        """Check the ranges that were given."""
+        for name in (f"{column}_range" for column in MEASURED):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_range(name, getattr(self, name)))
 
     def draw_parallax(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the parallaxes (n,) of n field stars, mas."""

@@ -5,13 +5,15 @@ exist for negative fluxes, and the density of a flux is that of its asinh magnit
 |dmu/df|, exactly.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.fluxes import asinh_mag, flux_of_mag, log_asinh_slope
 from pymc_starpop.stars.selection import MagnitudeLimits
 
-__all__ = ["limits_of_stars", "log_slope", "magnitudes"]
+__all__ = ["limits_of_stars", "log_slope", "magnitudes", "stars_of_same_bands"]
 
 
 def magnitudes(catalog: StarCatalog) -> np.ndarray:
@@ -30,6 +32,13 @@ def log_slope(catalog: StarCatalog) -> np.ndarray:
         return np.zeros(catalog.n_star)
     slopes = log_asinh_slope(catalog.flux, catalog.flux_err)
     return np.where(catalog.measured, slopes, 0.0).sum(axis=1)
+
+
+def stars_of_same_bands(catalog: StarCatalog) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the rows of the stars that were measured in the same columns, and these columns."""
+    patterns, which = np.unique(catalog.measured, axis=0, return_inverse=True)
+    for index, pattern in enumerate(patterns):
+        yield np.flatnonzero(which.ravel() == index), np.flatnonzero(pattern)
 
 
 def limits_of_stars(

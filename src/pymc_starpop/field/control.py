@@ -10,7 +10,12 @@ import numpy as np
 
 from pymc_starpop.field import _ranges as ranges
 from pymc_starpop.field._columns import UniformColumns
-from pymc_starpop.field._coordinates import limits_of_stars, log_slope, magnitudes
+from pymc_starpop.field._coordinates import (
+    limits_of_stars,
+    log_slope,
+    magnitudes,
+    stars_of_same_bands,
+)
 from pymc_starpop.field._estimators import fitted_estimator, log_density_of, mixture_of
 from pymc_starpop.field._mixture import Mixture, SampledDensity
 from pymc_starpop.field._ranges import Range
@@ -101,9 +106,7 @@ class ControlField(UniformColumns):
                 f"catalog must be a StarCatalog of the control field, got "
                 f"{type(self.catalog).__name__}; make one as for the cluster."
             )
-        for name in (f"{column}_range" for column in ranges.MEASURED):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, ranges.check_range(name, getattr(self, name)))
+        self._check_columns()
         if not 0.0 <= self.uniform_share < 1.0:
             raise ValueError(
                 f"uniform_share must lie in 0 to below 1, got {self.uniform_share!r}; 0.01 is "
@@ -203,10 +206,7 @@ class ControlField(UniformColumns):
         log_density = log_slope(catalog) + self._log_column_density(catalog)
         if self._density.complete_only:
             self._check_complete(catalog)
-        patterns, which = np.unique(catalog.measured, axis=0, return_inverse=True)
-        for index, pattern in enumerate(patterns):
-            rows = np.flatnonzero(which.ravel() == index)
-            used = np.flatnonzero(pattern)
+        for rows, used in stars_of_same_bands(catalog):
             if self._density.complete_only:
                 used = np.argsort(columns)
             log_density[rows] += self._density.log_density(mags[rows][:, used], columns[used])

@@ -9,7 +9,12 @@ import numpy as np
 
 from pymc_starpop.field import _ranges as ranges
 from pymc_starpop.field._columns import UniformColumns
-from pymc_starpop.field._coordinates import limits_of_stars, log_slope, magnitudes
+from pymc_starpop.field._coordinates import (
+    limits_of_stars,
+    log_slope,
+    magnitudes,
+    stars_of_same_bands,
+)
 from pymc_starpop.field._ranges import Range
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import color_name, pair_of
@@ -89,11 +94,9 @@ class UniformField(UniformColumns):
             checked["mag_range"] = ranges.check_range("mag_range", self.mag_range)
         if self.color_ranges is not None:
             checked["color_ranges"] = ranges.check_color_ranges(self.color_ranges)
-        for name in (f"{column}_range" for column in ranges.MEASURED):
-            if getattr(self, name) is not None:
-                checked[name] = ranges.check_range(name, getattr(self, name))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self._check_columns()
 
     def log_density(
         self, catalog: StarCatalog, selection: MagnitudeLimits | None = None
@@ -133,10 +136,8 @@ class UniformField(UniformColumns):
         [0.125, 0.125]
         """
         log_density = log_slope(catalog)
-        patterns, which = np.unique(catalog.measured, axis=0, return_inverse=True)
-        for index, pattern in enumerate(patterns):
-            rows = np.flatnonzero(which.ravel() == index)
-            bands = [b for b, used in zip(catalog.bands, pattern, strict=True) if used]
+        for rows, measured in stars_of_same_bands(catalog):
+            bands = [catalog.bands[k] for k in measured]
             reference = self._reference(bands, selection)
             if reference is not None:
                 log_density[rows] += self._log_mag_density(reference, catalog, selection, rows)
