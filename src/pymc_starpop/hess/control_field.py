@@ -9,6 +9,7 @@ from scipy.special import ndtr
 from pymc_starpop.hess.axes import HessAxes, check_mask, color_and_mag
 from pymc_starpop.hess.background import Background
 from pymc_starpop.hess.binaries import is_number
+from pymc_starpop.hess.template_checks import check_axes
 
 __all__ = ["background_template"]
 
@@ -82,8 +83,7 @@ def background_template(
     >>> float(sky.template.sum().round(6))
     100.0
     """
-    if not isinstance(axes, HessAxes):
-        raise ValueError(f"axes must be a HessAxes, got {type(axes).__name__}.")
+    check_axes(axes)
     if not (is_number(area_ratio) and 0.0 < area_ratio < np.inf):
         raise ValueError(
             f"area_ratio must be positive, the area of the galaxy's field over that of the control "

@@ -5,17 +5,36 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
+from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.binaries import is_number
+from pymc_starpop.population.imf import InitialMassFunction
 
 __all__ = [
+    "check_axes",
     "check_extinction",
     "check_finite",
     "check_grid",
+    "check_imf",
     "check_isochrone",
     "check_jobs",
+    "check_numbers",
     "check_part",
     "check_whole",
 ]
+
+
+def check_axes(axes: Any) -> HessAxes:
+    """Return the bins of a Hess diagram, or raise."""
+    if not isinstance(axes, HessAxes):
+        raise ValueError(f"axes must be a HessAxes, got {type(axes).__name__}.")
+    return axes
+
+
+def check_imf(imf: Any) -> InitialMassFunction:
+    """Return a mass function, or raise."""
+    if not isinstance(imf, InitialMassFunction):
+        raise ValueError(f"imf must be a mass function such as Kroupa(), got {imf!r}.")
+    return imf
 
 
 def check_isochrone(
@@ -80,6 +99,16 @@ def check_extinction(
     if not np.isfinite(ratios).all():
         raise ValueError(f"extinction must be finite, got {dict(extinction)}.")
     return ratios
+
+
+def check_numbers(name: str, values: Any) -> np.ndarray:
+    """Return finite numbers in one dimension, or raise."""
+    numbers = np.array(values, dtype=float)
+    if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"{name} must be finite numbers in one dimension, got shape {numbers.shape}."
+        )
+    return numbers
 
 
 def check_grid(name: str, values: Any, limits: tuple[float, float], unit: str) -> np.ndarray:

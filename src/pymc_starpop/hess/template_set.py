@@ -12,6 +12,7 @@ import xarray as xr
 
 from pymc_starpop.hess.axes import HessAxes
 from pymc_starpop.hess.storage import read_templates, write_templates
+from pymc_starpop.hess.template_checks import check_numbers
 
 __all__ = ["TemplateSet", "check_t_max", "load_templates"]
 
@@ -388,9 +389,7 @@ def _gyr(log_age: np.ndarray) -> np.ndarray:
 
 
 def _check_grid(name: str, values: Any) -> np.ndarray:
-    grid = np.array(values, dtype=float)
-    if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all():
-        raise ValueError(f"{name} must be finite numbers in one dimension, got shape {grid.shape}.")
+    grid = check_numbers(name, values)
     if np.any(np.diff(grid) <= 0):
         raise ValueError(f"{name} must ascend without repeats; try numpy.unique({name}).")
     grid.flags.writeable = False

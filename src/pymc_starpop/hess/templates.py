@@ -23,9 +23,11 @@ from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
 from pymc_starpop.hess.errors import ErrorModel, as_error_model
 from pymc_starpop.hess.systems import Population
 from pymc_starpop.hess.template_checks import (
+    check_axes,
     check_extinction,
     check_finite,
     check_grid,
+    check_imf,
     check_isochrone,
     check_jobs,
     check_part,
@@ -345,11 +347,8 @@ def _population(
     imf: InitialMassFunction | None,
     binaries: BinaryModel | None,
 ) -> tuple[Population, Transfer | None]:
-    if not isinstance(axes, HessAxes):
-        raise ValueError(f"axes must be a HessAxes, got {type(axes).__name__}.")
-    imf = Kroupa() if imf is None else imf
-    if not isinstance(imf, InitialMassFunction):
-        raise ValueError(f"imf must be a mass function such as Kroupa(), got {imf!r}.")
+    check_axes(axes)
+    imf = check_imf(Kroupa() if imf is None else imf)
     try:
         float(imf.integral(imf.mass_min, imf.mass_max))
     except (TypeError, ValueError):

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop.hess.template_checks import check_numbers
+
 __all__ = ["CompositePopulation", "as_population"]
 
 _COLUMNS = ("log_age", "mh", "mass_formed")
@@ -110,7 +112,7 @@ class CompositePopulation:
         if not self.mass_formed.any():
             raise ValueError("mass_formed is 0 everywhere; give at least one population a mass.")
         if self.mh_grid is not None:
-            object.__setattr__(self, "mh_grid", _check_grid(self.mh_grid))
+            object.__setattr__(self, "mh_grid", check_numbers("mh_grid", self.mh_grid))
         for name in ("mh_step", "age_step"):
             step = getattr(self, name)
             if not (isinstance(step, int | float) and 0.0 < step < math.inf):
@@ -292,12 +294,3 @@ def as_population(sfh: Any) -> CompositePopulation:
             )
         return CompositePopulation.from_grid(**given)
     return CompositePopulation(**given)
-
-
-def _check_grid(grid: Any) -> np.ndarray:
-    values = np.asarray(grid, dtype=float)
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        raise ValueError(
-            f"mh_grid must be finite numbers in one dimension, got shape {values.shape}."
-        )
-    return values

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.hess.binaries import BinaryModel, NoBinaries, check_binaries
+from pymc_starpop.hess.template_checks import check_imf
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.population.imf import InitialMassFunction, Kroupa
 from pymc_starpop.simulate.light import flux_per_mass
@@ -63,8 +64,7 @@ class GalaxyModel:
         if not np.isfinite(self.distance_modulus):
             raise ValueError(f"distance_modulus must be finite, got {self.distance_modulus!r}.")
         check_binaries(self.binaries)
-        if not isinstance(self.imf, InitialMassFunction):
-            raise ValueError(f"imf must be a mass function such as Kroupa(), got {self.imf!r}.")
+        check_imf(self.imf)
         for band, limit in self.faint_limit.items():
             if band not in bands or not np.isfinite(limit):
                 raise ValueError(
