@@ -1,11 +1,12 @@
 """The model of a cluster as arrays, for one posterior draw after the other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pymc as pm
+import xarray as xr
 from pymc.progress_bar import create_simple_progress
 from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
@@ -140,11 +141,6 @@ class ClusterDraws:
         self._outputs = _outputs(self.model, rv, catalog)
 
     @property
-    def sample_coords(self) -> dict[str, Any]:
-        """Coordinates of the draws."""
-        return {dim: self.posterior[dim].values for dim in ("chain", "draw")}
-
-    @property
     def shape(self) -> tuple[int, int]:
         """Number of chains and of draws in each."""
         return self.posterior.sizes["chain"], self.posterior.sizes["draw"]
@@ -169,6 +165,47 @@ class ClusterDraws:
                 result = function(*(value[place] for value in values))
                 yield place, ClusterDraw(**dict(zip(names, result, strict=True)))
                 progress.advance(task)
+
+    def collect(
+        self,
+        measure: Callable[[ClusterDraw], Mapping[str, Any]],
+        variables: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]],
+        coords: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        description: str,
+        progressbar: bool,
+    ) -> xr.Dataset:
+        """Return what is measured in every draw.
+
+        Parameters
+        ----------
+        measure : callable
+            From a draw to the values of each variable.
+        variables : mapping of str to (tuple of str, mapping)
+            Dimensions besides chain and draw, and attributes.
+        coords : mapping
+            Coordinates of these dimensions.
+        sizes : mapping of str to int
+            How long they are.
+        description : str
+            What stands beside the progress.
+        progressbar : bool
+        """
+        arrays = {
+            name: np.empty((*self.shape, *(sizes[dim] for dim in dims)))
+            for name, (dims, _) in variables.items()
+        }
+        for place, draw in self.evaluate(description, progressbar):
+            for name, values in measure(draw).items():
+                arrays[name][place] = values
+        samples = ("chain", "draw")
+        return xr.Dataset(
+            {
+                name: ((*samples, *dims), arrays[name], attributes)
+                for name, (dims, attributes) in variables.items()
+            },
+            coords={dim: self.posterior[dim].values for dim in samples} | dict(coords),
+        )
 
 
 def _outputs(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -> dict[str, Any]:

@@ -72,14 +72,9 @@ def cluster_mass(
     """
     draws = ClusterDraws(idata, model, name=name, thin=thin)
     rng = np.random.default_rng(random_seed)
-    arrays = {variable: np.empty(draws.shape) for variable in _ATTRIBUTES}
-    for place, draw in draws.evaluate("Weighing the cluster", progressbar):
-        for variable, value in weigh(draw, rng).items():
-            arrays[variable][place] = value
-    dims = ("chain", "draw")
-    return xr.Dataset(
-        {v: (dims, values, _ATTRIBUTES[v]) for v, values in arrays.items()},
-        coords=draws.sample_coords,
+    variables = {variable: ((), attributes) for variable, attributes in _ATTRIBUTES.items()}
+    return draws.collect(
+        lambda draw: weigh(draw, rng), variables, {}, {}, "Weighing the cluster", progressbar
     )
 
 

@@ -89,22 +89,17 @@ def luminosity_function(
     edges = np.asarray(edges, dtype=float)
     if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0.0):
         raise ValueError(f"edges must be at least two ascending magnitudes, got {edges}")
-    n_bin = edges.size - 1
-    arrays = {variable: np.empty((*draws.shape, n_bin)) for variable in _ATTRIBUTES}
-    for place, draw in draws.evaluate("Counting stars", progressbar):
-        for variable, values in _counts(draws, draw, band, edges).items():
-            arrays[variable][place] = values
-    dims = ("chain", "draw", "bin")
     coords = {
         "mag": ("bin", 0.5 * (edges[1:] + edges[:-1]), {"units": "mag"}),
         "mag_low": ("bin", edges[:-1]),
         "mag_high": ("bin", edges[1:]),
     }
-    return xr.Dataset(
-        {v: (dims, values, _ATTRIBUTES[v]) for v, values in arrays.items()},
-        coords=draws.sample_coords | coords,
-        attrs={"band": band},
-    )
+    variables = {v: (("bin",), attributes) for v, attributes in _ATTRIBUTES.items()}
+    counted = draws.collect(
+        lambda draw: _counts(draws, draw, band, edges), variables, coords,
+        {"bin": edges.size - 1}, "Counting stars", progressbar,
+    )  # fmt: skip
+    return counted.assign_attrs(band=band)
 
 
 def _counts(

@@ -11,6 +11,12 @@ from pymc_starpop.summaries.tracks import at_points
 
 __all__ = ["predict_cmd"]
 
+_VARIABLES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "mag": (("system", "band"), {"units": "mag"}),
+    "observed_mag": (("system", "band"), {"units": "mag"}),
+    "initial_mass": (("system",), {"units": "Msun"}),
+    "mass_ratio": (("system",), {}),
+}
 _ZERO_POINT = 22.5  # magnitude of a flux of 1
 _LN_FLUX = 0.4 * np.log(10.0)
 # Segments of which less is seen are not drawn from.
@@ -75,20 +81,11 @@ def predict_cmd(
     if not (isinstance(n_system, int | np.integer) and n_system >= 1):
         raise ValueError(f"n_system must be a whole number of at least 1, got {n_system!r}")
     rng = np.random.default_rng(random_seed)
-    shape = (*draws.shape, n_system)
-    mags = {key: np.empty((*shape, len(draws.bands))) for key in ("mag", "observed_mag")}
-    masses = {key: np.empty(shape) for key in ("initial_mass", "mass_ratio")}
-    for place, draw in draws.evaluate("Drawing systems", progressbar):
-        drawn = _draw_systems(draws, draw, n_system, selected, rng)
-        for key, array in (mags | masses).items():
-            array[place] = drawn[key]
-    dims = ("chain", "draw", "system")
-    units = {"initial_mass": {"units": "Msun"}, "mass_ratio": {}}
-    return xr.Dataset(
-        {key: ((*dims, "band"), array, {"units": "mag"}) for key, array in mags.items()}
-        | {key: (dims, array, units[key]) for key, array in masses.items()},
-        coords=draws.sample_coords | {"band": list(draws.bands)},
-    )
+    return draws.collect(
+        lambda draw: _draw_systems(draws, draw, n_system, selected, rng), _VARIABLES,
+        {"band": list(draws.bands)}, {"system": n_system, "band": len(draws.bands)},
+        "Drawing systems", progressbar,
+    )  # fmt: skip
 
 
 def _draw_systems(

@@ -8,7 +8,7 @@ import pymc as pm
 import xarray as xr
 
 from pymc_starpop.stars.catalog import StarCatalog
-from pymc_starpop.summaries.cluster_draws import ClusterDraws
+from pymc_starpop.summaries.cluster_draws import ClusterDraw, ClusterDraws
 from pymc_starpop.summaries.tracks import draw_on_tracks
 
 __all__ = ["star_posterior", "summarize_stars"]
@@ -75,16 +75,15 @@ def star_posterior(
     """
     draws = ClusterDraws(idata, model, catalog, name=name, thin=thin)
     rng = np.random.default_rng(random_seed)
-    shape = (*draws.shape, draws.star.size)
-    arrays = {variable: np.empty(shape) for variable in _ATTRIBUTES}
-    for place, draw in draws.evaluate("Drawing stars", progressbar):
-        drawn = draw_on_tracks(draw, draw.mass, draw.ratio, rng)
-        for variable, values in zip(arrays, (*drawn, draw.membership), strict=True):
-            arrays[variable][place] = values
-    dims = ("chain", "draw", "star")
-    return xr.Dataset(
-        {v: (dims, values, _ATTRIBUTES[v]) for v, values in arrays.items()},
-        coords=draws.sample_coords | {"star": draws.star},
+
+    def measure(draw: ClusterDraw) -> dict[str, np.ndarray]:
+        mass, ratio = draw_on_tracks(draw, draw.mass, draw.ratio, rng)
+        return {"initial_mass": mass, "mass_ratio": ratio, "membership": draw.membership}
+
+    variables = {v: (("star",), attributes) for v, attributes in _ATTRIBUTES.items()}
+    sizes = {"star": draws.star.size}
+    return draws.collect(
+        measure, variables, {"star": draws.star}, sizes, "Drawing stars", progressbar
     )
 
 
