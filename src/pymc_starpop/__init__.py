@@ -106,6 +106,7 @@ from pymc_starpop.simulate import (
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.examples import load_example
 from pymc_starpop.stars.selection import MagnitudeLimits
+from pymc_starpop.stars.stacked import StackedCatalog
 from pymc_starpop.summaries import (
     check_sampling,
     cluster_mass,
@@ -165,6 +166,7 @@ __all__ = [
     "SFRPrior",
     "Salpeter",
     "SecondPopulation",
+    "StackedCatalog",
     "StarCatalog",
     "StarFormationHistory",
     "TemplateSet",

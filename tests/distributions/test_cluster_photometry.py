@@ -299,3 +299,29 @@ def test_selection_and_errors_at_the_limits_stay_those_of_the_catalog(coarse, st
         psp.ClusterPhotometry("stars", coarse, observed=stars, selection=LIMITS, **TRUTH)
     logp = cluster_logp(coarse, stars, selection=LIMITS, **TRUTH)
     assert_close(density(model), logp.eval(mode="FAST_COMPILE"), "same_formula")
+
+
+def test_two_catalogs_in_one_model(coarse, easy_catalog):
+    """Each has dimensions of its own, and the model's density is the sum of both."""
+    first, second = easy_catalog.select(np.arange(20)), easy_catalog.select(np.arange(20, 48))
+    coords = first.coords(star="star_a", band="band_a") | second.coords(star="star_b")
+    with pm.Model(coords=coords) as model:
+        age = pm.Uniform("log_age", 8.7, 9.4)
+        known = KNOWN | {"distance_modulus": 8.0, "log_age": age}
+        psp.ClusterPhotometry("a", coarse, observed=first, dims=("star_a", "band_a"), **known)
+        psp.ClusterPhotometry("b", coarse, observed=second, dims=("star_b", "band"), **known)
+    assert model.named_vars_to_dims["a"] == ("star_a", "band_a")
+    assert model.named_vars_to_dims["b"] == ("star_b", "band")
+    known = KNOWN | {"distance_modulus": 8.0, "log_age": 9.03}
+    expected = psp.cluster_logp(coarse, easy_catalog.select(np.arange(48)), **known).eval(MODE)
+    found = [density(model, name, log_age=9.03) for name in "ab"]
+    assert_close(np.concatenate(found), expected, "kernel")
+
+
+@pytest.mark.parametrize("dims", [("star",), "ab", ("star", "star"), ("star", 1), None])
+def test_dimensions_that_are_not_two_names(coarse, easy_catalog, dims):
+    with pm.Model(), pytest.raises(ValueError, match="dims must be the names of two dimensions"):
+        psp.ClusterPhotometry(
+            "stars", coarse, observed=easy_catalog, dims=dims, log_age=9.0, distance_modulus=8.0,
+            **KNOWN,
+        )  # fmt: skip

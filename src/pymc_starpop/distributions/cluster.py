@@ -202,6 +202,9 @@ class ClusterPhotometry(Distribution):
         Isochrones.
     observed : StarCatalog
         The stars.
+    dims : tuple of two str
+        Names of the dimensions, ("star", "band") by default. Several catalogs in one model need
+        their own; ``catalog.coords(star=..., band=...)`` gives their coordinates.
     **parameters
         As for `pymc_starpop.cluster_logp`; priors, numbers or any PyTensor expression.
 
@@ -227,22 +230,27 @@ class ClusterPhotometry(Distribution):
     rv_type = ClusterPhotometryRV
     rv_op = ClusterPhotometryRV
 
-    def __new__(cls, name: str, iso: IsochroneGrid, *, observed: StarCatalog, **kwargs: Any):
+    def __new__(
+        cls, name: str, iso: IsochroneGrid, *, observed: StarCatalog,
+        dims: tuple[str, str] = ("star", "band"), **kwargs: Any,
+    ):  # fmt: skip
         """Add the variable to the model on the context stack."""
         model = pm.modelcontext(None)
         _check_observed(observed)
-        for dim, labels in observed.coords().items():
+        star, band = _check_dims(dims)
+        for dim, labels in observed.coords(star=star, band=band).items():
             if dim not in model.coords:
                 model.add_coord(dim, labels)
             elif list(model.coords[dim]) != list(labels):
                 raise ValueError(
                     f"observed: the model's coordinate {dim!r} has {len(model.coords[dim])} "
                     f"labels that are not those of the catalog ({len(labels)}); build the model "
-                    "with coords=catalog.coords()"
+                    "with coords=catalog.coords(), or give a second catalog dimensions of its "
+                    f'own: dims=("{star}_2", "{band}_2")'
                 )
         values = np.where(observed.measured, observed.values, 0.0)
         return super().__new__(
-            cls, name, iso, observed, observed=values, dims=("star", "band"), **kwargs
+            cls, name, iso, observed, observed=values, dims=(star, band), **kwargs
         )
 
     @classmethod
@@ -301,6 +309,17 @@ class ClusterPhotometry(Distribution):
         op = ClusterPhotometryRV(model, ",".join(core) + "->(b)")
         next_rng, rv = op(*params, rng=rng, return_next_rng=True)
         return (next_rng, rv) if return_next_rng else rv
+
+
+def _check_dims(dims: Any) -> tuple[str, str]:
+    """Two different names."""
+    named = isinstance(dims, tuple | list) and all(isinstance(dim, str) and dim for dim in dims)
+    if not named or len(dims) != 2 or dims[0] == dims[1]:
+        raise ValueError(
+            f"dims must be the names of two dimensions, of stars and of bands, got {dims!r}; "
+            'give for instance ("star", "band")'
+        )
+    return dims[0], dims[1]
 
 
 def _check_observed(catalog: Any) -> None:

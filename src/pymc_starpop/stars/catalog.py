@@ -9,6 +9,7 @@ import numpy as np
 from pymc_starpop.stars import checks, tables
 from pymc_starpop.stars.colors import bands_of, column_name, pair_of
 from pymc_starpop.stars.fluxes import FLUX_ZERO_POINT, MAG_PER_LN, flux_of_mag, mag_of_flux
+from pymc_starpop.stars.stacked import StackedCatalog, stack
 
 __all__ = ["StarCatalog"]
 
@@ -296,6 +297,37 @@ class StarCatalog:
         )
         return catalog.with_error_floor(error_floor)
 
+    @classmethod
+    def stack(cls, catalogs: Mapping[str, "StarCatalog"]) -> StackedCatalog:
+        """Stack the catalogs of several clusters.
+
+        Parameters
+        ----------
+        catalogs : mapping of str to StarCatalog
+            Name of each cluster to its catalog; pairs of both do as well. Bands, parallaxes,
+            membership priors and spectra are each cluster's own. Labels of stars that are not
+            unique over all clusters, such as the numbers that a catalog has by default, get the
+            name of the cluster before them: "m67: 12".
+
+        Returns
+        -------
+        StackedCatalog
+
+        Raises
+        ------
+        ValueError
+            For no cluster, names that are no text or occur twice, anything but catalogs, and
+            catalogs of fluxes next to catalogs of magnitudes.
+
+        Examples
+        --------
+        >>> from pymc_starpop.stars.catalog import StarCatalog
+        >>> one = StarCatalog([[12.1]], [[0.01]], bands=["TESS"])
+        >>> StarCatalog.stack({"a": one, "b": one}).cluster_names
+        ('a', 'b')
+        """
+        return stack(cls, catalogs)
+
     def __len__(self) -> int:
         """Return the number of stars."""
         return len(self.mag)
@@ -358,11 +390,17 @@ class StarCatalog:
         """Where a star was measured, bool, shape (N, B); a negative flux is a measurement."""
         return np.isfinite(self.values)
 
-    def coords(self) -> dict[str, Any]:
+    def coords(self, *, star: str = "star", band: str = "band") -> dict[str, Any]:
         """Return the coordinates of a PyMC model: ``{"star": labels, "band": names}``.
 
         With colors among the columns, ``"model_band"`` holds `model_bands` too, the dimension of
         parameters with one value for each band.
+
+        Parameters
+        ----------
+        star, band : str
+            Names of the dimensions: others where a model has several catalogs, whose
+            distributions then take ``dims=(star, band)``.
 
         Examples
         --------
@@ -370,12 +408,10 @@ class StarCatalog:
         >>> StarCatalog([[12.1]], [[0.01]], bands=["TESS"]).coords()["band"]
         ['TESS']
         """
-        coords = {"star": self.star, "band": list(self.bands)}
-        return (
-            coords
-            if self.model_bands == self.bands
-            else coords | {"model_band": list(self.model_bands)}
-        )
+        coords = {star: self.star, band: list(self.bands)}
+        if self.model_bands == self.bands:
+            return coords
+        return coords | {f"model_{band}": list(self.model_bands)}
 
     def select(self, which: Any) -> Self:
         """Return the catalog of some of the stars, with their labels and extra columns.
