@@ -313,7 +313,7 @@ def test_two_catalogs_in_one_model(coarse, easy_catalog):
     assert model.named_vars_to_dims["a"] == ("star_a", "band_a")
     assert model.named_vars_to_dims["b"] == ("star_b", "band")
     known = KNOWN | {"distance_modulus": 8.0, "log_age": 9.03}
-    expected = psp.cluster_logp(coarse, easy_catalog.select(np.arange(48)), **known).eval(MODE)
+    expected = psp.cluster_logp(coarse, easy_catalog.select(np.arange(48)), **known).eval(**MODE)
     found = [density(model, name, log_age=9.03) for name in "ab"]
     assert_close(np.concatenate(found), expected, "kernel")
 
