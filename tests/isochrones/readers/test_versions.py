@@ -1,5 +1,7 @@
 """Files of every version of the libraries: their columns by name, and what their headers say."""
 
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -158,6 +160,56 @@ def test_extinction_of_cmd_is_refused(star, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("Attention: photometry includes extinction of <i>A<sub>V</sub></i>=0.5, with coefficients",
+         "Av = 0.5"),
+        ("photometry includes extinction of A(V)=0.45", "Av = 0.45"),
+        ("Photometry includes extinction: Av=0.45", "Av = 0.45"),
+        ("Interstellar extinction Av= 0.45", "Av = 0.45"),
+        ("Photometry includes extinction of A_V = 0.45 mag", "Av = 0.45"),
+        ("photometry includes extinction of A_{V} of 0.45", "Av = 0.45"),
+        ("Photometry includes extinction of Av=-0.1", "Av = -0.1"),
+        ("Av =  0.500", "Av = 0.5"),
+        ("extinction Av =", "Av is ''"),
+        ("EXTINCTION OF AV = half", "Av is 'half'"),
+        ("photometry includes extinction of 0.45 mag", "does not say how much extinction"),
+        ("reddened photometry", "does not say how much extinction"),
+    ],
+)  # fmt: skip
+def test_extinction_in_any_words_is_refused(star, iso, shared_data, tmp_path, words, says):
+    message = rf"red, line 2: .*{says}"
+    red = write(tmp_path / "red", star, CMD_3_7, ["CMD 3.9", words])
+    with pytest.raises(psp.IsochroneFileError, match=message):
+        psp.read_parsec(red)
+    head, *rest = mist_files(iso, tmp_path)[0].read_text().split("\n")
+    red.write_text("\n".join([head, f"# {words}", *rest]))
+    with pytest.raises(psp.IsochroneFileError, match=message):
+        psp.read_mist(red)
+    basti_file(shared_data, red)
+    red.write_text(f"#\n# {words}\n" + red.read_text())
+    with pytest.raises(psp.IsochroneFileError, match=message):
+        psp.read_basti(red)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Photometry includes extinction of Av=0.0.", "CCM89 extinction: Av =  0.000",
+        "extinction of <i>A<sub>V</sub></i>=0, with coefficients", "magnitudes without extinction",
+        "no interstellar extinction", "Extinction is not included (A_V scale of the Sun)",
+        "Av = 0.0 mag", "Rv = 3.1; averages of available bands",
+    ],
+)  # fmt: skip
+def test_no_extinction_in_any_words_is_read(star, iso, tmp_path, words):
+    clear = write(tmp_path / "clear", star, CMD_3_7, ["CMD 3.9", words])
+    assert psp.read_parsec(clear).log_age.size == 1
+    head, *rest = mist_files(iso, tmp_path)[0].read_text().split("\n")
+    clear.write_text("\n".join([head, f"# {words}", *rest]))
+    assert psp.read_mist(clear).bands == BANDS
+
+
+@pytest.mark.parametrize(
     ("one", "other", "names"),
     [
         ("isochrones based on PARSEC release v1.2S", "isochrones based on PARSEC release v2.0",
@@ -202,6 +254,7 @@ def mist_files(iso, folder, **changes):
         ("0.00 0.40", "0.40 0.40", r"line 5: other physics: \[a/Fe\] is '0.4', but '0' in "),
         ("0.00 0.40", "0.00 0.00", "line 5: other physics: v/vcrit is '0', but '0.4' in .* line 5"),
         ("= 2.5", "= 1.2", "line 1: other physics: version is '1.2', but '2.5' in .* line 1"),
+        ("7503", "9793", "line 2: other physics: MESA revision is '9793', but '7503' in .* line 2"),
         ("# 0.27", "# 0.40", r"Yinit of \[Fe/H\] = 0 is '0.4', but '0.27'"),
         ("Test (Vega)", "Test (AB)", "line 3: the photometric system is"),
     ],
@@ -234,6 +287,50 @@ def test_mist_checks_only_chosen_bands(iso, tmp_path):
     with pytest.raises(psp.IsochroneFileError, match=r"Bessell_V is -999.* abs\(Bessell_V\) >= 99"):
         psp.read_mist(path)
     assert psp.read_mist(path, bands=["Bessell_I"]).bands == ("Bessell_I",)
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+@pytest.mark.parametrize("words", ["MIST version number", "MESA revision number"])
+def test_a_header_of_mist_that_does_not_say(iso, tmp_path, words, lacking):
+    paths = mist_files(iso, tmp_path)
+    _without(paths[lacking], words)
+    says, silent = paths[1 - lacking], paths[lacking]
+    with pytest.raises(psp.IsochroneFileError) as caught:
+        psp.read_mist(paths)
+    text = str(caught.value)
+    assert re.search(
+        rf"{says}, line \d, says that .* is '[0-9.]+', but {silent} does not say", text
+    )
+    _without(says, words)
+    assert psp.read_mist(paths).log_age.size == 2
+
+
+def _without(path, words):
+    kept = [line for line in path.read_text().split("\n") if words not in line]
+    path.write_text("\n".join(kept))
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_header_of_parsec_that_does_not_say(star, tmp_path, lacking):
+    words = [["CMD", "isochrones based on PARSEC release v2.0"]] * 2
+    words[lacking] = ["CMD"]
+    files = [
+        write(tmp_path / f"{k}", star, CMD_3_7, words[k], logAge=9.5 + 0.1 * k) for k in range(2)
+    ]
+    silent, says = files[lacking], files[1 - lacking]
+    with pytest.raises(
+        psp.IsochroneFileError,
+        match=rf"{silent}, line \d: .* {says}, line 2, says that release of the models is "
+        rf"'isochrones based on PARSEC release v2.0', but {silent} does not say",
+    ):
+        psp.read_parsec(files)
+
+
+def test_helium_is_compared_at_equal_metallicity_only(iso, tmp_path):
+    poor = write_mist(tmp_path / "poor", iso, -0.25, [9.5], BANDS)
+    poor.write_text(poor.read_text().replace("# 0.27", "# 0.25"))
+    rich = write_mist(tmp_path / "rich", iso, 0.0, [9.5], BANDS)
+    assert psp.read_mist([poor, rich]).feh.size == 2
 
 
 def basti_file(shared_data, path, **changes):

@@ -122,6 +122,32 @@ def check_same_models(raw: Sequence[RawIsochrone]) -> None:
                     f"other physics: {name} is {value!r}, but {before!r} in {other.path}, line "
                     f"{at}; read files of the same models together",
                 )
+    _check_same_words(raw)
+
+
+def _check_same_words(raw: Sequence[RawIsochrone]) -> None:
+    """Refuse a header that is silent about physics of which another one speaks."""
+    speaks: dict[str, tuple[str, RawIsochrone]] = {}
+    for one in raw:
+        for name in one.physics:
+            speaks.setdefault(_topic(name), (name, one))
+    for one in raw:
+        topics = {_topic(name) for name in one.physics}
+        lacking = next((topic for topic in speaks if topic not in topics), None)
+        if lacking is None:
+            continue
+        name, other = speaks[lacking]
+        value, line = other.physics[name]
+        raise one.error(
+            f"other physics: {other.path}, line {line}, says that {name} is {value!r}, but "
+            f"{one.path} does not say; read files of the same models together, with such a line "
+            "in all or none of them"
+        )
+
+
+def _topic(name: str) -> str:
+    """What an entry of `RawIsochrone.physics` is about, at whatever metallicity."""
+    return name.split(" of [")[0]
 
 
 def build_grid(

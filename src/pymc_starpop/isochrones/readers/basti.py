@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop.isochrones.readers.extinction_comments import speaks_of_extinction
 from pymc_starpop.isochrones.readers.raw import (
     RawIsochrone,
     check_values,
@@ -71,6 +72,9 @@ def parse_basti(path: PathLike, bands: Sequence[str] | None = None) -> list[RawI
         raise file.error(
             headers[1], "a second isochrone begins here; give each in a file of its own"
         )
+    for k, line in enumerate(file.lines):
+        if _is_comment(line):
+            speaks_of_extinction(file, k)
     values = _read_header(file, headers[0])
     names, named_at = _column_names(file)
     rows = [k for k, line in enumerate(file.lines) if line.strip() and not _is_comment(line)]

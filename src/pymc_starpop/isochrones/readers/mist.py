@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pymc_starpop.isochrones.readers.extinction_comments import speaks_of_extinction
 from pymc_starpop.isochrones.readers.raw import (
     ROUNDING,
     RawIsochrone,
@@ -38,7 +39,7 @@ _SIZE = re.compile(r"number of EEPs,\s*cols\s*=\s*(\d{1,9})\s+(\d{1,9})\s*$")
 _COUNT = re.compile(r"number of isochrones\s*=\s*(\d{1,9})\s*$")
 _SYSTEM = re.compile(r"photometric system\s*=\s*(.+?)\s*$")
 _VERSION = re.compile(r"MIST version number\s*=\s*(\S+)")
-_EXTINCTION = re.compile(r"extinction:?\s*A_?v\s*=\s*(\S+)", re.IGNORECASE)
+_MESA = re.compile(r"MESA revision number\s*=\s*(\S+)")
 
 
 @dataclass
@@ -103,6 +104,7 @@ def _read_header(file: TextFile, stop: int) -> _Header:
             if line.strip():
                 raise file.error(k, f"expected a comment of the header, got {line[:40]!r}")
             continue
+        header.has_extinction |= speaks_of_extinction(file, k)
         if match := _COUNT.search(line):
             header.count, header.count_line = int(match.group(1)), k + 1
         elif match := _SYSTEM.search(line):
@@ -110,25 +112,13 @@ def _read_header(file: TextFile, stop: int) -> _Header:
         elif match := _VERSION.search(line):
             header.values["version"] = match.group(1)
             header.physics["version"] = (match.group(1), k + 1)
-        elif match := _EXTINCTION.search(line):
-            header.has_extinction = True
-            _check_extinction(file, k, match.group(1))
+        elif match := _MESA.search(line):
+            header.physics["MESA revision"] = (match.group(1), k + 1)
         elif "[Fe/H]" in line and "Zinit" in line:
             _read_abundances(file, header, k)
     if header.feh is None:
         raise file.error(0, "the header has no line with Yinit, Zinit and [Fe/H]")
     return header
-
-
-def _check_extinction(file: TextFile, k: int, text: str) -> None:
-    try:
-        av = number(text)
-    except ValueError:
-        raise file.error(k, f"Av is {text!r}, expected a number") from None
-    if av != 0.0:
-        raise file.error(
-            k, f"the magnitudes have an extinction Av = {av:g}; download them with Av = 0"
-        )
 
 
 def _read_abundances(file: TextFile, header: _Header, k: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pymc_starpop.isochrones.readers.extinction_comments import speaks_of_extinction
 from pymc_starpop.isochrones.readers.parsec_columns import Layout, find_layout, same_names
 from pymc_starpop.isochrones.readers.raw import (
     RawIsochrone,
@@ -21,14 +22,13 @@ from pymc_starpop.isochrones.readers.raw import (
     snap,
     surface_gravity,
 )
-from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
+from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number_block
 
 __all__ = ["parse_parsec"]
 
 _WHITE_DWARF = 9  # label of what is left after the asymptotic giant branch, a single row
 _TERMINATOR = "isochrone terminated"
 _LEAST_YEARS = 1e4
-_EXTINCTION = re.compile(r"extinction of\s+A_?v\s*=\s*([^\s,;]+)", re.IGNORECASE)
 # Lines of the header of which one grid must have the same.
 _PHYSICS = {
     "release of the models": re.compile(r"isochrones based on", re.IGNORECASE),
@@ -80,11 +80,13 @@ def parse_parsec(
     """
     file = TextFile.read(path)
     layout = find_layout(file, bands)
-    _check_extinction(file)
+    for k in range(layout.line):
+        speaks_of_extinction(file, k)
     rows = []
     for k in range(layout.line + 1, len(file.lines)):
         line = file.lines[k].lstrip()
         if not line or line[0] == "#":
+            speaks_of_extinction(file, k)
             if line and not same_names(line, layout.names):
                 raise file.error(k, "other columns from here on; give each table in its own file")
         else:
@@ -166,23 +168,6 @@ def _check_one_metallicity(
             "the rows above, but the table has no column of [M/H]; give each metallicity in a file "
             "of its own, with its feh",
         )
-
-
-def _check_extinction(file: TextFile) -> None:
-    for k, line in enumerate(file.lines):
-        match = _EXTINCTION.search(line) if line.lstrip().startswith("#") else None
-        if match is None:
-            continue
-        try:
-            av = number(match.group(1))
-        except ValueError:
-            raise file.error(k, f"Av is {match.group(1)!r}, expected a number") from None
-        if av != 0.0:
-            raise file.error(
-                k,
-                f"the magnitudes have an extinction Av = {av:g}; download them with Av = 0, and "
-                "give the extinction to the likelihood",
-            )
 
 
 def _physics(file: TextFile, stop: int) -> dict[str, tuple[str, int]]:
