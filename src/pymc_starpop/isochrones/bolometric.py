@@ -18,7 +18,7 @@ TABLE_RV = 3.1  # R_V of the tabulated extinction
 TABLE_AV_RANGE = (0.0, 4.0)  # range over which the polynomials in A_V were fitted (mag)
 # F606W, F150W2, F850LP, "JWST/NIRCam.F090W", ACS_F814W.
 _SPACE_TELESCOPE = re.compile(
-    r"(?<![A-Za-z0-9])F\d{3,4}(W2?|N|M|LP|X)(?![A-Za-z0-9])"
+    r"(?<![A-Za-z0-9])F\d{3,4}(W2?|N|M|LP|X)(mag)?(?![A-Za-z0-9])"
     r"|HST|JWST|NIRCam|NIRISS|MIRI|WFPC2|WFC3|(?<![A-Za-z0-9])ACS(?![A-Za-z0-9])",
     re.IGNORECASE,
 )

@@ -24,6 +24,7 @@ from pymc_starpop.isochrones.readers.raw import (
     surface_gravity,
 )
 from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
+from pymc_starpop.isochrones.readers.theory_names import is_theory
 from pymc_starpop.isochrones.source import EepScale
 
 __all__ = ["BASTI_SCALE", "parse_basti"]
@@ -80,7 +81,10 @@ def parse_basti(path: PathLike, bands: Sequence[str] | None = None) -> list[RawI
     rows = [k for k, line in enumerate(file.lines) if line.strip() and not _is_comment(line)]
     if rows and rows[0] < named_at:
         raise file.error(rows[0], "numbers before the line that names the columns")
-    table = number_block(file, rows, len(names), names)
+    magnitudes = [name for name in names if not (name in _THEORY or is_theory(name, names))]
+    chosen = choose_columns(file, named_at, names, magnitudes, bands, _THEORY)
+    used = {k for k, name in enumerate(names) if name in _THEORY or name in chosen}
+    table = number_block(file, rows, len(names), names, used=used, bands=chosen)
     if len(rows) != values["Np"]:
         raise file.error(
             rows[-1] if rows else headers[0],
@@ -88,8 +92,6 @@ def parse_basti(path: PathLike, bands: Sequence[str] | None = None) -> list[RawI
             f"{values['Np']:g}; the file is truncated or damaged",
         )
     column = {name: np.ascontiguousarray(table[:, k]) for k, name in enumerate(names)}
-    magnitudes = [name for name in names if name not in _THEORY]
-    chosen = choose_columns(file, named_at, names, magnitudes, bands)
     system, system_line, physics = _system(file, headers[0])
     mixture = {name: values[name] for name in ("Z", "Y") if name in values}
     # Helium is part of the physics: files of one metallicity must agree in it.

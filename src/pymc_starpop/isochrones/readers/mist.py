@@ -21,17 +21,16 @@ from pymc_starpop.isochrones.readers.raw import (
     choose_columns,
 )
 from pymc_starpop.isochrones.readers.text import PathLike, TextFile, number, number_block
+from pymc_starpop.isochrones.readers.theory_names import is_theory
 
 __all__ = ["parse_mist"]
 
 _EEP, _LOG_AGE, _AGE = "EEP", "log10_isochrone_age_yr", "isochrone_age_yr"
 _MASS, _TEFF, _G, _L = "initial_mass", "log_Teff", "log_g", "log_L"
 _PHASE = "phase"
-# Columns of ``.iso.cmd`` that are no magnitudes; version 1.0 has Z_surf in place of [Fe/H].
-_CMD_THEORY = {
-    _EEP, _LOG_AGE, _AGE, _MASS, _TEFF, _G, _L, _PHASE,
-    "star_mass", "log_R", "[Fe/H]_init", "[Fe/H]", "Z_surf",
-}  # fmt: skip
+_READ = {_EEP, _LOG_AGE, _AGE, _MASS, _TEFF, _G, _L, _PHASE}
+# Further columns of ``.iso.cmd`` that are no magnitudes; version 1.0 has Z_surf in place of [Fe/H].
+_CMD_THEORY = _READ | {"star_mass", "log_R", "[Fe/H]_init", "[Fe/H]", "Z_surf"}
 # What one grid must have in common, of the line of abundances.
 _PHYSICS = ("[a/Fe]", "v/vcrit")
 
@@ -159,7 +158,9 @@ def _read_block(
         elif line.strip():
             rows.append(k)
     _check_names(file, start, names, n_column)
-    table = number_block(file, rows, n_column, names)
+    bands = _bands(file, start, header, names, wanted)
+    used = {k for k, name in enumerate(names) if name in _READ or name in bands}
+    table = number_block(file, rows, n_column, names, used=used, bands=bands)
     if len(rows) != n_row:
         last = rows[-1] if rows else start
         raise file.error(
@@ -168,7 +169,6 @@ def _read_block(
             "is truncated or damaged",
         )
     column = {name: np.ascontiguousarray(table[:, k]) for k, name in enumerate(names)}
-    bands = _bands(file, start, header, names, wanted)
     lines = np.array(rows) + 1
     return check_values(
         RawIsochrone(
@@ -212,18 +212,16 @@ def _check_names(file: TextFile, start: int, names: list[str], n_column: int) ->
 def _bands(
     file: TextFile, start: int, header: _Header, names: list[str], wanted: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """Magnitudes: in ``.iso.cmd`` all that is no theory; in ``.iso`` none."""
-    # Only the header tells a file with magnitudes of version 1.0 from one without.
-    has_magnitudes = header.system is not None or header.has_extinction or "[Fe/H]" in names
-    own = [name for name in names if name not in _CMD_THEORY] if has_magnitudes else []
+    """Magnitudes: all that is no theory, whether or not the header speaks of them."""
+    own = [name for name in names if not (name in _CMD_THEORY or is_theory(name, names))]
     if not own:
-        if has_magnitudes:
+        if header.system is not None or header.has_extinction or "[Fe/H]" in names:
             raise file.error(start, "there are no magnitudes")
         if wanted is not None:
             raise file.error(
                 start, "there are no magnitudes; leave bands out, iso.at chooses among them"
             )
-    return choose_columns(file, start, names, own, wanted)
+    return choose_columns(file, start, names, own, wanted, _CMD_THEORY)
 
 
 def _one_age(file: TextFile, column: dict[str, np.ndarray], rows: list[int]) -> float:

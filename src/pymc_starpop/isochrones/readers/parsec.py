@@ -91,7 +91,8 @@ def parse_parsec(
                 raise file.error(k, "other columns from here on; give each table in its own file")
         else:
             rows.append(k)
-    table = number_block(file, rows, len(layout.names), layout.names)
+    used = {*layout.column.values(), *map(layout.names.index, layout.bands)}
+    table = number_block(file, rows, len(layout.names), layout.names, used=used, bands=layout.bands)
     if not rows:
         raise file.error(len(file.lines) - 1, "the table has no rows")
     metallicity = _given(file, layout, table, "feh", feh, "[M/H] as feh (dex)")

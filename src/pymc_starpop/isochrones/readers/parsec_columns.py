@@ -12,30 +12,13 @@ from dataclasses import dataclass
 
 from pymc_starpop.isochrones.readers.raw import choose_columns
 from pymc_starpop.isochrones.readers.text import TextFile
+from pymc_starpop.isochrones.readers.theory_names import find_meanings, is_theory, theory_of
 
 __all__ = ["Layout", "find_layout", "same_names"]
 
-NAMES = {
-    "initial_mass": ("Mini", "M_ini", "m_ini", "initial_mass"),
-    "log_age": ("logAge", "log(age/yr)", "logageyr", "log_age", "logage"),
-    "age": ("Age", "age"),
-    "feh": ("MH", "[M/H]"),
-    "metals": ("Zini", "Z"),
-    "log_teff": ("logTe", "logTeff", "log_Teff", "log_teff", "logT"),
-    "log_g": ("logg", "logG", "log_g"),
-    "log_l": ("logL", "logL/Lo", "logLLo", "log_L", "log_l"),
-    "mass": ("Mass", "M_act", "mass", "m_act"),
-    "phase": ("label", "stage"),
-}
-# Further columns that are no magnitudes. `Y` is one only beside `X`: alone it is a band.
-_OTHER = {
-    "int_IMF", "Flum", "flum", "McoreTP", "Mcore", "M_hec", "C_O", "C/O", "CO", "period",
-    "period0", "period1", "period2", "period3", "period4", "pmode", "Mloss", "Mdot", "logMdot",
-    "tau1m", "X", "Xc", "Xn", "Xo", "Cexcess", "logR", "log_R", "logRad", "R_star", "radius",
-    "Teff", "teff", "T_eff", "Te", "gravity", "phase", "EEP", "eep", "star_mass",
-    "current_mass", "FeH", "[Fe/H]", "feh", "age_gyr", "ageGyr",
-}  # fmt: skip
-_THEORY = _OTHER | {name for names in NAMES.values() for name in names}
+# The initial mass as CMD writes it; other spellings count where the line names as many columns as
+# the rows have, since comments may speak of an initial mass.
+_MASS_NAMES = ("Mini", "M_ini", "m_ini", "initial_mass")
 
 
 @dataclass(frozen=True)
@@ -49,7 +32,7 @@ class Layout:
     line : int
         Index of the line that names them.
     column : dict
-        Meaning to the index of its column, of those in `NAMES`.
+        Meaning to the index of its column, as in `theory_names`.
     bands : tuple of str
         Columns that are read as magnitudes.
     """
@@ -77,14 +60,9 @@ def find_layout(file: TextFile, wanted: Sequence[str] | None) -> Layout:
     if repeated:
         raise file.error(line, f"the column {', '.join(repeated)} is there twice")
     _check_index(file, line, names)
-    column = {
-        key: names.index(next(name for name in known if name in names))
-        for key, known in NAMES.items()
-        if set(known) & set(names)
-    }
-    theory = _THEORY | ({"Y"} if "X" in names else set())
+    column = find_meanings(names)
     bands = [name for name in names if name.endswith("mag")]
-    bands = bands or [name for name in names if name not in theory]
+    bands = bands or [name for name in names if not is_theory(name, names)]
     chosen = choose_columns(file, line, names, bands, wanted)
     if not chosen:
         raise file.error(line, "the table has no magnitudes")
@@ -94,30 +72,51 @@ def find_layout(file: TextFile, wanted: Sequence[str] | None) -> Layout:
 def same_names(line: str, names: Sequence[str]) -> bool:
     """Whether a comment within the table may stand there."""
     found = _fields(line)
-    is_header = any(name in found for name in NAMES["initial_mass"])
-    return not is_header or found == list(names)
+    return not _names_columns(found, len(names)) or found == list(names)
 
 
 def _fields(line: str) -> list[str]:
     return line.lstrip(" \t#").split()
 
 
+def _has(names: Sequence[str], meaning: str) -> bool:
+    return any(theory_of(name) == meaning for name in names)
+
+
+def _names_columns(names: Sequence[str], n_column: int) -> bool:
+    if any(name in names for name in _MASS_NAMES):
+        return True
+    return len(names) == n_column and _has(names, "initial_mass")
+
+
 def _named(file: TextFile) -> tuple[int, list[str]]:
+    n_column = _width(file)
     for k, line in enumerate(file.lines):
         names = _fields(line)
-        if any(name in names for name in NAMES["initial_mass"]):
+        if _names_columns(names, n_column):
             return k, names
+        if len(names) == n_column and _has(names, "mass"):
+            raise file.error(k, _no_names(line))
         if line.strip() and not line.lstrip().startswith("#"):
             raise file.error(k, _no_names(line))
     raise file.error(len(file.lines) - 1, _no_names(""))
 
 
+def _width(file: TextFile) -> int:
+    """How many columns the first row of numbers has."""
+    for line in file.lines:
+        fields = line.split()
+        if fields and re.match(r"[+-]?\.?\d", fields[0]):
+            return len(fields)
+    return 0
+
+
 def _no_names(line: str) -> str:
     """Say why a line does not name the columns."""
     split = [name.strip(" \"'#") for name in re.split(r"[,;|]", line)]
-    if len(split) > 1 and any(name in split for name in NAMES["initial_mass"]):
+    if len(split) > 1 and _has(split, "initial_mass"):
         return _TABLE + "its columns are not separated by spaces" + _READ_TABLE
-    present = [name for name in NAMES["mass"] if name in _fields(line)]
+    present = [name for name in _fields(line) if theory_of(name) == "mass"]
     if present:
         return (
             f"the table has present masses ({present[0]}) and no initial ones ({_MASSES}), which "

@@ -1,7 +1,7 @@
 """One isochrone as a file has it, and the checks that every library's must pass."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.isochrones.readers.text import IsochroneFileError, TextFile
+from pymc_starpop.isochrones.readers.theory_names import refused_as_band
 
 __all__ = ["ROUNDING", "RawIsochrone", "check_values", "choose_columns", "snap", "surface_gravity"]
 
@@ -110,6 +111,7 @@ def choose_columns(
     names: Sequence[str],
     bands: Sequence[str],
     wanted: Sequence[str] | None,
+    theory: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Columns that are read as magnitudes: those that the user named, or `bands`.
 
@@ -124,11 +126,13 @@ def choose_columns(
         Those that are magnitudes by their name or place.
     wanted : sequence or mapping of str, optional
         What the user chose.
+    theory : collection of str
+        Further names that are no magnitudes, besides those known of every library.
 
     Raises
     ------
     IsochroneFileError
-        For a column that is not there.
+        For a column that is not there, or is theory.
     """
     if wanted is None:
         return tuple(bands)
@@ -136,6 +140,13 @@ def choose_columns(
     if lacking:
         raise file.error(
             line, f"there is no column {', '.join(map(str, lacking))}; there are {', '.join(bands)}"
+        )
+    known = [name for name in wanted if name in theory or refused_as_band(name, names)]
+    if known:
+        raise file.error(
+            line,
+            f"{', '.join(known)} is theory, no magnitude; leave it out of bands. There are "
+            f"{', '.join(bands)}",
         )
     return tuple(wanted)
 

@@ -16,6 +16,7 @@ from pymc_starpop.isochrones.readers.assemble import (
 from pymc_starpop.isochrones.readers.basti import BASTI_SCALE
 from pymc_starpop.isochrones.readers.public import grid_without_eeps, make_choices
 from pymc_starpop.isochrones.readers.raw import RawIsochrone, check_values, snap
+from pymc_starpop.isochrones.readers.theory_names import refused_as_band
 from pymc_starpop.isochrones.source import MIST_SCALE, EepScale
 
 __all__ = ["read_table"]
@@ -88,6 +89,12 @@ def read_table(
             f"from; name bands, or all of {', '.join(_THEORY)} in columns"
         )
     data = _Columns(table)
+    theory = [name for name in bands if refused_as_band(str(name), ())]
+    if theory:
+        raise ValueError(
+            f"bands: {', '.join(theory)} is theory, no magnitude; name columns of magnitudes, and "
+            f"{', '.join(_THEORY)} in columns"
+        )
     mass = data[initial_mass]
     metallicity, age = (
         snap(data[value]) if isinstance(value, str) else np.full(mass.size, float(value))

@@ -2,10 +2,11 @@
 
 import gzip
 import io
+import math
 import os
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,9 +141,14 @@ def number(text: str) -> float:
 
 
 def number_block(
-    file: TextFile, rows: Sequence[int], n_column: int, names: Sequence[str] = ()
+    file: TextFile,
+    rows: Sequence[int],
+    n_column: int,
+    names: Sequence[str] = (),
+    used: Collection[int] | None = None,
+    bands: Sequence[str] = (),
 ) -> np.ndarray:
-    """Numbers (n, n_column) of some lines, all finite.
+    """Numbers (n, n_column) of some lines, finite in the columns that are used.
 
     Parameters
     ----------
@@ -153,26 +159,33 @@ def number_block(
         How many columns each must have.
     names : sequence of str
         Names of the columns, for messages.
+    used : collection of int, optional
+        Columns that must be finite; all by default. What is no number in others is NaN.
+    bands : sequence of str
+        Names of the columns that are magnitudes, of which the user may choose others.
 
     Raises
     ------
     IsochroneFileError
-        For lines with another number of columns and values that are no finite numbers.
+        For lines with another number of columns, and for values that are no finite numbers in
+        columns that are used.
     """
     if not rows:
         return np.empty((0, n_column))
+    needed = sorted(range(n_column) if used is None else used)
     lines = [file.lines[row] for row in rows]
     _check_last_line(file, rows)
     together = " ".join(lines)
-    try:
-        # Not np.loadtxt, which skips what it takes for a blank line.
-        table = np.array(together.split(), dtype=np.float64)
-    except ValueError:
-        raise _fault(file, rows, n_column, names) from None
-    good = table.size == len(rows) * n_column and np.isfinite(table).all()
-    if not good or "_" in together or any(len(line.split()) != n_column for line in lines):
-        raise _fault(file, rows, n_column, names)
-    return table.reshape(len(rows), n_column)
+    whole = "_" not in together and all(len(line.split()) == n_column for line in lines)
+    if whole:
+        try:
+            # Not np.loadtxt, which skips what it takes for a blank line.
+            table = np.array(together.split(), dtype=np.float64).reshape(len(rows), n_column)
+        except ValueError:
+            whole = False
+    if whole and np.isfinite(table[:, needed]).all():
+        return table
+    return np.array([_numbers(file, row, n_column, names, needed, bands) for row in rows])
 
 
 def _check_last_line(file: TextFile, rows: Sequence[int]) -> None:
@@ -190,26 +203,39 @@ def _decimals(line: str) -> int:
     return len(match.group(1)) if match else 0
 
 
-def _fault(
-    file: TextFile, rows: Sequence[int], n_column: int, names: Sequence[str]
-) -> IsochroneFileError:
-    """Find the first line that is not as it should be."""
-    for row in rows:
-        fields = file.lines[row].split()
-        if len(fields) != n_column:
-            return file.error(
+def _numbers(
+    file: TextFile,
+    row: int,
+    n_column: int,
+    names: Sequence[str],
+    needed: Sequence[int],
+    bands: Sequence[str],
+) -> list[float]:
+    """Numbers of one line, field by field."""
+    fields = file.lines[row].split()
+    if len(fields) != n_column:
+        raise file.error(
+            row,
+            f"expected {n_column} columns, got {len(fields)}; the file is truncated or damaged",
+        )
+    values = [_number_or_nan(field) for field in fields]
+    for k in needed:
+        if not math.isfinite(values[k]):
+            name = names[k] if k < len(names) else f"column {k + 1}"
+            remedy = f"; if {name} is not needed, name the columns that are: bands=[...]"
+            raise file.error(
                 row,
-                f"expected {n_column} columns, got {len(fields)}; the file is truncated or damaged",
+                f"{name} is {fields[k][:40]!r}, expected a finite number"
+                + (remedy if name in bands else ""),
             )
-        for k, field in enumerate(fields):
-            try:
-                value = number(field)
-            except ValueError:
-                value = np.nan
-            if not np.isfinite(value):
-                name = names[k] if k < len(names) else f"column {k + 1}"
-                return file.error(row, f"{name} is {field[:40]!r}, expected a finite number")
-    return file.error(rows[0], "the numbers from this line on cannot be read")
+    return values
+
+
+def _number_or_nan(text: str) -> float:
+    try:
+        return number(text)
+    except ValueError:
+        return math.nan
 
 
 def _unpack(source: Path, data: bytes) -> bytes:
