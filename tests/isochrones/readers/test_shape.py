@@ -54,11 +54,17 @@ def turn_off_mass(one):
     return one.initial_mass[late][np.argmax(log_teff[:stop])]
 
 
-def worst_below_turn_off(grid, iso, feh, age, bands):
-    """Largest difference (mag) at equal mass from the isochrone at an age between the nodes."""
+def worst_below_turn_off(grid, iso, feh, age, bands, shares=(0.0, 0.98)):
+    """Largest difference (mag) at equal mass from the isochrone at an age between the nodes.
+
+    Of stars from one share of the mass of the turn-off to the other.
+    """
     truth, model = iso.at(feh, age, bands), grid.at(feh, age, bands)
     # The source has a kink at 0.15 Msun that is no matter of stages.
-    used = (truth.initial_mass > 0.2) & (truth.initial_mass < 0.98 * turn_off_mass(truth))
+    low, high = np.array(shares) * turn_off_mass(truth)
+    used = (truth.initial_mass > max(0.2, low)) & (truth.initial_mass < high)
+    if not used.any():
+        return 0.0
     mass = np.maximum.accumulate(model.initial_mass)
     found = [np.interp(truth.initial_mass[used], mass, mag) for mag in model.abs_mag.T]
     return np.abs(np.column_stack(found) - truth.abs_mag[used]).max()
@@ -81,6 +87,37 @@ def test_36_grids_of_three_ages(iso, bands):
     assert max(worst) < 0.03
     assert [(feh, center) for feh, center, _ in refused] == [(-1.5, 8.8)]
     assert "log_age = 8.7 no tip of the giant branch is seen, but one at" in refused[0][2]
+
+
+def read_labelled(iso, nodes):
+    """The same isochrones with the labels of PARSEC where the source's own points say so."""
+    rows = table(iso, nodes, BANDS, columns=("eep",))
+    eep = rows.pop("eep")
+    rows["label"] = np.select([eep < 454, eep < 490, eep <= 605, eep <= 707], [1, 2, 3, 4], 7)
+    kept = (eep <= 605) | (eep >= 631)
+    return psp.read_table(
+        {name: values[kept] for name, values in rows.items()},
+        initial_mass="m", feh="feh", log_age="age", bands=BANDS, columns={"phase": "label"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("feh", [-1.0, -0.3, 0.25])
+def test_what_is_left_is_the_interpolation_between_ages(iso, feh):
+    """At other [Fe/H]: right to 0.03 mag up to 0.95 of the turn-off, then as with right labels.
+
+    Below 0.4 solar masses, where stars become fully convective, 0.035 mag at log age 8.45.
+    """
+    for center in (*CENTERS, 9.85):
+        ages = ages_around(center)
+        nodes = [(feh, age) for age in ages]
+        grid, labelled = read(iso, nodes, BANDS), read_labelled(iso, nodes)
+        for age in np.round((ages[1:] + ages[:-1]) / 2, 3):
+            at = (iso, feh, age, BANDS)
+            assert worst_below_turn_off(grid, *at, (0.0, 0.95)) < 0.036
+            assert worst_below_turn_off(grid, *at, (0.3, 0.95)) < 0.03
+            near, best = (worst_below_turn_off(g, *at, (0.95, 0.98)) for g in (grid, labelled))
+            assert near < best + 0.006
+            assert near < 0.095
 
 
 def test_the_order_of_the_bands_does_not_matter(iso):
