@@ -151,6 +151,14 @@ def test_a_header_of_parsec_that_does_not_say(star, tmp_path, lacking):
         psp.read_parsec(files)
 
 
+def test_a_header_that_does_not_say_its_system(iso, tmp_path):
+    paths = mist_files(iso, tmp_path)
+    without(paths[1], "photometric system")
+    message = rf"{paths[1]}, line \d+: .* system is not given, that of {paths[0]} is 'Te"
+    with pytest.raises(psp.IsochroneFileError, match=message):
+        psp.read_mist(paths)
+
+
 def test_helium_is_compared_at_equal_metallicity_only(iso, tmp_path):
     poor = write_mist(tmp_path / "poor", iso, -0.25, [9.5], BANDS)
     poor.write_text(poor.read_text().replace("# 0.27", "# 0.25"))

@@ -102,9 +102,9 @@ def check_same_models(raw: Sequence[RawIsochrone]) -> None:
         if one.system != first.system:
             raise IsochroneFileError(
                 one.path,
-                one.system_line,
-                f"the photometric system is {one.system!r}, that of {first.path} is "
-                f"{first.system!r}; read each system by itself",
+                one.system_line or int(one.lines[0]),
+                f"the photometric system is {_said(one.system)}, that of {first.path} is "
+                f"{_said(first.system)}; read each system by itself",
             )
         if one.bands != first.bands:
             raise one.error(
@@ -123,6 +123,10 @@ def check_same_models(raw: Sequence[RawIsochrone]) -> None:
                     f"{at}; read files of the same models together",
                 )
     _check_same_words(raw)
+
+
+def _said(system: str | None) -> str:
+    return "not given" if system is None else repr(system)
 
 
 def _check_same_words(raw: Sequence[RawIsochrone]) -> None:
