@@ -289,7 +289,7 @@ def test_find_start_says_what_is_wrong():
         pm.Potential("nowhere", pm.math.switch(x > 1e9, 0.0, -np.inf))
         with pytest.raises(ValueError, match="n_starts must be at least 1, got 0"):
             psp.find_start(0)
-        with pytest.raises(ValueError, match="none of 2 starting points has a finite log density"):
+        with pytest.raises(ValueError, match="none of 50 starting points has a finite log density"):
             psp.find_start(2, progressbar=False)
 
 

@@ -107,6 +107,43 @@ def test_the_widths_of_optima_count_in_their_weights():
     assert float(start["x"]) == pytest.approx(4.0, abs=0.01)
 
 
+def ordered_pair():
+    """Two ordered normals, the first of which has two wells."""
+    with pm.Model() as model:
+        place = pm.Normal(
+            "place", 0.0, 3.0, shape=2, initval=[-1.0, 1.0],
+            transform=pm.distributions.transforms.ordered,
+        )  # fmt: skip
+        wells = [-0.5 * ((place[0] - x) / 0.05) ** 2 for x in (-2.0, 0.5)]
+        pm.Potential("wells", pm.math.logaddexp(*wells) - 0.5 * ((place[1] - 2.0) / 0.1) ** 2)
+    return model
+
+
+def test_draws_that_are_not_in_order_are_drawn_again():
+    """Half of the draws of a pair are; every climb begins all the same, and both wells are found."""
+    start = psp.find_start(8, model=ordered_pair(), progressbar=False)
+    assert start.optima.sizes["optimum"] == 2
+    assert int(start.optima["n_start"].sum()) == 8
+    lost = start.optima.attrs["n_without_density"]
+    assert 2 <= lost <= 20
+    assert f"starting points without a finite log density: {lost}" in str(start)
+    assert_allclose(np.sort(start.optima["place"][:, 0]), [-2.0, 0.5], atol=0.01)
+    assert psp.find_start(1, model=ordered_pair()).optima.attrs["n_without_density"] == 0
+
+
+def test_starts_that_cannot_be_had_are_said():
+    """One draw in thousands lies where the density is not zero."""
+    with pm.Model():
+        x = pm.Normal("x", 0.0, 1.0, initval=4.0)
+        pm.Potential("far", pm.math.switch(x > 3.5, -((x - 4.0) ** 2), -np.inf))
+        said = (
+            "1 climbs began, not n_starts = 3: 59 other starting points have no finite log density"
+        )
+        with pytest.warns(UserWarning, match=said):
+            start = psp.find_start(3, progressbar=False)
+    assert start.optima["n_start"].values.tolist() == [1]
+
+
 def test_variables_may_have_the_names_of_columns():
     with pm.Model():
         pm.Normal("weight", 3.0, 1.0)

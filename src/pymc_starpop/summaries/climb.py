@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Summit", "climb"]
+__all__ = ["Evaluate", "Summit", "climb"]
 
 # No single step moves a variable further than this many of its scales: the climb is to the
 # nearest maximum, and the first direction says nothing about the distance.

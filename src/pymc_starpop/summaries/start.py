@@ -1,7 +1,9 @@
 """A starting point for samplers, from several searches for the maximum."""
 
 import itertools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,11 @@ from pymc.pytensorf import compile as compile_function
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
-from pymc_starpop.summaries.climb import Summit, climb
+from pymc_starpop.summaries.climb import Evaluate, Summit, climb
 
 __all__ = ["Start", "find_start"]
+
+_HERE = str(Path(__file__).parents[1])  # warnings point at the code that calls this package
 
 # Two searches have found the same optimum if their log densities and every parameter, in units of
 # the spread of the prior draws, differ by less than this.
@@ -26,6 +30,9 @@ _SAME_POSITION = 0.05
 _RIVAL = 0.01
 # Draws from which the spread of the prior is known well enough for lengths of steps.
 _N_SPREAD = 50
+# Draws of the prior for each climb, of which one has to have a density. Of four ordered normals one
+# draw in 24 is in order.
+_DRAWS_A_CLIMB = 20
 
 
 class Start(dict[str, Any]):
@@ -43,7 +50,8 @@ class Start(dict[str, Any]):
         is, of the Gaussian with the curvature of the optimum; where that is no maximum, with the
         largest volume of the others), ``n_start`` (searches that ended there), ``converged``
         (whether the gradient vanishes there and the curvature is that of a maximum) and the
-        variables.
+        variables. Its attribute ``n_without_density`` is the number of starting points without a
+        finite log density, in whose place others were drawn.
     rivals : tuple of dict
         Starting values of the other optima, best first, whose weight is at least 0.01.
 
@@ -129,10 +137,14 @@ class Start(dict[str, Any]):
             for i in range(self.optima.sizes["optimum"])
         ]
         widths = [max(len(row[k]) for row in rows) for k in range(len(names))]
-        return "\n".join(
+        lines = [
             "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
             for row in rows
-        )
+        ]
+        lost = int(self.optima.attrs.get("n_without_density", 0))
+        if lost:
+            lines.append(f"starting points without a finite log density: {lost}")
+        return "\n".join(lines)
 
 
 class _Turn(Op):
@@ -180,6 +192,8 @@ def find_start(
     the spread of the prior, and one that leaves the support is halved. At its end the Hessian, from
     differences of the gradient, decides whether it is a maximum. Optima that differ are all
     reported. One with a share of the posterior (`Start.rivals`) is a start of other chains.
+    A starting point without a finite log density, such as a draw that is not in the order that a
+    transform asks for, is drawn again, and the table says how many were.
 
     Parameters
     ----------
@@ -203,6 +217,11 @@ def find_start(
     ValueError
         If no climb begins at a finite log density.
 
+    Warns
+    -----
+    UserWarning
+        If fewer climbs than ``n_starts`` do, though 20 points were tried for each.
+
     Examples
     --------
     >>> import pymc as pm, pymc_starpop as psp
@@ -215,46 +234,89 @@ def find_start(
     if n_starts < 1:
         raise ValueError(f"n_starts must be at least 1, got {n_starts}")
     model = pm.modelcontext(model)
-    n_points = max(n_starts, _N_SPREAD) if n_starts > 1 else 1
-    points = _starting_points(model, n_points, random_seed)
-    density = _LogDensity(model, points[0])
-    positions = np.array([density.flatten(point) for point in points])
-    spread = _spread(positions[1:]) if n_starts > 1 else np.ones(positions.shape[1])
-    climbs = []
-    # The one that shows nothing does not return itself on entering.
-    progress = create_simple_progress(progressbar)
-    with progress:
-        task = progress.add_task("Searching maxima", completed=0, total=n_starts)
-        for position in positions[:n_starts]:
-            climbs.append(climb(density.evaluate, position, spread))
-            progress.advance(task)
-    found = [summit for summit in climbs if summit is not None]
-    if not found:
-        raise ValueError(
-            f"none of {n_starts} starting points has a finite log density; narrow the priors so "
-            "that they lie within the isochrones, or raise n_starts"
-        )
+    points = _starting_points(model, n_starts, random_seed)
+    first = next(points)
+    density = _LogDensity(model, first)
+    positions = map(density.flatten, itertools.chain([first], points))
+    early = list(itertools.islice(positions, max(n_starts, _N_SPREAD)))
+    spread = _spread(np.array(early[1:])) if n_starts > 1 else np.ones(early[0].size)
+    found, n_without = _climb_all(
+        density.evaluate, itertools.chain(early, positions), spread, n_starts, progressbar
+    )
+    _check_number(len(found), n_without, n_starts)
     optima = _distinct(sorted(found, key=lambda summit: -summit.logp), spread)
     values = _values(model, density, [summit for summit, _ in optima])
     weights = _weights([summit for summit, _ in optima])
     of_weight = [value for value, weight in zip(values, weights, strict=True) if weight >= _RIVAL]
     rivals = [value for value in of_weight if value is not values[0]]
-    return Start(values[0], _table(optima, values, weights), rivals)
+    table = _table(optima, values, weights).assign_attrs(n_without_density=n_without)
+    return Start(values[0], table, rivals)
 
 
 def _starting_points(
     model: pm.Model, n_starts: int, random_seed: int | None
-) -> list[dict[str, np.ndarray]]:
-    """The model's initial point and draws of its prior, by value variable."""
+) -> Iterator[dict[str, np.ndarray]]:
+    """The model's initial point and, for more than one start, draws of its prior.
+
+    By value variable, and NaN where a draw is not in the range of the variable's transform.
+    """
+    n_draws = max(_N_SPREAD, _DRAWS_A_CLIMB * n_starts)
+    seeds = np.random.SeedSequence(random_seed).generate_state(n_draws)
+    yield model.initial_point(int(seeds[0]))
+    if n_starts == 1:
+        return
     draw = make_initial_point_fn(
         model=model,
         default_strategy="prior",
         overrides={rv.name: "prior" for rv in model.free_RVs},
         return_transformed=True,
     )
-    seeds = np.random.SeedSequence(random_seed).generate_state(n_starts)
-    points = [model.initial_point(int(seeds[0]))]
-    return points + [draw(int(seed)) for seed in seeds[1:]]
+    for seed in seeds[1:]:
+        with np.errstate(invalid="ignore"):
+            point = draw(int(seed))
+        yield point
+
+
+def _climb_all(
+    evaluate: Evaluate,
+    positions: Iterable[np.ndarray],
+    spread: np.ndarray,
+    n_starts: int,
+    progressbar: bool,
+) -> tuple[list[Summit], int]:
+    """Climb from the first positions with a finite log density; how many came without."""
+    found: list[Summit] = []
+    n_without = 0
+    # The one that shows nothing does not return itself on entering.
+    progress = create_simple_progress(progressbar)
+    with progress:
+        task = progress.add_task("Searching maxima", completed=0, total=n_starts)
+        for position in positions:
+            summit = climb(evaluate, position, spread) if np.isfinite(position).all() else None
+            if summit is None:
+                n_without += 1
+                continue
+            found.append(summit)
+            progress.advance(task)
+            if len(found) == n_starts:
+                break
+    return found, n_without
+
+
+def _check_number(n_found: int, n_without: int, n_starts: int) -> None:
+    """Some climb must have begun; that fewer did than were wanted is a warning."""
+    remedy = "narrow the priors so that they lie within the isochrones"
+    if not n_found:
+        raise ValueError(
+            f"none of {n_without} starting points has a finite log density; {remedy}, or raise "
+            "n_starts"
+        )
+    if n_found < n_starts:
+        warnings.warn(
+            f"{n_found} climbs began, not n_starts = {n_starts}: {n_without} other starting points have "
+            f"no finite log density; {remedy} and in the order that a transform asks for",
+            skip_file_prefixes=(_HERE,),
+        )
 
 
 class _LogDensity:
@@ -285,8 +347,13 @@ class _LogDensity:
 
 def _spread(positions: np.ndarray) -> np.ndarray:
     """Half the central 68 % of draws in each variable, which far tails do not stretch."""
-    low, high = np.percentile(positions, [16.0, 84.0], axis=0)
-    return np.where(high > low, 0.5 * (high - low), 1.0)
+    spread = np.ones(positions.shape[1])
+    for k, draws in enumerate(positions.T):
+        known = draws[np.isfinite(draws)]
+        low, high = np.percentile(known, [16.0, 84.0]) if known.size else (0.0, 0.0)
+        if high > low:
+            spread[k] = 0.5 * (high - low)
+    return spread
 
 
 def _distinct(found: Sequence[Summit], spread: np.ndarray) -> list[tuple[Summit, int]]:
