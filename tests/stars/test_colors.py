@@ -94,6 +94,12 @@ def test_error_floors_of_colors():
         (HST, {"table": {"e_color": [NAN, NAN, 0.05]}}, "color_err must be positive"),
         (HST, {"table": {"f814w": [NAN, 19.0, 20.0]}}, "without a magnitude in F814W in row 0"),
         (HST, {"table": {"color": [99.0, NAN, 0.7]}}, "numpy.where"),
+        (
+            GAIA,
+            {"table": {"bp_rp": [0.8, 99.99 - 16.2, NAN]}},
+            "color must lie within -20 and 20 mag, got 83.79 in row 1 of BP - RP; .*numpy.where",
+        ),
+        (HST, {"table": {"color": [0.5, NAN, 16.2 - 99.99]}}, "got -83.79 in row 2 of F606W - F8"),
         (HST, {"color_errors": "correlated"}, "color_errors must be 'difference' or 'independent'"),
         (GAIA, {"color_err": {}}, "color_err must name the same bands"),
         (GAIA, {"color": {}}, "map at least one band"),
@@ -102,6 +108,11 @@ def test_error_floors_of_colors():
         (GAIA, {"color": {("BP", "RP"): "nothing"}}, "which the table lacks"),
         (GAIA, {"table": {"bp_rp": [0.8, 1.0]}}, "same stars|length"),
         (GAIA, {"error_floor": {("BP", "G"): 0.1}}, "'BP - G', which the catalog lacks"),
+        (
+            HST,
+            {"error_floor": {("F606W", "F814W"): 0.01}},
+            "color becomes the magnitude of the other band. Name 'F606W', whose error",
+        ),
         (
             GAIA,
             {
@@ -123,6 +134,16 @@ def test_error_floors_of_colors():
 def test_bad_tables(arguments, changes, words):
     with pytest.raises(ValueError, match=words):
         from_table(arguments, **changes)
+
+
+def test_no_star_has_a_color_of_20_mag():
+    """However the catalog is made; 19.9 may be, and magnitudes are faint."""
+    errors = [[0.1, 0.1]]
+    assert len(psp.StarCatalog([[29.0, 19.9]], errors, bands=["G", "BP - RP"])) == 1
+    with pytest.raises(ValueError, match="got 20 in row 0 of BP - RP"):
+        psp.StarCatalog([[29.0, 20.0]], errors, bands=["G", "BP - RP"])
+    with pytest.raises(ValueError, match="Name 'F606W' or 'F814W'"):
+        from_table(HST).with_error_floor({("F606W", "F814W"): 0.01})
 
 
 @pytest.mark.parametrize(

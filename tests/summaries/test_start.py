@@ -120,7 +120,7 @@ def ordered_pair():
 
 
 def test_draws_that_are_not_in_order_are_drawn_again():
-    """Half of the draws of a pair are; every climb begins all the same, and both wells are found."""
+    """Half of the draws of a pair are; every climb begins, and both wells are found."""
     start = psp.find_start(8, model=ordered_pair(), progressbar=False)
     assert start.optima.sizes["optimum"] == 2
     assert int(start.optima["n_start"].sum()) == 8
@@ -137,7 +137,7 @@ def test_starts_that_cannot_be_had_are_said():
         x = pm.Normal("x", 0.0, 1.0, initval=4.0)
         pm.Potential("far", pm.math.switch(x > 3.5, -((x - 4.0) ** 2), -np.inf))
         said = (
-            "1 climbs began, not n_starts = 3: 59 other starting points have no finite log density"
+            "1 climbs began, not n_starts = 3: 59 other starting points have no finite"
         )
         with pytest.warns(UserWarning, match=said):
             start = psp.find_start(3, progressbar=False)

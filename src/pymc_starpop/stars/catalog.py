@@ -57,10 +57,10 @@ class StarCatalog:
     ------
     ValueError
         For shapes that do not agree, a band or label given twice, errors that are not positive
-        and finite, infinite magnitudes and such of 90 or more, a star without any band, a
-        parallax, temperature or [Fe/H] without its error or the reverse, temperatures that are
-        not positive, priors outside 0 to 1, colors without any magnitude, of fluxes, or that
-        follow from other columns.
+        and finite, infinite magnitudes and such of 90 or more, colors of 20 or more, a star without
+        any band, a parallax, temperature or [Fe/H] without its error or the reverse, temperatures
+        that are not positive, priors outside 0 to 1, colors without any magnitude, of fluxes, or
+        that follow from other columns.
 
     Examples
     --------
@@ -295,6 +295,9 @@ class StarCatalog:
             extra={name: tables.column(table, name, "extra") for name in extra},
             **tables.optional_columns(table, names, len(values)),
         )
+        if isinstance(error_floor, Mapping):
+            floors = [column_name(key) for key in error_floor]
+            checks.check_floor_names(floors, catalog.bands, tuple(mag))
         return catalog.with_error_floor(error_floor)
 
     @classmethod
@@ -467,6 +470,7 @@ class StarCatalog:
         """
         if isinstance(floor, Mapping):
             floor = {column_name(key): value for key, value in floor.items()}
+            checks.check_floor_names(floor, self.bands)
             self._check_known(floor, "floor")
             floors = np.array([floor.get(band, 0.0) for band in self.bands], dtype=float)
         else:

@@ -1,6 +1,6 @@
 """Checks of what a `StarCatalog` is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ __all__ = [
     "check_bands",
     "check_colors",
     "check_errors",
+    "check_floor_names",
     "check_keywords",
     "check_labels",
     "check_length",
@@ -28,6 +29,7 @@ __all__ = [
 
 _MAX_NAMED = 5  # rows named in an error message
 _SENTINEL = 90.0  # mag
+_BOUND_COLOR = 20.0  # mag, beyond those of all stars: 99.99 less a magnitude is more
 
 _LEAST_TEFF = 300.0  # K, below that of the coolest brown dwarfs
 
@@ -142,7 +144,10 @@ def check_errors(
 
 
 def check_sentinels(mag: np.ndarray, bands: tuple[str, ...]) -> None:
-    """No star has a magnitude of 90; such numbers stand for "not measured"."""
+    """No star has a magnitude of 90, or a color of 20; such numbers stand for "not measured"."""
+    is_color = np.array([pair_of(band) is not None for band in bands])
+    names = tuple(band for band, color in zip(bands, is_color, strict=True) if color)
+    _check_color_values(mag[:, is_color], names)
     bad = np.abs(mag) >= _SENTINEL
     if bad.any():
         names = [band for band, wrong in zip(bands, bad.any(axis=0), strict=True) if wrong]
@@ -151,6 +156,41 @@ def check_sentinels(mag: np.ndarray, bands: tuple[str, ...]) -> None:
             f"{named_rows(bad.any(axis=1))} of {', '.join(names)}; 99 and -999 stand for "
             '"not measured" in many tables and should be NaN: '
             f"numpy.where(numpy.abs(mag) >= {_SENTINEL:g}, numpy.nan, mag)."
+        )
+
+
+def _check_color_values(color: np.ndarray, names: tuple[str, ...]) -> None:
+    """No star has a color of 20 mag; such numbers are differences with a sentinel."""
+    bad = np.abs(color) >= _BOUND_COLOR
+    if bad.any():
+        wrong = [name for name, column in zip(names, bad.any(axis=0), strict=True) if column]
+        raise ValueError(
+            f"color must lie within -{_BOUND_COLOR:g} and {_BOUND_COLOR:g} mag, got "
+            f"{color[bad][0]:g} in {named_rows(bad.any(axis=1))} of {', '.join(wrong)}; 99 and "
+            '-999 stand for "not measured" in many tables, and a difference with one is no color. '
+            "Set it to NaN: numpy.where(numpy.abs(magnitude) >= "
+            f"{_SENTINEL:g}, numpy.nan, magnitude) before the difference, or numpy.where("
+            f"numpy.abs(color) >= {_BOUND_COLOR:g}, numpy.nan, color)."
+        )
+
+
+def check_floor_names(
+    names: Iterable[str], columns: Sequence[str], magnitudes: Sequence[str] = ()
+) -> None:
+    """A floor must not name a color of which the catalog holds the magnitudes of both bands.
+
+    `magnitudes` are those that a table had: the others were made of its colors.
+    """
+    for name in names:
+        pair = pair_of(name)
+        if name in columns or pair is None or not {*pair} <= {*columns}:
+            continue
+        made = tuple(band for band in pair if band not in magnitudes) or pair
+        raise ValueError(
+            f"floor names the color {name!r}, but the catalog holds the magnitudes of both bands: "
+            "with color_errors='difference' a color becomes the magnitude of the other band. Name "
+            f"{' or '.join(map(repr, made))}, whose error it is added to, or give "
+            "color_errors='independent', which keeps the color."
         )
 
 

@@ -313,8 +313,8 @@ def _check_number(n_found: int, n_without: int, n_starts: int) -> None:
         )
     if n_found < n_starts:
         warnings.warn(
-            f"{n_found} climbs began, not n_starts = {n_starts}: {n_without} other starting points have "
-            f"no finite log density; {remedy} and in the order that a transform asks for",
+            f"{n_found} climbs began, not n_starts = {n_starts}: {n_without} other starting points "
+            f"have no finite log density; {remedy} and in the order that a transform asks for",
             skip_file_prefixes=(_HERE,),
         )
 
