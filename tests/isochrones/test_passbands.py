@@ -47,6 +47,19 @@ PUBLISHED = {
     "JWST/NIRCam.F444W": 4.41586,
 }
 
+# Pivot wavelengths in micron, sqrt(int l T dl / int T dl / l), in vacuum: WFC3 Instrument Handbook
+# of STScI, table 6.2 (UVIS1, calibration of October 2020).
+PIVOTS = {
+    "HST/WFC3_UVIS.F225W": 0.23721,
+    "HST/WFC3_UVIS.F275W": 0.27097,
+    "HST/WFC3_UVIS1.F336W": 0.33545,
+    "HST/WFC3_UVIS1.F390W": 0.39237,
+    "HST/WFC3_UVIS1.F475W": 0.47731,
+    "HST/WFC3_UVIS1.F555W": 0.53084,
+    "HST/WFC3_UVIS1.F606W": 0.58892,
+    "HST/WFC3_UVIS1.F814W": 0.80391,
+}
+
 
 @pytest.fixture
 def sedpy_of(monkeypatch):
@@ -76,6 +89,35 @@ def test_missing_package_is_named(monkeypatch):
 def test_mean_wavelengths_are_those_that_others_published(name):
     pytest.importorskip("sedpy", reason="astro-sedpy is not installed")
     np.testing.assert_allclose(psp.passband_wavelength(name), PUBLISHED[name], rtol=3e-3)
+
+
+@pytest.mark.parametrize("name", PIVOTS)
+def test_bands_of_uvis_lie_at_their_published_pivots(name):
+    """The mean is the pivot times a ratio that is 1 but for the width of the band."""
+    observate = pytest.importorskip("sedpy.observate", reason="astro-sedpy is not installed")
+    band = observate.Filter(f"wfc3_uvis_{name.split('.')[1].lower()}")
+    photons, moment, inverse = (
+        np.trapezoid(band.transmission * band.wavelength**power, band.wavelength)
+        for power in (0, 1, -1)
+    )
+    ratio = moment / photons / np.sqrt(moment / inverse)
+    assert 1.0 < ratio < 1.007
+    np.testing.assert_allclose(psp.passband_wavelength(name), PIVOTS[name] * ratio, rtol=3e-3)
+
+
+def test_bands_that_the_source_lacks_are_said():
+    pytest.importorskip("sedpy", reason="astro-sedpy is not installed")
+    for lacking, has in (
+        ("HST/WFC3_UVIS.F343N", "F225W, F275W, F336W, F390W, F475W, F555W, F606W, F814W"),
+        ("HST/WFC3_UVIS1.F438W", "F225W, F275W, F336W, F390W, F475W, F555W, F606W, F814W"),
+        ("HST/WFC3_IR.F127M", "F098M, F105W, F110W, F125W, F140W, F160W"),
+        ("HST/WFC3_IR.F139M", "F098M, F105W, F110W, F125W, F140W, F160W"),
+        ("HST/WFC3_IR.F153M", "F098M, F105W, F110W, F125W, F140W, F160W"),
+        ("GAIA/GAIA3.Grvs", "Gbp, g, Grp"),
+    ):
+        words = f"unknown passband '{lacking}': .* astro-sedpy has only {has}; give the effective"
+        with pytest.raises(ValueError, match=words):
+            psp.passband_wavelength(lacking)
 
 
 def test_names_are_those_of_the_svo_or_of_the_package():

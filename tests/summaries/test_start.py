@@ -136,9 +136,7 @@ def test_starts_that_cannot_be_had_are_said():
     with pm.Model():
         x = pm.Normal("x", 0.0, 1.0, initval=4.0)
         pm.Potential("far", pm.math.switch(x > 3.5, -((x - 4.0) ** 2), -np.inf))
-        said = (
-            "1 climbs began, not n_starts = 3: 59 other starting points have no finite"
-        )
+        said = "1 climbs began, not n_starts = 3: 59 other starting points have no finite"
         with pytest.warns(UserWarning, match=said):
             start = psp.find_start(3, progressbar=False)
     assert start.optima["n_start"].values.tolist() == [1]

@@ -111,9 +111,23 @@ def _known_name(name: str) -> str:
     found = [each for each in known if each.lower() == own.lower()]
     if found:
         return found[0]
+    if instrument in _SVO:
+        raise ValueError(
+            f"name: unknown passband {name!r}: of the bands of {instrument} astro-sedpy has only "
+            f"{', '.join(_bands_like(_SVO[instrument], known))}; give the effective wavelength "
+            "yourself"
+        )
     wanted = re.sub(r"[^a-z0-9]+", "_", own.lower())
     close = difflib.get_close_matches(wanted, [each.lower() for each in known], n=5, cutoff=0.4)
     raise ValueError(
         f"name: unknown passband {name!r}; close matches: {', '.join(close) or 'none'}; give the "
         "effective wavelength yourself where astro-sedpy does not have it"
     )
+
+
+def _bands_like(template: str, known: list[str]) -> list[str]:
+    """Return the part of the names in place of the braces, as the filter service writes them."""
+    pattern = re.compile(template.format("([^_]+)"), re.IGNORECASE)
+    bands = [match[1] for name in known if (match := pattern.fullmatch(name))]
+    of_service = {own: band for band, own in _SVO_BANDS.items()}
+    return [of_service.get(band, band.upper() if len(band) > 3 else band) for band in bands]
