@@ -111,12 +111,33 @@ def test_faults_of_single_chains_are_named(rng):
     assert not report.chains["moved"][0]
 
 
+def test_chains_that_stay_at_different_places_do_not_move(rng):
+    """No r_hat is made of rounding, where all variables stay and where one does."""
+    apart = np.arange(N_CHAIN)[:, None] * np.ones((N_CHAIN, N_DRAW))
+    stuck = xr.Dataset({"x": (("chain", "draw"), apart)})
+    moved = "chains 0, 1, 2, 3 did not move: all draws are the same"
+    report = check(stuck, moved, "chains do not move in x: within each all draws are the same")
+    assert np.isposinf(report.parameters["r_hat"]).all()
+    assert "chain 2 near x = 2" in report.problems[1]
+    draws = posterior(rng, n_type=(("chain", "draw"), apart // 2))
+    report = check(draws, "chains do not move in n_type")
+    assert "chains 0, 1 near n_type = 0; chains 2, 3 near n_type = 1" in report.problems[0]
+    assert report.chains["moved"].all()
+
+
 def test_draws_that_say_nothing_are_named(rng):
     holed = posterior(rng)
     holed["log_age"][1, 7] = np.nan
     check(holed, "log_age: draws that are not finite")
     few = posterior(rng, n_draw=40)[["log_age"]]
     check(few, "40 draws a chain are too few", "r_hat is 1.03 for log_age")
+
+
+def test_a_posterior_without_draws_is_refused(rng):
+    for chains, n_draw in ((4, 0), (0, 4), (0, 0)):
+        said = rf"no draws \(chains: {chains}, draws: {n_draw}\); sample anew"
+        with pytest.raises(ValueError, match=said):
+            psp.check_sampling(posterior(rng, n_chain=chains, n_draw=n_draw))
 
 
 def test_what_is_no_posterior_is_refused(rng):

@@ -21,6 +21,8 @@ _ESS = 100.0
 _DRAWS = 100
 # One chain cut in two: the halves hold fewer draws, and r_hat of them is larger by chance.
 _RHAT_OF_ONE = 1.05
+# Ranks of draws that vary within chains give an r_hat of a few; larger ones divide by rounding.
+_NO_VARIANCE = 1e6
 # Share of trajectories at the greatest depth, as in PyMC's check.
 _DEEP = 0.05
 # Chains whose means are further apart than so many of their own standard deviations differ.
@@ -92,7 +94,7 @@ def check_sampling(idata: Any, *, var_names: Sequence[str] | None = None) -> Sam
     Raises
     ------
     ValueError
-        If there is no posterior with chains and draws, or no such variable.
+        If there is no posterior with chains and draws, none of them, or no such variable.
 
     Warns
     -----
@@ -131,6 +133,12 @@ def _groups(
             "idata must hold a posterior with the dimensions chain and draw, got "
             f"{type(idata).__name__}; give what pm.sample returned"
         )
+    n_chain, n_draw = posterior.sizes["chain"], posterior.sizes["draw"]
+    if not n_chain or not n_draw:
+        raise ValueError(
+            f"idata: the posterior holds no draws (chains: {n_chain}, draws: {n_draw}); sample "
+            "anew with draws=1000, and look whether the sampler was interrupted"
+        )
     names = [str(n) for n in posterior.data_vars] if var_names is None else list(var_names)
     lacking = [name for name in names if name not in posterior]
     if lacking:
@@ -147,7 +155,7 @@ def _parameters(posterior: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
     """Return the worst r_hat and sizes of each variable, and the draws of its worst element.
 
     Draws have the dimensions parameter, chain and draw. An element that is the same in all draws
-    has no r_hat and is left out.
+    has no r_hat and is left out; where it is the same within each chain alone, r_hat is infinite.
     """
     one = posterior.sizes["chain"] == 1
     # What is constant divides zero by zero there.
@@ -160,6 +168,7 @@ def _parameters(posterior: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
         flat = values.reshape(-1, *values.shape[-2:])
         fixed = np.ptp(flat, axis=(1, 2)) == 0.0
         of = [np.where(fixed, np.nan, np.ravel(found[name].values)) for found in (rhat, bulk, tail)]
+        of[0] = _infinite(of[0])
         rows.append([_extreme(of[0], np.max), _extreme(of[1], np.min), _extreme(of[2], np.min)])
         series.append(flat[int(np.argmax(np.nan_to_num(of[0], nan=-1.0)))])
     table = xr.Dataset(
@@ -185,6 +194,11 @@ def _extreme(values: np.ndarray, take: Any) -> float:
     return float(take(known)) if known.size else np.nan
 
 
+def _infinite(rhat: np.ndarray) -> np.ndarray:
+    """Infinity for what was divided by a variance that is zero but for rounding."""
+    return np.where(rhat > _NO_VARIANCE, np.inf, rhat)
+
+
 def _halves(draws: Any) -> Any:
     """Two halves of a single chain as two chains."""
     half = draws.sizes["draw"] // 2
@@ -196,7 +210,7 @@ def _halves(draws: Any) -> Any:
 def _rhat_of_one(draws: xr.DataArray) -> np.ndarray:
     """r_hat between the halves of a single chain, of every parameter."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return azs.rhat(_halves(draws).to_dataset(name="x"))["x"].values
+        return _infinite(azs.rhat(_halves(draws).to_dataset(name="x"))["x"].values)
 
 
 def _chains(
@@ -228,8 +242,9 @@ def _about_draws(posterior: xr.Dataset, chains: xr.Dataset) -> list[str]:
         found.append(f"{n_draw} draws a chain are too few to judge by; take {_DRAWS} or more")
     stuck = [str(k) for k in chains["chain"].values[~chains["moved"].values]]
     if stuck:
+        whose = "chains" if len(stuck) > 1 else "chain"
         found.append(
-            f"chain {_listed(stuck)} did not move: all of its draws are the same; begin elsewhere "
+            f"{whose} {_listed(stuck)} did not move: all draws are the same; begin elsewhere "
             "(find_start), or at a smaller step: target_accept=0.95"
         )
     if n_chain == 1:
@@ -248,7 +263,15 @@ def _about_agreement(parameters: xr.Dataset, worst: xr.DataArray, chains: xr.Dat
     """Problems of chains that differ, and of too few effective draws."""
     found = []
     rhat = parameters["r_hat"].values
-    high = np.flatnonzero(rhat > _RHAT)
+    still = np.flatnonzero(np.isposinf(rhat))
+    if still.size:
+        names = parameters["parameter"].values[still]
+        first = int(still[0])
+        found.append(
+            f"chains do not move in {_listed(names)}: within each all draws are the same, so that "
+            f"r_hat is infinite. {_groups_of_chains(str(names[0]), worst[first], chains)}"
+        )
+    high = np.flatnonzero((rhat > _RHAT) & np.isfinite(rhat))
     if high.size:
         high = high[np.argsort(-rhat[high])]
         names = parameters["parameter"].values[high]
