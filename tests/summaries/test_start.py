@@ -96,6 +96,15 @@ def test_rivals_of_weight_are_starts_of_other_chains(sampler):
         assert start.sample_kwargs(sampler, **few)["initvals"] == start
 
 
+@pytest.mark.parametrize("sampler", [pytest.param("nutpie", marks=pytest.mark.slow), "pymc"])
+def test_chains_of_a_cluster_begin_where_the_search_ended(sampler, cluster_model):
+    start = psp.find_start(2, model=cluster_model, progressbar=False)
+    assert start.optima["n_start"].sum() == 2
+    first = first_points(cluster_model, start, sampler, chains=2, rivals=False)
+    for name, value in start.items():
+        assert_allclose(first[name], np.full(2, value), rtol=1e-9)
+
+
 def test_the_widths_of_optima_count_in_their_weights():
     with pm.Model():
         x = pm.Normal("x", 0.0, 5.0)
