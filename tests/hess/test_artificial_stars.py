@@ -228,6 +228,8 @@ GOOD = np.linspace(18.0, 28.0, 200)[:, None]
         ((GOOD, GOOD), {"bands": ()}, "distinct"),
         ((GOOD, GOOD), {"stars_per_bin": 3}, "stars_per_bin must be a whole number >= 10"),
         ((GOOD, GOOD), {"sigma_floor": 0.0}, "sigma_floor must be positive"),
+        ((GOOD, GOOD), {"sigma_floor": True}, "sigma_floor must be positive"),
+        ((GOOD, GOOD), {"joint": "no"}, "joint must be True or False, got 'no'"),
         ((GOOD, GOOD), {"mag_edges": [20, 19]}, "mag_edges of V must"),
         ((GOOD, GOOD), {"mag_edges": {"I": [19, 20]}}, "mag_edges lacks the band 'V'"),
         ((GOOD, GOOD), {"mag_edges": [40, 41]}, "widen mag_edges"),

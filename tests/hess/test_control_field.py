@@ -115,7 +115,10 @@ def test_all_reasons_to_refuse(rng):
     bad = {
         "area_ratio must be positive": {"area_ratio": 0.0},
         "area_ratio_error must not be negative": {"area_ratio_error": -0.1},
-        "n_neighbors must be 1 to": {"n_neighbors": 300},
+        r"n_neighbors must be a whole number, 1 to \d+ for .* got 300": {"n_neighbors": 300},
+        "n_neighbors must be a whole number.*got 2.5": {"n_neighbors": 2.5},
+        "n_neighbors must be a whole number.*got True": {"n_neighbors": True},
+        "n_neighbors must be a whole number.*got '3'": {"n_neighbors": "3"},
         "0 of 300 are in the bins that count": {"stars": {k: v + 20 for k, v in stars.items()}},
         r"5 of 5 are.*psp\.Background": {
             "stars": {"V": np.full(5, 22.0), "I": np.full(5, 21.0)}

@@ -242,14 +242,21 @@ def test_the_first_fit_of_the_issue():
 
 
 def test_all_reasons_to_refuse(tmpl, stars):
-    axes = tmpl.axes
+    axes, n_bin = tmpl.axes, stars.size
+    holed = np.ones(axes.shape)
+    holed[0, :2], holed[1, 0], holed[2, :3] = np.nan, np.inf, -1.0
     bad = {
         r"background: expected shape \(N_mag, N_color\) .*got \(3, 3\)": np.ones((3, 3)),
         r"background: expected shape.*got shape \(3,\)": np.ones(3),
         "background: expected shape.*got str": "x",
         "background: expected stars in each bin, got True": True,
-        "background: expected counts must be finite and not negative": -1.0,
-        "background: dust: expected counts must": {"dust": np.full(axes.shape, np.nan)},
+        "background: expected stars in each bin, got False": np.False_,
+        "background: expected stars in each bin, got truth values": np.ones(axes.shape, dtype=bool),
+        f"background: .*not negative, got negative in {n_bin} of {n_bin} bins": -1.0,
+        f"background: dust: .*, got nan in {n_bin} of {n_bin} bins": {
+            "dust": np.full(axes.shape, np.nan)
+        },
+        f"background: .*, got nan in 2, infinite in 1, negative in 3 of {n_bin} bins": holed,
         "background: no stars are expected": 0.0,
         "background: names must be text, got 3": {3: 1.0},
         "background: 1 for 2 template": None,
@@ -267,6 +274,7 @@ def test_all_reasons_to_refuse(tmpl, stars):
     held = psp.Background(fit.background, fixed=True)
     assert psp.fit_sfh(tmpl, stars, background=held).nll == pytest.approx(fit.nll, abs=1e-3)
     for arguments in ({"amplitude": 0.0}, {"amplitude": np.nan}, {"sigma": 0.0}, {"sigma": -1.0},
-                      {"sigma": 0.1, "fixed": True}):  # fmt: skip
+                      {"sigma": 0.1, "fixed": True}, {"fixed": "no"}, {"fixed": 1},
+                      {"fixed": None}):  # fmt: skip
         with pytest.raises(ValueError, match="background:"):
             psp.Background(1.0, **arguments)

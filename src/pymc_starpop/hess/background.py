@@ -52,7 +52,8 @@ class Background:
     ------
     ValueError
         For a template that is not a number or a diagram of numbers, an amplitude that is not
-        positive, and a sigma that is not positive or was given for a known background.
+        positive, a sigma that is not positive or was given for a known background, and a fixed that
+        is not True or False.
 
     Examples
     --------
@@ -78,6 +79,11 @@ class Background:
             raise ValueError(
                 f"background: amplitude must be positive, the median of its prior, got "
                 f"{self.amplitude!r}."
+            )
+        if not isinstance(self.fixed, bool | np.bool_):
+            raise ValueError(
+                f"background: fixed must be True, for a background that is known, or False, got "
+                f"{self.fixed!r}."
             )
         if self.fixed:
             if self.sigma is not None:
@@ -162,17 +168,24 @@ def _component(name: str, value: Any, axes: HessAxes, counted: np.ndarray) -> Co
         template = np.full(axes.shape, float(template))
     template = np.array(on_axes(_where(name), template, axes), dtype=float)
     inside = template[counted]
-    if not np.isfinite(inside).all() or (inside < 0).any():
-        raise ValueError(
-            f"{_where(name)}: expected counts must be finite and not negative, got "
-            f"{np.min(inside):g} to {np.max(inside):g}; leave bins out with mask=."
-        )
+    _check_counts(name, inside)
     if not inside.any():
         raise ValueError(
             f"{_where(name)}: no stars are expected in any bin that counts; leave it out."
         )
     template[~counted & ~(np.isfinite(template) & (template >= 0))] = 0.0
     return Component(name, template, float(value.amplitude), value.sigma)
+
+
+def _check_counts(name: str, inside: np.ndarray) -> None:
+    """Expected counts in the bins that count are numbers from 0 up."""
+    found = (("nan", np.isnan(inside)), ("infinite", np.isinf(inside)), ("negative", inside < 0.0))
+    bad = [f"{what} in {np.sum(where)}" for what, where in found if where.any()]
+    if bad:
+        raise ValueError(
+            f"{_where(name)}: expected counts must be finite and not negative, got "
+            f"{', '.join(bad)} of {inside.size} bins that count; leave bins out with mask=."
+        )
 
 
 def _where(name: str) -> str:
@@ -184,11 +197,14 @@ def _numbers(template: Any) -> np.ndarray:
         values = np.asarray(template)
     except (TypeError, ValueError):
         values = np.asarray(None)
-    if isinstance(template, bool):
-        raise ValueError(f"background: expected stars in each bin, got {template}.")
-    if values.dtype.kind not in "biuf" or values.ndim not in (0, 2):
+    if values.dtype.kind == "b":
+        got = str(values) if values.ndim == 0 else "truth values"
+        raise ValueError(
+            f"background: expected stars in each bin, got {got}; bins are left out with mask=."
+        )
+    if values.dtype.kind not in "iuf" or values.ndim not in (0, 2):
         what = (
-            f"shape {values.shape}" if values.dtype.kind in "biuf" else f"{type(template).__name__}"
+            f"shape {values.shape}" if values.dtype.kind in "iuf" else f"{type(template).__name__}"
         )
         raise ValueError(
             f"background: expected shape (N_mag, N_color), the stars in each bin, or one number "

@@ -68,7 +68,8 @@ def background_template(
     ------
     ValueError
         As `bin_cmd`; for fewer than 10 stars in the bins that count, an area ratio that is not
-        positive, a negative error, and fewer than 1 or more than N - 1 neighbors.
+        positive, a negative error, and a number of neighbors that is not whole or not within 1 and
+        N - 1.
 
     Examples
     --------
@@ -129,8 +130,12 @@ def _widths(
     """Return the width (N, 2) of each star's Gaussian in magnitude and color, mag."""
     n = mag.size
     k = max(_LEAST_NEIGHBORS, round(_PER_ROOT * n**0.5)) if n_neighbors is None else n_neighbors
-    if not 1 <= k < n:
-        raise ValueError(f"n_neighbors must be 1 to {n - 1} for {n} stars, got {k}.")
+    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if not whole or not 1 <= k < n:
+        raise ValueError(
+            f"n_neighbors must be a whole number, 1 to {n - 1} for {n} stars, got {k!r}; leave it "
+            "out for sqrt(N) / 4."
+        )
     bins = np.array([np.median(np.diff(e)) for e in (axes.mag_edges, axes.color_edges)])
     points = np.stack([mag, color], axis=-1) / bins
     distance, _ = KDTree(points).query(points, [k + 1])

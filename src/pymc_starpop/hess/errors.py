@@ -14,6 +14,7 @@ import numpy as np
 
 from pymc_starpop.hess.artificial_stars import as_artificial_stars
 from pymc_starpop.hess.ast_curves import band_curves, pair_tables
+from pymc_starpop.hess.binaries import is_number
 from pymc_starpop.hess.error_curves import Curve, ExponentialError, LogisticCompleteness
 
 __all__ = [
@@ -335,15 +336,18 @@ def _both(bands: tuple[str, ...], completeness: Curve) -> dict[str, Curve]:
 def _check_ast_options(
     bands: tuple[str, ...], joint: bool, mag_edges: Any, stars_per_bin: Any, sigma_floor: Any
 ) -> None:
+    if not isinstance(joint, bool | np.bool_):
+        raise ValueError(f"joint must be True or False, got {joint!r}.")
     if joint and len(bands) != 2:
         raise ValueError(f"joint=True needs exactly two bands, got {', '.join(bands)}.")
     if joint and mag_edges is not None:
         raise ValueError("mag_edges: not used with joint=True; set stars_per_bin there.")
     if isinstance(mag_edges, Mapping):
         _check_bands(bands, mag_edges, "mag_edges")
-    if stars_per_bin is not None and not (isinstance(stars_per_bin, int) and stars_per_bin >= 10):
+    whole = isinstance(stars_per_bin, int | np.integer)
+    if stars_per_bin is not None and not (whole and stars_per_bin >= 10):
         raise ValueError(f"stars_per_bin must be a whole number >= 10, got {stars_per_bin!r}.")
-    if not (isinstance(sigma_floor, int | float) and 0.0 < sigma_floor < math.inf):
+    if not (is_number(sigma_floor) and 0.0 < sigma_floor < math.inf):
         raise ValueError(f"sigma_floor must be positive (mag), got {sigma_floor!r}.")
 
 

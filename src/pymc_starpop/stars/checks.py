@@ -146,8 +146,8 @@ def check_errors(
 def check_sentinels(mag: np.ndarray, bands: tuple[str, ...]) -> None:
     """No star has a magnitude of 90, or a color of 20; such numbers stand for "not measured"."""
     is_color = np.array([pair_of(band) is not None for band in bands])
-    names = tuple(band for band, color in zip(bands, is_color, strict=True) if color)
-    _check_color_values(mag[:, is_color], names)
+    colors = tuple(band for band, color in zip(bands, is_color, strict=True) if color)
+    _check_color_values(mag[:, is_color], colors)
     bad = np.abs(mag) >= _SENTINEL
     if bad.any():
         names = [band for band, wrong in zip(bands, bad.any(axis=0), strict=True) if wrong]
