@@ -213,7 +213,8 @@ def single_density(
         )
         formed = float(population.imf.mass_min), float(population.imf.mass_max)
         fraction, table = float(binaries.fraction), population.mass_table
-        return seen_alone(mass, _N_ALONE, fraction, formed, mass_range, law, table)
+        n_node = min(round(_N_ALONE / population.ratio_width), _MOST_ALONE)
+        return seen_alone(mass, n_node, fraction, formed, mass_range, law, table)
     density = population.density(mass)
     if isinstance(binaries, RandomBinaryPairs):
         low, high = mass_range
