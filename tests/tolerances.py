@@ -24,6 +24,9 @@ TOLERANCE = {
     "kernel": Tolerance(rtol=1e-9, atol=1e-9),
     # moments along a segment, relative to the integral: the window ends at exp(-25) of the maximum
     "segment": Tolerance(rtol=4e-9, atol=4e-9),
+    # several clusters in one likelihood against one by one
+    "stacked": Tolerance(rtol=1e-9, atol=1e-9),
+    "stacked_gradient": Tolerance(rtol=1e-8, atol=1e-8),
     # the pruned kernel against a sum over everything, in nats
     "pruned": Tolerance(rtol=0.0, atol=1e-7),
     # a closed form against adaptive quadrature

@@ -47,9 +47,9 @@ from pymc_starpop.isochrones import (
     save_isochrones,
 )
 from pymc_starpop.isochrones.corrections import EmpiricalCorrections
-from pymc_starpop.likelihoods.cluster import cluster_logp
 from pymc_starpop.likelihoods.function import cluster_function
 from pymc_starpop.likelihoods.hess import hess_logp, plr
+from pymc_starpop.likelihoods.logp import cluster_logp
 from pymc_starpop.plots import (
     plot_amr,
     plot_cmd,

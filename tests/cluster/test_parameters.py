@@ -90,7 +90,7 @@ def test_a_mass_function_without_power_law_keeps_its_none():
     assert_close(mapped.imf.density(0.3), parameters.imf.density(0.3), "same_formula")
 
 
-@pytest.mark.parametrize("values", [{"fraction": [0.2, 0.8]}, {"log_age": [9.0, 9.1]}])
-def test_a_second_population_has_scalars(values):
+@pytest.mark.parametrize("values", [{"fraction": [[0.2, 0.8]]}, {"log_age": [[9.0], [9.1]]}])
+def test_a_second_population_has_scalars_or_one_number_a_cluster(values):
     with pytest.raises(ValueError, match="of SecondPopulation must be one number"):
         SecondPopulation(**{"fraction": 0.2, "feh": 0.1, **values})

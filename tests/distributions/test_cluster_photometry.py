@@ -25,7 +25,7 @@ from cluster_fixtures import (
     make_easy_catalog,
     make_easy_model,
 )
-from pymc_starpop.likelihoods.cluster import cluster_logp
+from pymc_starpop.likelihoods.logp import cluster_logp
 from tolerances import assert_close
 
 MODE = {"mode": "FAST_COMPILE"}

@@ -12,13 +12,13 @@ from pytensor.graph.fg import FunctionGraph
 
 import pymc_starpop as psp
 from cluster_fixtures import FULL_POINT, TRUTH, full_arguments
+from pymc_starpop.ops._merge import MergeValueAndGradient
 from pymc_starpop.ops.cluster import (
     _NAMES,
     _NDIMS,
     ClusterGradient,
     ClusterLikelihood,
     ClusterValueAndGradient,
-    MergeValueAndGradient,
     cluster_likelihood,
 )
 from tolerances import assert_close, assert_gradient_close

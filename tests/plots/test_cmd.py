@@ -331,3 +331,52 @@ def test_isochrones_need_both_a_grid_and_parameters(iso, catalog):
 def test_membership_that_is_no_probability(catalog, membership, message):
     with pytest.raises(ValueError, match=message):
         plot_cmd(catalog, COLOR, G, membership=membership)
+
+
+@pytest.fixture
+def cats(catalog):
+    return StarCatalog.stack({"rup 147": catalog, "faint": catalog.select(np.arange(5, 30))})
+
+
+def test_a_stack_has_a_panel_for_each_cluster(cats, iso, rng):
+    shift = {"log_age": [9.4, 9.0], "distance_pc": [305.0, 800.0]}
+    samples = xr.Dataset(
+        {
+            name: (("chain", "draw", "cluster"), at + rng.normal(0.0, 0.01, (2, 10, 2)))
+            for name, at in shift.items()
+        }
+        | {"feh": (("chain", "draw"), rng.normal(0.1, 0.01, (2, 10)))},
+        coords={"cluster": list(cats)},
+    )
+    membership = np.linspace(0.0, 1.0, cats.n_star)
+    axes = plot_cmd(
+        cats, COLOR, G, iso=iso, samples=samples, parameters={"av": [0.3, 0.1]},
+        membership=membership, n_samples=8,
+    )  # fmt: skip
+    assert [ax.get_title(loc="left") for ax in axes] == ["rup 147", "faint"]
+    for ax, name, place in zip(axes, cats, range(2), strict=True):
+        own = {
+            key: samples[key].isel(cluster=place) if key in shift else samples[key]
+            for key in ("feh", "log_age", "distance_pc")
+        }
+        alone = plot_cmd(
+            cats[name], COLOR, G, iso=iso, samples=xr.Dataset(own), n_samples=8,
+            parameters={"av": [0.3, 0.1][place]}, membership=membership[cats.rows(name)], rng=None,
+        )  # fmt: skip
+        assert_array_equal(points(ax).get_offsets(), points(alone).get_offsets())
+        assert_array_equal(points(ax).get_array(), points(alone).get_array())
+        assert len(lines(ax)) == len(lines(alone)) == 1
+        assert len(segments(lines(ax)[0])) == 8
+
+
+def test_one_cluster_of_a_stack(cats, catalog):
+    ax = plot_cmd(cats, COLOR, G, cluster="faint")
+    alone = plot_cmd(catalog.select(np.arange(5, 30)), COLOR, G)
+    assert ax.get_title(loc="left") == "faint"
+    assert_array_equal(points(ax).get_offsets(), points(alone).get_offsets())
+    with pytest.raises(ValueError, match=r"cluster='m67' is none of the clusters of the catalog"):
+        plot_cmd(cats, COLOR, G, cluster="m67")
+    with pytest.raises(ValueError, match=r"ax holds 1 axes for 2 clusters"):
+        plot_cmd(cats, COLOR, G, ax=ax)
+    with pytest.raises(ValueError, match=r"the stars of one cluster, without a name"):
+        plot_cmd(catalog, COLOR, G, cluster="faint")

@@ -10,6 +10,7 @@ from scipy import integrate
 import pymc_starpop as psp
 from after_fit_fixtures import FIXED, FREE, LIMITS, N_LIVING, simulate_living, system_mass
 from pymc_starpop.simulate import draw_mass_ratio
+from pymc_starpop.summaries.chosen import chosen_clusters
 from pymc_starpop.summaries.cluster_draws import ClusterDraws
 from pymc_starpop.summaries.cluster_mass import weigh
 
@@ -23,7 +24,7 @@ N_DRAW = 30
 def draw(seen_model, at_truth):
     """The model at the truth."""
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
-        draws = ClusterDraws(at_truth.isel(chain=[0], draw=[0]), seen_model)
+        draws = ClusterDraws(at_truth.isel(chain=[0], draw=[0]), chosen_clusters(seen_model)[0])
         return next(iter(draws.evaluate("", False)))[1]
 
 

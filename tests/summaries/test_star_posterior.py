@@ -10,6 +10,7 @@ import pymc_starpop as psp
 from after_fit_fixtures import BANDS, FIXED, FREE, build_model
 from pymc_starpop.cluster.parameters import split_arguments
 from pymc_starpop.reference.tracks import single_star_track
+from pymc_starpop.summaries.chosen import chosen_clusters
 from pymc_starpop.summaries.cluster_draws import ClusterDraws
 from tolerances import assert_close
 
@@ -138,7 +139,7 @@ def magnitudes_at(iso, mass, ratio):
 
 
 def test_masses_along_the_tracks_give_their_magnitudes(cluster_iso, seen_model, at_truth):
-    draws = ClusterDraws(at_truth.isel(chain=[0], draw=[0]), seen_model)
+    draws = ClusterDraws(at_truth.isel(chain=[0], draw=[0]), chosen_clusters(seen_model)[0])
     _, draw = next(iter(draws.evaluate("", False)))
     assert draw.mass.shape == draw.ratio.shape == draw.tracks.shape[1:]
     # Later on masses are equal or fall, and nodes below the lowest mass carry no weight.
@@ -154,7 +155,7 @@ def test_masses_of_two_populations_and_an_age_spread(cluster_iso, seen, at_truth
         cluster_iso, seen.select(np.arange(5)), second_population=second, log_age_scatter=0.05,
         mass_ratio_nodes=4, age_nodes=3,
     )  # fmt: skip
-    draws = ClusterDraws(at_truth.isel(chain=[0], draw=[0]), model)
+    draws = ClusterDraws(at_truth.isel(chain=[0], draw=[0]), chosen_clusters(model)[0])
     _, draw = next(iter(draws.evaluate("", False)))
     # Three ages: five tracks each in the first population, one each in the second.
     assert draw.starts.size == 3 * 5 + 3 + 1

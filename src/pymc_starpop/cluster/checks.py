@@ -167,8 +167,8 @@ def check_shape(name: str, shape: tuple[int | None, ...], n_band: int, n_star: i
             )
         return
     raise ValueError(
-        f"{name} must be a scalar, got {len(shape)} dimension(s); index it, or build one "
-        "likelihood for each cluster"
+        f"{name} must be a scalar, got {len(shape)} dimension(s); index it, or give the catalogs "
+        "of several clusters as StarCatalog.stack"
     )
 
 

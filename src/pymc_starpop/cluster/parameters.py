@@ -34,7 +34,7 @@ class SecondPopulation:
     Raises
     ------
     ValueError
-        Where nothing differs, and for anything but scalars.
+        Where nothing differs, and for arrays of two and more dimensions.
 
     Examples
     --------
@@ -57,10 +57,11 @@ class SecondPopulation:
             )
         for name, value in {"fraction": self.fraction, **self.own()}.items():
             ndim = value.ndim if hasattr(value, "ndim") else np.ndim(value)
-            if ndim != 0:
+            if ndim > 1:
                 raise ValueError(
-                    f"{name} of SecondPopulation must be one number or a PyTensor scalar, got "
-                    f"{value!r}; only two populations can be fitted"
+                    f"{name} of SecondPopulation must be one number or a PyTensor scalar, or a "
+                    f"vector with one value for each cluster, got {value!r}; only two populations "
+                    "can be fitted"
                 )
 
     def own(self) -> dict[str, Any]:

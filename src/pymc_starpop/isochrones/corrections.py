@@ -38,7 +38,7 @@ class EmpiricalCorrections:
 
     Parameters
     ----------
-    dtdm, drdm : float or PyTensor scalar
+    dtdm, drdm : float or PyTensor scalar (with several clusters also a vector, in all four)
         Relative change of T_eff and of the radius per Msun below 1 Msun.
     msto_smooth : float or PyTensor scalar
         Width in EEP over which the corrections vanish towards the turn-off, positive.
@@ -64,6 +64,13 @@ class EmpiricalCorrections:
 
     def __post_init__(self) -> None:
         """Check the parameters that are numbers."""
+        for f in fields(self):
+            given = getattr(self, f.name)
+            if isinstance(given, np.ndarray | list | tuple) and np.ndim(given):
+                raise ValueError(
+                    f"{f.name} must be a number, a scalar tensor, or for several clusters a tensor "
+                    f"with one value for each, got {given!r}; give one value."
+                )
         numbers = {f.name: number_of(getattr(self, f.name)) for f in fields(self)}
         for name, value in numbers.items():
             if value is not None and not math.isfinite(value):

@@ -28,11 +28,12 @@ from pymc_starpop.field import ChiSquareField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
+from pymc_starpop.likelihoods.slots import map_field_scale
 from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import shared_bands
 
-__all__ = ["check_catalog", "check_cluster", "inside_support"]
+__all__ = ["check_catalog", "check_cluster", "check_priors", "check_values", "inside_support"]
 
 _N_DRAW = 2000
 _SEED = 20250101
@@ -92,21 +93,47 @@ def check_cluster(
     grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog
 ) -> None:
     """Check the parameters that are numbers, the priors of the others, and the options."""
+    check_values(grid, p, options, catalog)
+    check_priors(grid, p)
+
+
+def check_values(
+    grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog
+) -> None:
+    """Check shapes, the parameters that are numbers, and the options."""
     check_structure(grid, p, options)
+    ranged = ranged_values(grid, p)
+    for name, value, _ in ranged:
+        check_shape(name, _shape(value), len(catalog.model_bands), catalog.n_star)
+    p.map_values(_check_held)
+    map_field_scale(options, _check_held)
     check_spread(grid, p, options)
     _check_directions(p, options, catalog)
-    ranged = ranged_values(grid, p)
     numbers = [constant_value(name, value) for name, value, _ in ranged]
     for amount in (p.av, p.av_scatter):
         grid.check_extinction(catalog.model_bands, amount, p.rv)
-    for (name, value, (limits, meaning)), number in zip(ranged, numbers, strict=True):
-        shape = value.type.shape if isinstance(value, Variable) else np.shape(value)
-        check_shape(name, shape, len(catalog.model_bands), catalog.n_star)
+    for (name, _, (limits, meaning)), number in zip(ranged, numbers, strict=True):
         if number is not None:
             check_number(name, number, limits, meaning)
-        else:
-            _check_prior(name, value, limits, meaning)
     _check_corrections(p.corrections)
+
+
+def check_priors(grid: IsochroneGrid, p: ClusterParameters) -> None:
+    """Compare draws of the parameters that are random with their ranges."""
+    for name, value, (limits, meaning) in ranged_values(grid, p):
+        if constant_value(name, value) is None:
+            _check_prior(name, value, limits, meaning)
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    return value.type.shape if isinstance(value, Variable) else np.shape(value)
+
+
+def _check_held(name: str, value: Any) -> Any:
+    """Refuse vectors among the parameters of a mass function, of corrections and the like."""
+    if "." in name:
+        check_shape(name, _shape(value), 1, 1)
+    return value
 
 
 def _check_directions(p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog) -> None:
@@ -159,7 +186,8 @@ def _check_prior(name: str, value: Variable, limits: Range, meaning: str) -> Non
     except NotImplementedError:
         return  # pm.Flat and its like have a density but no draws
     outside = ~((draws >= low) & (draws <= high))
-    share = float(np.mean(outside))
+    # Of a vector, the worst entry.
+    share = float(np.max(np.mean(outside, axis=0)))
     span = f"its draws span {np.min(draws):g} to {np.max(draws):g}"
     if share == 1.0:
         raise ValueError(

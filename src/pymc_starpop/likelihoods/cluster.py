@@ -11,16 +11,10 @@ from typing import Any
 import numpy as np
 from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
-from pytensor.tensor import TensorVariable
 
-from pymc_starpop.cluster.parameters import (
-    ClusterOptions,
-    ClusterParameters,
-    is_zero,
-    split_arguments,
-)
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, inside_support
+from pymc_starpop.likelihoods.checks import inside_support
 from pymc_starpop.likelihoods.data_space import (
     Comparison,
     compared,
@@ -32,13 +26,12 @@ from pymc_starpop.likelihoods.data_space import (
 )
 from pymc_starpop.likelihoods.detection import log_detection, thinned
 from pymc_starpop.likelihoods.field import log_field_density, log_normal, offset_of
-from pymc_starpop.likelihoods.stars import StarTerms, star_terms
+from pymc_starpop.likelihoods.stars import StarTerms
 from pymc_starpop.likelihoods.track import ModelTracks, model_tracks
 from pymc_starpop.ops.cluster import cluster_likelihood
 from pymc_starpop.ops.namespace import TENSOR
-from pymc_starpop.stars.catalog import StarCatalog
 
-__all__ = ["ClusterParts", "cluster_logp", "cluster_parts"]
+__all__ = ["ClusterParts", "as_float64", "cluster_parts", "membership_of"]
 
 
 @dataclass(frozen=True)
@@ -124,90 +117,10 @@ def cluster_parts(
     return ClusterParts(logp, model, scatter, data, stars, member, log_z, apart, log_field)
 
 
-def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) -> TensorVariable:
-    """Log-likelihood of each star of a cluster, differentiable in every parameter.
-
-    For star i with membership w_i = c_i (1 - field_fraction), c_i the catalog's prior,
-
-        L_i = int dM dq pi(M) pi(q) [w_i c(m) N(x_i | y(M, q), S_i) / Z + (1 - w_i) F_i]
-
-    with the data x_i (magnitudes or fluxes; T_eff, [Fe/H] and parallax where the catalog has
-    them), the completeness c and the normalization Z of the selection. It is the mixture of brutus
-    (Speagle et al. 2025) with the integral taken along the isochrone. Outside the support of a
-    parameter, or of the isochrones, the log-likelihood is -inf.
-
-    Parameters
-    ----------
-    iso : IsochroneGrid
-        Isochrones; their nodes are the nodes of the integral.
-    catalog : StarCatalog
-        N stars in B bands.
-    **parameters
-        Parameters, each a number or a PyTensor expression, scalar unless said otherwise, and fixed
-        options, as listed here with their defaults.
-
-        - ``feh``: [Fe/H], dex.
-        - ``log_age``: log10(age / yr). Left out with an ``age_distribution``.
-        - ``distance_modulus`` (mag, without extinction) or ``distance_pc`` (pc): one of them.
-        - ``av`` (0): extinction A_V, mag; or a vector (N,) with that of each star.
-        - ``rv`` (3.1): A_V / E(B - V).
-        - ``field_fraction`` (0): share of field stars in the catalog, 0 to 1.
-        - ``binary_fraction`` (0): share of binaries among the systems born, 0 to 1.
-        - ``mass_ratio_slope`` (0): exponent gamma of p(q) ~ q^gamma.
-        - ``intrinsic_scatter`` (0): scatter about the isochrone, mag; scalar or (B,), by
-          ``catalog.model_bands``, so that that of a color is that of both of its bands.
-        - ``zero_points`` (0): added to the magnitudes of the models, mag; scalar or (B,), likewise.
-        - ``av_scatter`` (0): standard deviation of A_V between stars, mag.
-        - ``distance_modulus_scatter`` (0): standard deviation of the distance modulus between
-          stars, mag; parallaxes follow it.
-        - ``log_age_scatter`` (0): standard deviation of log10 age between stars, dex.
-        - ``parallax_zero_point`` (0): added to the parallax that the distance predicts, mas.
-        - ``second_population`` (None): a `SecondPopulation`.
-        - ``imf`` (`Kroupa()`): mass function of primaries, whose parameters may be expressions.
-        - ``corrections`` (None): an `EmpiricalCorrections`, likewise.
-
-        Options, which are no expressions:
-
-        - ``field`` (`UniformField()`): density of field stars: also `ControlField`,
-          `InflatedScatterField` (its scale may be an expression), `ChiSquareField`,
-          `FieldDensity`, or a vector (N,) of log densities, which may be an expression.
-        - ``selection`` (None): `MagnitudeLimits` and completeness of the catalog.
-        - ``age_distribution`` (None): `AgeDistribution` of the stars in place of ``log_age``.
-        - ``age_nodes`` (9): isochrones for ``log_age_scatter``, odd.
-        - ``mass_min`` (0.1): lowest mass of the mass function, Msun.
-        - ``eep_max`` (808), ``binary_eep_max`` (480): last evolutionary point, and the last one at
-          which a primary has a companion. These three defaults are ``iso.option_defaults``.
-        - ``mass_ratio_min`` (0.1): lowest mass ratio of a binary.
-        - ``mass_ratio_nodes`` (45), ``node_pieces`` (1): mass ratios in the integral over q, and
-          pieces of each segment for binaries; 71 and 2 are the finer setting of the page on
-          accuracy.
-
-    Returns
-    -------
-    TensorVariable
-        Shape (N,), natural log of 1/mag^(bands of the star), of 1/flux^bands for a catalog of
-        fluxes, and of 1/mas with a parallax, 1/K and 1/dex with T_eff and [Fe/H].
-
-    Raises
-    ------
-    ValueError
-        For numbers and priors outside the grid, fractions outside 0 to 1, no or two distances or
-        ages, unknown bands, vectors of another length, stars outside the selection. The message
-        says which, and what to do.
-    TypeError
-        For a name that is none of these.
-
-    Examples
-    --------
-    >>> import pymc_starpop as psp
-    >>> iso, cat = psp.load_isochrones(), psp.load_example("ruprecht147")
-    >>> logp = psp.cluster_logp(iso, cat, feh=0.1, log_age=9.4, distance_pc=305.0, av=0.3,
-    ...                         field_fraction=0.1, intrinsic_scatter=0.02)
-    >>> logp.eval().shape
-    (440,)
-    """
-    p, options = split_arguments(parameters, iso)
-    check_catalog(iso, catalog, options)
-    check_cluster(iso, p, options, catalog)
-    p = p.map_values(as_float64)
-    return cluster_parts(iso, p, options, star_terms(catalog, p, options)).logp
+def membership_of(parts: ClusterParts) -> Any:
+    """Probability (N,) that each star is a member."""
+    # In logs: without a field, and for a star beyond hope, 0 times infinity would be no number.
+    can_be_field = parts.member < 1.0
+    rest = pt.log(pt.switch(can_be_field, 1.0 - parts.member, 1.0))
+    share = pt.exp(pt.minimum(rest + parts.log_field - parts.logp, 0.0))
+    return 1.0 - pt.switch(can_be_field, share, 0.0)

@@ -36,13 +36,15 @@ def thinned(model: ModelTracks, terms: StarTerms) -> ModelTracks:
 
 
 def interpolated(table: Any, mag: Any) -> Any:
-    """Interpolate a `pymc_starpop.stars.selection.CompletenessTable` at magnitudes (P,)."""
-    last = len(table.value) - 1
-    place = pt.clip((mag - table.start) / table.step, 0.0, float(last))
-    cell = pt.minimum(pt.floor(place), last - 1.0).astype("int64")
+    """Interpolate a `pymc_starpop.stars.selection.CompletenessTable` at magnitudes (P,).
+
+    Its numbers may be expressions, and its arrays longer than its last node.
+    """
+    place = pt.clip((mag - table.start) / table.step, 0.0, table.last)
+    cell = pt.minimum(pt.floor(place), table.last - 1.0).astype("int64")
     t = place - cell
     u = 1.0 - t
-    value, slope = (pt.as_tensor(np.array(a, dtype=float)) for a in (table.value, table.slope))
+    value, slope = (pt.as_tensor(a, dtype="float64") for a in (table.value, table.slope))
     left, right = value[cell], value[cell + 1]
     slopes = slope[cell] * t * u**2 - slope[cell + 1] * t**2 * u
     return left * (1.0 + 2.0 * t) * u**2 + right * t**2 * (3.0 - 2.0 * t) + table.step * slopes
@@ -74,7 +76,7 @@ def log_detection(model: ModelTracks, terms: StarTerms, scatter: Any, inflation:
     z = 0.0
     # Each side has its own scatter in flux.
     for side in range(2):
-        if not np.isfinite(limits.ends[side]):
+        if not limits.sides[side]:
             continue
         added = (scatter[b] * _flux_factor(terms, limits.ends[side])) ** 2
         error = limits.errors[side]
@@ -85,7 +87,7 @@ def log_detection(model: ModelTracks, terms: StarTerms, scatter: Any, inflation:
             limits=ends, errors=(error, error),
         )  # fmt: skip
         z = z + passed if side else z - passed
-    if not np.isfinite(limits.ends[1]):
+    if not limits.sides[1]:
         z = z + model.weights.sum()
     some = z > _LEAST_DETECTION
     return pt.switch(some, pt.log(pt.switch(some, z, 1.0)), np.inf)
@@ -103,6 +105,6 @@ def segment_variance(model: ModelTracks, band: int) -> Any:
     return (spread[:, None] * along**2).sum(axis=0)
 
 
-def _flux_factor(terms: StarTerms, limit: float) -> float:
+def _flux_factor(terms: StarTerms, limit: Any) -> Any:
     """Standard deviation in flux of a scatter of 1 mag at a limit; 1 in magnitudes."""
     return MAG_TO_LN * abs(limit) if terms.is_flux else 1.0

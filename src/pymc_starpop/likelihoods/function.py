@@ -19,7 +19,7 @@ from pytensor.tensor import TensorVariable
 from pymc_starpop.cluster.checks import parameter_ranges
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, split_arguments
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.cluster import cluster_logp
+from pymc_starpop.likelihoods.logp import cluster_logp
 from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["ClusterFunction", "cluster_function"]

@@ -10,7 +10,6 @@ from pymc_starpop.isochrones.bolometric import content_hash
 from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.ops._tables import shared_tables
 from pymc_starpop.stars.catalog import StarCatalog
-from pymc_starpop.stars.selection import CompletenessTable
 
 __all__ = ["Limits", "StarTerms", "limits_of", "star_arrays", "star_terms"]
 
@@ -27,20 +26,23 @@ class Limits:
     Attributes
     ----------
     band : str
-    ends : limits on the bright and the faint side: magnitudes, or fluxes times -1
-    errors : errors of the values at these limits
-    completeness : table of the completeness against true magnitude, or None
+    sides : whether there is a limit on the bright and on the faint side
+    ends : the limits: magnitudes, or fluxes times -1; numbers or scalars, infinite for none
+    errors : errors of the values at these limits, likewise
+    completeness : table of the completeness against true magnitude, or None; its numbers may be
+        expressions
     """
 
     band: str
-    ends: tuple[float, float]
-    errors: tuple[float, float]
-    completeness: CompletenessTable | None = None
+    sides: tuple[bool, bool]
+    ends: tuple[Any, Any]
+    errors: tuple[Any, Any]
+    completeness: Any = None
 
     @property
     def is_cut(self) -> bool:
         """Whether there is a limit on either side."""
-        return bool(np.isfinite(self.ends).any())
+        return any(self.sides)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def limits_of(catalog: StarCatalog, options: ClusterOptions) -> Limits | None:
         ends, errors = (-flux.high, -flux.low), (flux.high_error, flux.low_error)
     else:
         ends, errors = (selection.bright, selection.faint), selection.errors(catalog)
-    return Limits(selection.band, ends, errors, table)
+    bright, faint = (bool(np.isfinite(end)) for end in ends)
+    return Limits(selection.band, (bright, faint), ends, errors, table)
 
 
 def star_terms(

@@ -1,18 +1,14 @@
 """The cluster likelihood as a PyTensor Op whose value and gradient are one evaluation.
 
 `ClusterLikelihood` gives the value and `ClusterGradient` what its pullback needs. Where a graph
-asks for both, a late rewrite puts `ClusterValueAndGradient` in the place of the pair. It may do so
-only where the cotangent does not depend on the value: for sums over stars, plain or weighted, not
-for, say, the log of a sum of two such likelihoods, where both Ops stay.
+asks for both, a late rewrite (`_merge`) puts `ClusterValueAndGradient` in the place of the pair. It
+may do so only where the cotangent does not depend on the value: for sums over stars, plain or
+weighted, not for, say, the log of a sum of two such likelihoods, where both Ops stay.
 """
 
 from pytensor import tensor as pt
-from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply
-from pytensor.graph.features import ReplaceValidate
-from pytensor.graph.rewriting.basic import GraphRewriter
-from pytensor.graph.traversal import ancestors
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor import TensorVariable
 
@@ -29,6 +25,7 @@ from pymc_starpop.kernels import (
     track_model,
 )
 from pymc_starpop.kernels import cluster as kernels
+from pymc_starpop.ops._merge import MergedOp
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
     PlainKernelOp,
@@ -88,8 +85,16 @@ class ClusterLikelihood(PlainKernelOp):
         return (kernels.cluster_value_0d(*arrays),)
 
 
-class ClusterGradient(NoSecondDerivative, PlainKernelOp):
+class ClusterGradient(NoSecondDerivative, PlainKernelOp, MergedOp):
     """Gradient of sum_i cotangent_i log L_i; inputs of `ClusterLikelihood` and cotangent (N,)."""
+
+    def value_op(self):
+        """Return the Op of the likelihood alone."""
+        return _cluster_likelihood
+
+    def both_op(self):
+        """Return the Op of both."""
+        return _cluster_value_and_gradient
 
     def make_node(self, *inputs) -> Apply:
         """Make the node."""
@@ -156,37 +161,3 @@ def cluster_likelihood(**inputs) -> TensorVariable:
         starts have derivatives. See `pymc_starpop.kernels.cluster`.
     """
     return _cluster_likelihood(*[inputs[name] for name in _NAMES])
-
-
-class MergeValueAndGradient(GraphRewriter):
-    """Replace a value node and a gradient node of the same inputs by one node for both."""
-
-    def add_requirements(self, fgraph):
-        """Ask for validated replacement."""
-        fgraph.attach_feature(ReplaceValidate())
-
-    def apply(self, fgraph):
-        """Merge every pair whose cotangent does not depend on the value."""
-        nodes = fgraph.toposort()
-        values = {tuple(n.inputs): n for n in nodes if isinstance(n.op, ClusterLikelihood)}
-        for node in nodes:
-            if not isinstance(node.op, ClusterGradient):
-                continue
-            value = values.pop(tuple(node.inputs[:_N_INPUT]), None)
-            if value is None:
-                continue
-            if value.outputs[0] in set(ancestors([node.inputs[_N_INPUT]])):
-                continue
-            both = _cluster_value_and_gradient(*node.inputs)
-            pairs = zip([*value.outputs, *node.outputs], both, strict=True)
-            fgraph.replace_all_validate(list(pairs), reason="merge_cluster_value_and_gradient")
-
-
-# After the last merge of equal nodes (49), before in-place rewrites (50).
-optdb.register(
-    "starpop_merge_value_and_gradient",
-    MergeValueAndGradient(),
-    "fast_run",
-    "fast_compile",
-    position=49.5,
-)

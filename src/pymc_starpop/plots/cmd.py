@@ -11,11 +11,12 @@ from matplotlib.collections import LineCollection
 from pymc_starpop.cluster.parameters import ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import EmpiricalCorrections
-from pymc_starpop.plots.figures import add_colorbar, axes_or_new
+from pymc_starpop.plots.figures import add_colorbar, axes_or_new, panels
 from pymc_starpop.plots.labels import color_label, mag_label
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import color_name
-from pymc_starpop.summaries.posterior_tracks import build_track, track_parameters
+from pymc_starpop.stars.stacked import StackedCatalog
+from pymc_starpop.summaries.posterior_tracks import build_track, of_cluster, track_parameters
 
 __all__ = ["plot_cmd"]
 
@@ -29,21 +30,22 @@ _MEMBERSHIP_MAP = "viridis_r"
 
 
 def plot_cmd(
-    catalog: StarCatalog,
+    catalog: StarCatalog | StackedCatalog,
     color: Sequence[str],
     mag: str,
     *,
-    iso: IsochroneGrid | None = None,
+    iso: IsochroneGrid | Mapping[str, IsochroneGrid] | None = None,
     samples: xr.Dataset | xr.DataTree | None = None,
-    parameters: Mapping[str, float] | None = None,
+    parameters: Mapping[str, Any] | None = None,
     corrections: EmpiricalCorrections | None = None,
     membership: Any = None,
     binary_sequence: bool = False,
     error_bars: bool = False,
     n_samples: int = 50,
     rng: np.random.Generator | int | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+    cluster: str | None = None,
+    ax: Any = None,
+) -> Any:
     """Plot the color-magnitude diagram of a catalog, with isochrones if they are asked for.
 
     The limits follow the stars. An isochrone begins at 0.1 Msun, is broken at the helium flash,
@@ -51,22 +53,24 @@ def plot_cmd(
 
     Parameters
     ----------
-    catalog : StarCatalog
-        N stars; those that lack one of the bands are left out.
+    catalog : StarCatalog or StackedCatalog
+        N stars; those that lack one of the bands are left out. Of a stack there is a panel for
+        each cluster.
     color : (str, str)
         Bands whose difference, first minus second, is the abscissa (mag). Where the catalog has
         a column of this color, that is shown.
     mag : str
         Band of the ordinate (mag), brighter upwards.
     iso : IsochroneGrid, optional
-        Isochrones; needed with `samples` and `parameters`.
+        Isochrones; needed with `samples` and `parameters`. Of a stack also a mapping by cluster.
     samples : xarray.Dataset or xarray.DataTree, optional
         A posterior, or a tree with a group "posterior", that holds any of ``feh`` (dex),
         ``log_age`` (log10 yr), ``distance_modulus`` (mag), ``distance_pc``, ``av`` (mag), ``rv``,
-        one number a draw: `n_samples` draws become thin lines.
+        one number a draw: `n_samples` draws become thin lines. Of a stack, one number a draw or
+        one for each cluster.
     parameters : mapping of str to float, optional
         The same names: what `samples` lacks, or, without `samples`, one isochrone. ``av`` is 0 and
-        ``rv`` 3.1 unless given.
+        ``rv`` 3.1 unless given. Of a stack also vectors, one number for each cluster.
     corrections : EmpiricalCorrections, optional
         Numbers, or variables of the model, whose values are looked up in `samples` by name.
     membership : array-like, shape (N,), optional
@@ -80,12 +84,15 @@ def plot_cmd(
         Number of draws, at most as many as there are.
     rng : numpy.random.Generator or int, optional
         Which draws: a source of randomness or a seed.
+    cluster : str, optional
+        Name of a cluster of a stack, by default all of them.
     ax : matplotlib.axes.Axes, optional
-        Where to plot; a new figure by default.
+        Where to plot; a new figure by default. For several clusters, one for each.
 
     Returns
     -------
     matplotlib.axes.Axes
+        For several clusters an array of them (C,).
 
     Raises
     ------
@@ -103,6 +110,31 @@ def plot_cmd(
     >>> ax.get_ylabel()
     'Gaia $G$ (mag)'
     """
+    options: dict[str, Any] = {
+        "binary_sequence": binary_sequence, "error_bars": error_bars, "n_samples": n_samples,
+    }  # fmt: skip
+    if isinstance(catalog, StackedCatalog):
+        return _plot_clusters(
+            catalog, color, mag, cluster, ax, iso=iso, samples=samples, parameters=parameters,
+            corrections=corrections, membership=membership, rng=rng, **options,
+        )  # fmt: skip
+    if cluster is not None:
+        raise ValueError(
+            f"cluster={cluster!r}: the catalog has the stars of one cluster, without a name; leave "
+            "cluster out"
+        )
+    return _plot_cluster(
+        catalog, color, mag, ax, iso=iso, samples=samples, parameters=parameters,
+        corrections=corrections, membership=membership, rng=rng, **options,
+    )  # fmt: skip
+
+
+def _plot_cluster(
+    catalog: StarCatalog, color: Sequence[str], mag: str, ax: Axes | None, *, iso: Any,
+    samples: Any, parameters: Mapping[str, float] | None, corrections: EmpiricalCorrections | None,
+    membership: Any, binary_sequence: bool, error_bars: bool, n_samples: int, rng: Any,
+) -> Axes:  # fmt: skip
+    """Plot one cluster."""
     bands = _check_cmd_bands(catalog, color, mag)
     draws = track_parameters(iso, samples, parameters, corrections, n_samples, rng)
     tracks = [build_track(iso, p, bands) for p in draws] if iso is not None else []
@@ -118,6 +150,44 @@ def plot_cmd(
     ax.set_xlabel(color_label(bands[0], bands[1]))
     ax.set_ylabel(mag_label(bands[2]))
     return ax
+
+
+def _plot_clusters(
+    catalog: StackedCatalog, color: Sequence[str], mag: str, cluster: str | None, ax: Any, *,
+    iso: Any, samples: Any, parameters: Mapping[str, Any] | None, membership: Any, **options: Any,
+) -> Any:  # fmt: skip
+    """Plot the clusters of a stack, or the one that is named, each in a panel."""
+    names = catalog.cluster_names if cluster is None else (cluster,)
+    unknown = [name for name in names if name not in catalog.cluster_names]
+    if unknown:
+        raise ValueError(
+            f"cluster={cluster!r} is none of the clusters of the catalog: "
+            f"{', '.join(catalog.cluster_names)}"
+        )
+    probability = _check_membership(membership, catalog.n_star)
+    several = cluster is None
+    new = ax is None and several
+    axes = list(panels(len(names)) if new else np.ravel(np.array(ax, dtype=object)))
+    if len(axes) != len(names):
+        raise ValueError(
+            f"ax holds {len(axes)} axes for {len(names)} clusters; give one for each, or leave it "
+            "out"
+        )
+    for k, name in enumerate(names):
+        place = catalog.cluster_names.index(name)
+        axes[k] = _plot_cluster(
+            catalog[name], color, mag, axes[k],
+            iso=iso[name] if isinstance(iso, Mapping) else iso,
+            samples=of_cluster(samples, place, catalog.cluster_names),
+            parameters=None if parameters is None else {
+                key: np.ravel(value)[place] if np.ndim(value) else value
+                for key, value in parameters.items()
+            },
+            membership=None if probability is None else probability[catalog.rows(name)],
+            **options,
+        )  # fmt: skip
+        axes[k].set_title(name, loc="left", fontsize="medium")
+    return np.array(axes) if several else axes[0]
 
 
 def _complete_rows(catalog: StarCatalog, bands: tuple[str, str, str]) -> np.ndarray:

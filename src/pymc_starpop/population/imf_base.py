@@ -318,12 +318,16 @@ def _is_number(value: Any) -> bool:
 
 
 def check_parameter(name: str, value: Any, positive: bool = False) -> None:
-    """Numbers must be finite (and positive); scalar tensors pass unchecked."""
+    """Numbers must be finite (and positive); tensors pass unchecked.
+
+    Tensors are scalars, or vectors with one value for each of several clusters.
+    """
     if not _is_number(value):
-        if isinstance(value, np.ndarray) or getattr(value, "ndim", None) != 0:
+        if isinstance(value, np.ndarray) or getattr(value, "ndim", None) not in (0, 1):
             raise ValueError(
-                f"{name} must be a number or a scalar tensor, got {value!r}; "
-                f"give one value, or one mass function per population."
+                f"{name} must be a number, a scalar tensor, or for several clusters a tensor with "
+                f"one value for each, got {value!r}; give one value, or one mass function per "
+                f"population."
             )
         return
     if not math.isfinite(value) or (positive and value <= 0):

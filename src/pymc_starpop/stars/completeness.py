@@ -57,10 +57,15 @@ class CompletenessTable:
     value: np.ndarray
     slope: np.ndarray
 
+    @property
+    def last(self) -> float:
+        """Place of the last node, counted from 0."""
+        return len(self.value) - 1.0
+
     def __call__(self, mag: Any) -> np.ndarray:
         """Interpolate the completeness at magnitudes of any shape."""
         x = (np.asarray(mag, dtype=float) - self.start) / self.step
-        x = np.clip(x, 0.0, len(self.value) - 1.0)
+        x = np.clip(x, 0.0, self.last)
         k = np.minimum(x.astype(int), len(self.value) - 2)
         t = x - k
         u = 1.0 - t

@@ -5,11 +5,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 from pymc.progress_bar import create_simple_progress
 from pytensor import tensor as pt
-from pytensor.tensor import TensorVariable
 
 from pymc_starpop.likelihoods.cluster import cluster_parts
 from pymc_starpop.likelihoods.detection import segment_variance
@@ -18,12 +16,7 @@ from pymc_starpop.likelihoods.masses import track_masses
 from pymc_starpop.likelihoods.stars import Limits, star_arrays
 from pymc_starpop.likelihoods.track import Layout, model_tracks
 from pymc_starpop.stars.catalog import StarCatalog
-from pymc_starpop.summaries.membership import (
-    _check_other_stars,
-    _cluster_variable,
-    _model_of,
-    _posterior,
-)
+from pymc_starpop.summaries.chosen import ChosenCluster, posterior_of
 
 __all__ = ["ClusterDraw", "ClusterDraws"]
 
@@ -100,45 +93,38 @@ class ClusterDraw:
 
 
 class ClusterDraws:
-    """A cluster variable of a model, evaluated at posterior draws.
+    """A cluster of a model, evaluated at posterior draws.
 
     Parameters
     ----------
     idata : xarray.DataTree or xarray.Dataset
         Result of `pm.sample`, or its posterior.
-    model : pm.Model, optional
-        By default the one of the surrounding ``with``.
+    of : ChosenCluster
     catalog : StarCatalog, optional
         Other stars than those that were fitted.
-    name : str, optional
-        Name of the variable, where the model has several.
     thin : int
         Every how many draws of a chain to take.
 
     Raises
     ------
     ValueError
-        As `pymc_starpop.membership`, and for a `thin` that is no whole number above 0.
+        For a posterior that lacks a parameter, and a `thin` that is no whole number above 0.
     """
 
     def __init__(
-        self, idata: Any, model: pm.Model | None = None, catalog: StarCatalog | None = None,
-        *, name: str | None = None, thin: int = 1,
-    ):  # fmt: skip
-        self.model = _model_of(model)
-        rv = _cluster_variable(self.model, name)
-        cluster = rv.owner.op.model
-        _check_other_stars(self.model, rv, catalog)
+        self, idata: Any, of: ChosenCluster, catalog: StarCatalog | None = None, *, thin: int = 1
+    ):
+        cluster = of.cluster
         if not (isinstance(thin, int | np.integer) and thin >= 1):
             raise ValueError(f"thin must be a whole number of at least 1, got {thin!r}")
+        self.model = of.pymc_model
         self.bands: tuple[str, ...] = cluster.bands
         self.is_flux: bool = cluster.is_flux
         self.limits: Limits | None = cluster.limits
         self.layout: Layout = cluster.layout
-        labels = self.model.coords["star"] if catalog is None else catalog.star
-        self.star: np.ndarray = np.asarray(labels)
-        self.posterior = _posterior(idata, self.model).isel(draw=slice(None, None, thin))
-        self._outputs = _outputs(self.model, rv, catalog)
+        self.star: np.ndarray = np.asarray(of.star if catalog is None else catalog.star)
+        self.posterior = posterior_of(idata, self.model).isel(draw=slice(None, None, thin))
+        self._outputs = _outputs(of, catalog)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -208,12 +194,11 @@ class ClusterDraws:
         )
 
 
-def _outputs(model: pm.Model, rv: TensorVariable, catalog: StarCatalog | None) -> dict[str, Any]:
+def _outputs(of: ChosenCluster, catalog: StarCatalog | None) -> dict[str, Any]:
     """Expressions of what a `ClusterDraw` holds, in terms of the variables of the model."""
-    cluster, inputs = rv.owner.op.model, tuple(rv.owner.op.dist_params(rv.owner))
-    variance, stars, slots = cluster.split(inputs)
+    cluster, values = of.cluster, of.values
+    variance, stars, slots = cluster.split(of.inputs)
     p, options = cluster.fill(slots)
-    values: Any = pt.as_tensor(model.rvs_to_values[rv])
     if catalog is not None:
         stars = {k: pt.as_tensor(a) for k, a in star_arrays(catalog, p, options).items()}
         values, variance = stars.pop("values"), stars.pop("variance")

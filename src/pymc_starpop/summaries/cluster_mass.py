@@ -6,6 +6,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from pymc_starpop.summaries.chosen import ChosenCluster, chosen_clusters, joined
 from pymc_starpop.summaries.cluster_draws import ClusterDraw, ClusterDraws
 from pymc_starpop.summaries.tracks import draw_on_tracks, segment_mean
 
@@ -27,6 +28,7 @@ def cluster_mass(
     model: pm.Model | None = None,
     *,
     name: str | None = None,
+    cluster: str | None = None,
     thin: int = 1,
     random_seed: np.random.Generator | int | None = None,
     progressbar: bool = True,
@@ -52,6 +54,8 @@ def cluster_mass(
         The model that was sampled; by default the one of the surrounding ``with``.
     name : str, optional
         Name of the `ClusterPhotometry` variable, where the model has several.
+    cluster : str, optional
+        Name of a cluster, where the variable has several; by default all of them.
     thin : int
         Every how many draws of each chain to use.
     random_seed : numpy.random.Generator or int, optional
@@ -62,20 +66,25 @@ def cluster_mass(
     Returns
     -------
     xarray.Dataset
-        Dimensions (chain, draw): ``n_member``, ``n_system``, ``n_born``; ``mass_member``,
-        ``mass``, ``mass_born`` (Msun); ``detection``, the share Z.
+        Dimensions (chain, draw), and cluster where the variable has several: ``n_member``,
+        ``n_system``, ``n_born``; ``mass_member``, ``mass``, ``mass_born`` (Msun); ``detection``,
+        the share Z.
 
     Raises
     ------
     ValueError
         As `pymc_starpop.star_posterior`.
     """
-    draws = ClusterDraws(idata, model, name=name, thin=thin)
+    chosen = chosen_clusters(model, name, cluster)
     rng = np.random.default_rng(random_seed)
     variables = {variable: ((), attributes) for variable, attributes in _ATTRIBUTES.items()}
-    return draws.collect(
-        lambda draw: weigh(draw, rng), variables, {}, {}, "Weighing the cluster", progressbar
-    )
+
+    def mass_of(of: ChosenCluster) -> xr.Dataset:
+        return ClusterDraws(idata, of, thin=thin).collect(
+            lambda draw: weigh(draw, rng), variables, {}, {}, "Weighing the cluster", progressbar
+        )
+
+    return joined([mass_of(of) for of in chosen], chosen, "cluster")
 
 
 def weigh(draw: ClusterDraw, rng: np.random.Generator) -> dict[str, float]:

@@ -10,6 +10,7 @@ from scipy import special
 from pymc_starpop.kernels.selection import selection_integral
 from pymc_starpop.likelihoods.stars import Limits
 from pymc_starpop.stars.colors import pair_of
+from pymc_starpop.summaries.chosen import ChosenCluster, chosen_clusters, joined
 from pymc_starpop.summaries.cluster_draws import ClusterDraw, ClusterDraws
 from pymc_starpop.summaries.tracks import at_points
 
@@ -38,6 +39,7 @@ def luminosity_function(
     model: pm.Model | None = None,
     *,
     name: str | None = None,
+    cluster: str | None = None,
     thin: int = 1,
     progressbar: bool = True,
 ) -> xr.Dataset:
@@ -65,6 +67,8 @@ def luminosity_function(
         The model that was sampled; by default the one of the surrounding ``with``.
     name : str, optional
         Name of the `ClusterPhotometry` variable, where the model has several.
+    cluster : str, optional
+        Name of a cluster, where the variable has several; by default all of them.
     thin : int
         Every how many draws of each chain to use.
     progressbar : bool
@@ -73,19 +77,22 @@ def luminosity_function(
     Returns
     -------
     xarray.Dataset
-        Dimensions (chain, draw, bin): ``observed``, ``predicted``, ``corrected``; coordinates
-        ``mag`` (middle of the bin), ``mag_low`` and ``mag_high``.
+        Dimensions (chain, draw, bin), and cluster where the variable has several: ``observed``,
+        ``predicted``, ``corrected``; coordinates ``mag`` (middle of the bin),
+        ``mag_low`` and ``mag_high``.
 
     Raises
     ------
     ValueError
         For an unknown band, edges that do not ascend, and as `pymc_starpop.star_posterior`.
     """
-    draws = ClusterDraws(idata, model, name=name, thin=thin)
-    if band not in draws.bands:
-        raise ValueError(f"band={band!r} is none of the catalog's: {', '.join(draws.bands)}")
+    chosen = chosen_clusters(model, name, cluster)
     if pair_of(band) is not None:
         raise ValueError(f"band={band!r} is a color; give a band of which there are magnitudes")
+    for of in chosen:
+        if band not in of.cluster.bands:
+            whose = "the catalog's" if of.name is None else f"those of {of.name!r}"
+            raise ValueError(f"band={band!r} is none of {whose}: {', '.join(of.cluster.bands)}")
     edges = np.asarray(edges, dtype=float)
     if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0.0):
         raise ValueError(f"edges must be at least two ascending magnitudes, got {edges}")
@@ -95,11 +102,15 @@ def luminosity_function(
         "mag_high": ("bin", edges[1:]),
     }
     variables = {v: (("bin",), attributes) for v, attributes in _ATTRIBUTES.items()}
-    counted = draws.collect(
-        lambda draw: _counts(draws, draw, band, edges), variables, coords,
-        {"bin": edges.size - 1}, "Counting stars", progressbar,
-    )  # fmt: skip
-    return counted.assign_attrs(band=band)
+
+    def counts_of(of: ChosenCluster) -> xr.Dataset:
+        draws = ClusterDraws(idata, of, thin=thin)
+        return draws.collect(
+            lambda draw: _counts(draws, draw, band, edges), variables, coords,
+            {"bin": edges.size - 1}, "Counting stars", progressbar,
+        )  # fmt: skip
+
+    return joined([counts_of(of) for of in chosen], chosen, "cluster").assign_attrs(band=band)
 
 
 def _counts(

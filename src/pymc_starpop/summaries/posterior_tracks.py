@@ -80,6 +80,28 @@ def build_track(
     return np.insert(track, gap, [tip, np.nan, np.nan], axis=0)
 
 
+def of_cluster(samples: Any, place: int, names: Sequence[str]) -> xr.Dataset | None:
+    """Return the posterior of one of several clusters.
+
+    Parameters
+    ----------
+    samples : xarray.Dataset or xarray.DataTree, or None
+    place : int
+        Which of the clusters.
+    names : sequence of str
+        Names of all C clusters: variables with a dimension that has these as its labels, or C
+        entries without labels and the name "cluster", have one value for each.
+    """
+    if samples is None:
+        return None
+    posterior = _posterior(samples)
+    for dim, size in posterior.sizes.items():
+        labels = posterior.coords[dim].to_numpy().tolist() if dim in posterior.coords else None
+        if labels == list(names) or (labels is None and dim == "cluster" and size == len(names)):
+            return posterior.isel({dim: place}, drop=True)
+    return posterior
+
+
 def _posterior(samples: Any) -> xr.Dataset:
     if isinstance(samples, xr.DataTree):
         node = samples["posterior"] if "posterior" in samples.children else samples

@@ -6,6 +6,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from pymc_starpop.summaries.chosen import ChosenCluster, chosen_clusters, joined
 from pymc_starpop.summaries.cluster_draws import ClusterDraw, ClusterDraws
 from pymc_starpop.summaries.tracks import at_points
 
@@ -31,6 +32,7 @@ def predict_cmd(
     *,
     selected: bool = True,
     name: str | None = None,
+    cluster: str | None = None,
     thin: int = 1,
     random_seed: np.random.Generator | int | None = None,
     progressbar: bool = True,
@@ -55,6 +57,8 @@ def predict_cmd(
         mass.
     name : str, optional
         Name of the `ClusterPhotometry` variable, where the model has several.
+    cluster : str, optional
+        Name of a cluster, where the variable has several; by default all of them.
     thin : int
         Every how many draws of each chain to use.
     random_seed : numpy.random.Generator or int, optional
@@ -65,9 +69,10 @@ def predict_cmd(
     Returns
     -------
     xarray.Dataset
-        Dimensions (chain, draw, system) and band (colors too, where the catalog has such):
-        ``mag``, apparent magnitudes without errors,
-        ``observed_mag`` with errors (NaN for a negative flux), ``initial_mass`` (Msun),
+        Dimensions (chain, draw, system) and band (colors too, where the catalog has such), and
+        cluster where the variable has several, with NaN beyond their systems and bands: ``mag``,
+        apparent magnitudes without errors, ``observed_mag`` with errors (NaN for a negative flux),
+        ``initial_mass`` (Msun),
         ``mass_ratio`` (0: single, or a dark companion).
 
     Raises
@@ -76,16 +81,21 @@ def predict_cmd(
         As `pymc_starpop.star_posterior`, for an `n_system` below 1, and where hardly any system
         passes the selection.
     """
-    draws = ClusterDraws(idata, model, name=name, thin=thin)
-    n_system = draws.star.size if n_system is None else n_system
-    if not (isinstance(n_system, int | np.integer) and n_system >= 1):
+    chosen = chosen_clusters(model, name, cluster)
+    if not (n_system is None or (isinstance(n_system, int | np.integer) and n_system >= 1)):
         raise ValueError(f"n_system must be a whole number of at least 1, got {n_system!r}")
     rng = np.random.default_rng(random_seed)
-    return draws.collect(
-        lambda draw: _draw_systems(draws, draw, n_system, selected, rng), _VARIABLES,
-        {"band": list(draws.bands)}, {"system": n_system, "band": len(draws.bands)},
-        "Drawing systems", progressbar,
-    )  # fmt: skip
+
+    def systems_of(of: ChosenCluster) -> xr.Dataset:
+        draws = ClusterDraws(idata, of, thin=thin)
+        n = draws.star.size if n_system is None else n_system
+        return draws.collect(
+            lambda draw: _draw_systems(draws, draw, n, selected, rng), _VARIABLES,
+            {"band": list(draws.bands)}, {"system": n, "band": len(draws.bands)},
+            "Drawing systems", progressbar,
+        )  # fmt: skip
+
+    return joined([systems_of(of) for of in chosen], chosen, "cluster")
 
 
 def _draw_systems(

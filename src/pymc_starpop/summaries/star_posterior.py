@@ -8,6 +8,7 @@ import pymc as pm
 import xarray as xr
 
 from pymc_starpop.stars.catalog import StarCatalog
+from pymc_starpop.summaries.chosen import ChosenCluster, chosen_clusters, joined
 from pymc_starpop.summaries.cluster_draws import ClusterDraw, ClusterDraws
 from pymc_starpop.summaries.tracks import draw_on_tracks
 
@@ -26,6 +27,7 @@ def star_posterior(
     catalog: StarCatalog | None = None,
     *,
     name: str | None = None,
+    cluster: str | None = None,
     thin: int = 1,
     random_seed: np.random.Generator | int | None = None,
     progressbar: bool = True,
@@ -51,6 +53,8 @@ def star_posterior(
         Other stars in the same bands, by default those that were fitted.
     name : str, optional
         Name of the `ClusterPhotometry` variable, where the model has several.
+    cluster : str, optional
+        Name of a cluster, where the variable has several; by default all of them.
     thin : int
         Every how many draws of each chain to use.
     random_seed : numpy.random.Generator or int, optional
@@ -73,7 +77,7 @@ def star_posterior(
     --------
     summarize_stars : mean, standard deviation and quantiles of each star.
     """
-    draws = ClusterDraws(idata, model, catalog, name=name, thin=thin)
+    chosen = chosen_clusters(model, name, cluster, catalog)
     rng = np.random.default_rng(random_seed)
 
     def measure(draw: ClusterDraw) -> dict[str, np.ndarray]:
@@ -81,10 +85,13 @@ def star_posterior(
         return {"initial_mass": mass, "mass_ratio": ratio, "membership": draw.membership}
 
     variables = {v: (("star",), attributes) for v, attributes in _ATTRIBUTES.items()}
-    sizes = {"star": draws.star.size}
-    return draws.collect(
-        measure, variables, {"star": draws.star}, sizes, "Drawing stars", progressbar
-    )
+
+    def stars_of(of: ChosenCluster) -> xr.Dataset:
+        draws = ClusterDraws(idata, of, catalog, thin=thin)
+        coords, sizes = {"star": draws.star}, {"star": draws.star.size}
+        return draws.collect(measure, variables, coords, sizes, "Drawing stars", progressbar)
+
+    return joined([stars_of(of) for of in chosen], chosen, "star")
 
 
 def summarize_stars(
@@ -141,7 +148,8 @@ def summarize_stars(
         result[variable] = (("star", "statistic"), columns, _ATTRIBUTES[variable])
     result["companion"] = ("star", (weight * (flat["mass_ratio"].values > 0.0)).sum(axis=1))
     result["membership"] = ("star", flat["membership"].values.mean(axis=1))
-    coords = {"star": stars["star"].values} if "star" in stars.coords else {}
+    # The labels of the stars and the names of their clusters.
+    coords = {n: ("star", stars[n].values) for n in ("star", "cluster") if n in stars.coords}
     return xr.Dataset(result, coords=coords | {"statistic": names})
 
 

@@ -1,0 +1,192 @@
+"""Models of the photometry of a cluster, without their variables: for random variables."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pytensor.graph.basic import Variable
+
+from pymc_starpop.cluster.checks import ranged_values
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.field import FieldDensity
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.likelihoods.cluster import ClusterParts, cluster_parts
+from pymc_starpop.likelihoods.slots import Slot, map_field_scale
+from pymc_starpop.likelihoods.stars import Limits, StarTerms, layout_of, limits_of, star_arrays
+from pymc_starpop.likelihoods.track import Layout
+from pymc_starpop.simulate import draw_photometry
+from pymc_starpop.stars.catalog import StarCatalog
+
+__all__ = ["ClusterModel", "cluster_model"]
+
+# Parameters that may have one value for each band; of the others, vectors go with the stars.
+_BY_BAND = ("intrinsic_scatter", "zero_points")
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterModel:
+    """All of a cluster model but its data and its symbolic parameters.
+
+    Attributes
+    ----------
+    iso : IsochroneGrid
+    template : ClusterParameters
+        Numbers, and a `Slot` for each symbolic parameter.
+    options : ClusterOptions
+    layout : the rows that the model predicts
+    limits : the selection in the space of the data, or None
+    is_flux : whether the data are fluxes
+    star_names : names of the arrays with one entry a star that follow the variances
+    slot_names : names of the symbolic parameters, in the order of the inputs
+    """
+
+    iso: IsochroneGrid
+    template: ClusterParameters
+    options: ClusterOptions
+    layout: Layout
+    limits: Limits | None
+    is_flux: bool
+    star_names: tuple[str, ...]
+    slot_names: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells two models apart."""
+        parts = (
+            self.iso.fingerprint, self.template, self.options, self.layout, self.limits,
+            self.is_flux, self.star_names, self.slot_names,
+        )  # fmt: skip
+        return tuple(repr(part) for part in parts)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the columns of the catalog: bands and colors."""
+        return self.layout.columns
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClusterModel) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def fill(self, values: tuple[Any, ...]) -> tuple[ClusterParameters, ClusterOptions]:
+        """Return parameters and options with values in place of the slots.
+
+        Beside the stars, a parameter that is the same for all has a leading axis of length 1.
+        """
+        given = dict(zip(self.slot_names, values, strict=True))
+
+        def take(name: str, value: Any) -> Any:
+            if not isinstance(value, Slot):
+                return value
+            found = given[name]
+            return found[0] if found.ndim > value.ndim else found
+
+        return self.template.map_values(take), map_field_scale(self.options, take)
+
+    def split(self, inputs: tuple[Any, ...]) -> tuple[Any, dict[str, Any], tuple[Any, ...]]:
+        """Sort the inputs of the random variable into variances, star arrays and slots."""
+        n = 1 + len(self.star_names)
+        return inputs[0], dict(zip(self.star_names, inputs[1:n], strict=True)), inputs[n:]
+
+    def terms(self, values: Any, variance: Any, stars: dict[str, Any]) -> StarTerms:
+        """What the likelihood takes from the stars."""
+        return StarTerms(
+            values=values, variance=variance, limits=self.limits, is_flux=self.is_flux,
+            layout=self.layout, **stars,
+        )  # fmt: skip
+
+    def draw(self, inputs: tuple[Any, ...], rng: np.random.Generator) -> np.ndarray:
+        """Draw members from the isochrone and field stars from the field model, (N, K).
+
+        The inputs are numbers; outside of their ranges the draws are NaN.
+        """
+        variance, stars, slots = self.split(inputs)
+        p, options = self.fill(tuple(np.asarray(s) for s in slots))
+        sigma = np.sqrt(variance)
+        measured = np.isfinite(sigma)
+        if not _within_ranges(self.iso, p):
+            return np.full(variance.shape, np.nan)
+        prior = stars.get("membership_prior", 1.0)
+        is_field = rng.random(len(variance)) >= prior * (1.0 - p.field_fraction)
+        errors = np.where(measured, sigma, 1.0)
+        drawn = draw_photometry(
+            self.iso, self.bands, p, options, errors, self.is_flux, is_field, rng
+        )
+        return np.where(measured, drawn, np.nan)
+
+    def logp(self, values: Any, inputs: tuple[Any, ...]) -> Any:
+        """Log-likelihood of each star (N,), from the data (N, K) and the inputs."""
+        return self.parts(values, inputs).logp
+
+    def parts(self, values: Any, inputs: tuple[Any, ...]) -> ClusterParts:
+        """Build the likelihood from the data (N, B) and the inputs of the random variable."""
+        variance, stars, slots = self.split(inputs)
+        p, options = self.fill(slots)
+        return cluster_parts(self.iso, p, options, self.terms(values, variance, stars))
+
+
+def _within_ranges(iso: IsochroneGrid, p: ClusterParameters) -> bool:
+    """Whether all numbers lie where the model is defined."""
+    for _, value, ((low, high), _) in ranged_values(iso, p):
+        if not np.all((value >= low) & (value <= high)):
+            return False
+    return True
+
+
+def cluster_model(
+    iso: IsochroneGrid, catalog: StarCatalog, p: ClusterParameters, options: ClusterOptions
+) -> tuple[ClusterModel, list[Any], list[str]]:
+    """Take the data and the symbolic parameters out of a model.
+
+    Parameters
+    ----------
+    iso : IsochroneGrid
+    catalog : StarCatalog
+    p : ClusterParameters
+        Checked; numbers as float64.
+    options : ClusterOptions
+
+    Returns
+    -------
+    model : ClusterModel
+    inputs : list
+        Of the random variable: variances (N, K), the arrays (N,) of `ClusterModel.star_names`, and
+        the symbolic parameters.
+    cores : list of str
+        Their part of the signature of the random variable, whose output is (b).
+    """
+    stars = star_arrays(catalog, p, options)
+    if hasattr(options.field, "frozen"):
+        options = replace(options, field=options.field.frozen(catalog, options.selection))
+    slots: dict[str, Variable] = {}
+
+    def take(name: str, value: Any) -> Any:
+        if not isinstance(value, Variable):
+            return value
+        slots[name] = value
+        return Slot(name, value.ndim)
+
+    template = p.map_values(take)
+    options = map_field_scale(options, take)
+    if isinstance(options.field, FieldDensity) and options.field.is_symbolic:
+        # The densities are an input of the variable; the model keeps what draws them.
+        options = replace(options, field=FieldDensity(np.zeros(0), options.field.sampler))
+    del stars["values"]
+    variance = stars.pop("variance")
+    model = ClusterModel(
+        iso=iso,
+        template=template,
+        options=options,
+        layout=layout_of(catalog),
+        limits=limits_of(catalog, options),
+        is_flux=catalog.is_flux,
+        star_names=tuple(stars),
+        slot_names=tuple(slots),
+    )
+    # Colors have more bands than there are columns.
+    of_slots = [
+        "(c)" if name in _BY_BAND and value.type.ndim else "()" for name, value in slots.items()
+    ]
+    inputs = [variance, *stars.values(), *slots.values()]
+    return model, inputs, ["(b)", *["()"] * len(stars), *of_slots]

@@ -1,0 +1,216 @@
+"""Along what the parameters of several clusters run: clusters, stars, bands.
+
+The length of a vector mostly says it. Where it does not, dimensions do: those that a variable has
+in the PyMC model, or those of an `xarray.DataArray`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor
+import xarray as xr
+from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.traversal import explicit_graph_inputs
+
+from pymc_starpop.stars.stacked import StackedCatalog
+
+__all__ = ["Parameter", "resolved"]
+
+# Parameters that may have one value for each band, or for each star.
+_BY_BAND = ("intrinsic_scatter", "zero_points")
+_BY_STAR = ("av",)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of several clusters.
+
+    Attributes
+    ----------
+    value : number, array or PyTensor expression
+    axes : tuple of str
+        Of "cluster", "star" and "band", one for each dimension.
+    """
+
+    value: Any
+    axes: tuple[str, ...]
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether the value is an expression."""
+        return isinstance(self.value, Variable)
+
+    def of_cluster(self, index: int, rows: slice, bands: Sequence[int]) -> Any:
+        """Return the value for one cluster, of which rows of stars and bands are given."""
+        places = {"cluster": index, "star": rows, "band": list(bands)}
+        # One axis at a time: NumPy moves axes where several are chosen by lists.
+        value = self.value
+        for axis in self.axes:
+            value = value[places[axis]] if axis != "band" else value[..., places[axis]]
+        return value
+
+
+def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
+    """Return a parameter with its axes.
+
+    Raises
+    ------
+    ValueError
+        For a shape that fits none, or several; the message says how to label it.
+    """
+    if isinstance(value, xr.DataArray):
+        dims = tuple(_axis_of(name, str(d), _labels(value, d), cats) for d in value.dims)
+        value = value.to_numpy()
+    else:
+        dims = _dims_of(name, value, cats)
+    if isinstance(value, Constant):
+        value = value.data
+    if not isinstance(value, Variable) and np.ndim(value):
+        value = np.asarray(value)
+    ndim = value.ndim if isinstance(value, Variable) else np.ndim(value)
+    if not ndim:
+        return Parameter(value, ())
+    shape = _shape_of(value)
+    sizes = _sizes(cats)
+    possible = _possible(name)
+    if ("cluster", "band") in possible and ndim == 2 and 1 in shape:
+        value, shape, dims = _squeezed(value, shape, dims, sizes)
+    found = [axes for axes in possible if _fits(shape, dims, axes, sizes)]
+    if not found:
+        raise ValueError(
+            f"{name} has the shape {_shown(shape)}{_dims_shown(dims)} for {_sizes_shown(sizes)}; "
+            f"give one number, or {_shapes_shown(possible)}"
+        )
+    if len(found) > 1 and not _means_the_same(found, sizes):
+        raise ValueError(
+            f"{name} has the shape {_shown(shape)}, which could mean {_shapes_shown(found)}, for "
+            f"{_sizes_shown(sizes)}; {_how_to_label(name)}"
+        )
+    return Parameter(value, found[0])
+
+
+def _possible(name: str) -> list[tuple[str, ...]]:
+    """Return the axes that a parameter may have."""
+    if name in _BY_BAND:
+        return [("cluster",), ("band",), ("cluster", "band")]
+    return [("cluster",), ("star",)] if name in _BY_STAR else [("cluster",)]
+
+
+def _sizes(cats: StackedCatalog) -> dict[str, int]:
+    return {"cluster": cats.n_cluster, "star": cats.n_star, "band": len(cats.model_bands)}
+
+
+def _fits(
+    shape: tuple[int | None, ...], dims: tuple[str | None, ...], axes: tuple[str, ...],
+    sizes: Mapping[str, int],
+) -> bool:  # fmt: skip
+    """Whether a shape and what is known of its dimensions agree with axes."""
+    return len(shape) == len(axes) and all(
+        n in (None, sizes[axis]) and dim in (None, axis)
+        for n, dim, axis in zip(shape, dims, axes, strict=True)
+    )
+
+
+def _means_the_same(found: list[tuple[str, ...]], sizes: Mapping[str, int]) -> bool:
+    """Whether it makes no difference: one star in each cluster, or one of everything."""
+    return found == [("cluster",), ("star",)] or (sizes["cluster"] == 1 == sizes["band"])
+
+
+def _squeezed(value: Any, shape: tuple[Any, ...], dims: tuple[Any, ...], sizes: Any) -> Any:
+    """Take a vector by band, (1, B), or by cluster, (C, 1), out of its two dimensions."""
+    if shape[0] == 1 and sizes["cluster"] != 1:
+        return value[0], shape[1:], (dims[1] or "band",)
+    if shape[1] == 1 and sizes["band"] != 1:
+        return value[:, 0], shape[:1], (dims[0] or "cluster",)
+    return value, shape, dims
+
+
+def _shape_of(value: Any) -> tuple[int | None, ...]:
+    """Lengths of the axes, None where inputs decide that have no value yet."""
+    if not isinstance(value, Variable):
+        return np.shape(value)
+    if None not in value.type.shape or list(explicit_graph_inputs([value])):
+        return value.type.shape
+    # The lengths of dimensions of a model are shared variables.
+    lengths = pytensor.function([], value.shape, mode="FAST_COMPILE")()
+    return tuple(int(n) for n in lengths)
+
+
+def _dims_of(name: str, value: Any, cats: StackedCatalog) -> tuple[str | None, ...]:
+    """Return what the dimensions of a variable are in the model, None where nothing is known."""
+    ndim = value.ndim if hasattr(value, "ndim") else np.ndim(value)
+    model = pm.modelcontext(None) if pm.Model.get_context(error_if_none=False) else None
+    own = getattr(value, "name", None)
+    if model is None or own is None or model.named_vars.get(own) is not value:
+        return (None,) * ndim
+    dims = model.named_vars_to_dims.get(own, (None,) * ndim)
+    return tuple(
+        None if dim is None else _axis_of(name, dim, model.coords.get(dim), cats) for dim in dims
+    )
+
+
+def _labels(array: xr.DataArray, dim: Any) -> Any:
+    return array.coords[dim].to_numpy() if dim in array.coords else None
+
+
+def _axis_of(name: str, dim: str, labels: Any, cats: StackedCatalog) -> str | None:
+    """Return the axis that a dimension is, by its labels or else by its name."""
+    own = {
+        "cluster": list(cats.cluster_names),
+        "band": list(cats.model_bands),
+        "star": list(cats.star),
+    }
+    given = None if labels is None else list(labels)
+    for axis, expected in own.items():
+        if given == expected:
+            return axis
+        if given is not None and len(given) > 1 and sorted(map(str, given)) == sorted(expected):
+            raise ValueError(
+                f"{name} has the dimension {dim!r} with the labels of the {axis}s in another "
+                f"order, {_few(given)}; expected {_few(expected)}: sort it as the catalogs are"
+            )
+    plain = dim.removeprefix("model_")
+    if plain in own:
+        if given is not None:
+            raise ValueError(
+                f"{name} has the dimension {dim!r} with the labels {_few(given)}, expected those "
+                f"of the {plain}s, {_few(own[plain])}; build the model with coords=cats.coords()"
+            )
+        return plain
+    return None
+
+
+def _few(labels: Sequence[Any]) -> str:
+    """Show the first labels."""
+    shown = ", ".join(str(label) for label in labels[:4])
+    return shown + (", ..." if len(labels) > 4 else "")
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    """Show a shape."""
+    lengths = ", ".join("?" if n is None else str(n) for n in shape)
+    return f"({lengths}{',' if len(shape) == 1 else ''})"
+
+
+def _dims_shown(dims: tuple[str | None, ...]) -> str:
+    return f", by {' and '.join(d or '?' for d in dims)}," if any(dims) else ""
+
+
+def _sizes_shown(sizes: Mapping[str, int]) -> str:
+    """Show how many there are."""
+    return ", ".join(f"{n} {axis}{'' if n == 1 else 's'}" for axis, n in sizes.items())
+
+
+def _shapes_shown(possible: Sequence[tuple[str, ...]]) -> str:
+    """Show what shapes may be."""
+    return " or ".join(f"one for each {' and '.join(axes)}" for axes in possible)
+
+
+def _how_to_label(name: str) -> str:
+    return (
+        f'give {name} dims in the model (dims="cluster" or dims="band"), or write x[:, None] '
+        "for one value for each cluster and x[None, :] for one for each band"
+    )

@@ -1,0 +1,191 @@
+"""Clusters of one kind: those whose likelihood is one graph and differs in numbers alone.
+
+What is a number in the graph of one cluster and differs from cluster to cluster (a parameter, a
+limit of the selection, the stars) is an input of the graph of the kind. What decides of what nodes
+the graph is made (bands, which measurements there are, ages, whether a parameter is 0) belongs to
+the kind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pytensor import tensor as pt
+from pytensor.tensor import TensorVariable
+
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.likelihoods.cluster import cluster_parts, membership_of
+from pymc_starpop.likelihoods.slots import Slot, map_field_scale
+from pymc_starpop.likelihoods.stars import Limits, StarTerms
+from pymc_starpop.likelihoods.track import Layout
+from pymc_starpop.ops.each_cluster import Axis, ClusterGraph, ClusterInput
+
+__all__ = ["STARS", "ClusterKind", "LimitsKind", "limit_numbers"]
+
+_PREFIX = "limits."
+# Before the names of arrays of the stars, of which some are those of parameters, too.
+STARS = "stars."
+
+
+@dataclass(frozen=True)
+class LimitsKind:
+    """The selections of clusters of one kind.
+
+    Attributes
+    ----------
+    band : str
+    sides : whether there is a limit on the bright and on the faint side
+    has_completeness : whether there is a completeness
+    """
+
+    band: str
+    sides: tuple[bool, bool]
+    has_completeness: bool
+
+    @classmethod
+    def of(cls, limits: Limits | None) -> "LimitsKind | None":
+        """Return the kind of a selection."""
+        if limits is None:
+            return None
+        return cls(limits.band, limits.sides, limits.completeness is not None)
+
+    def filled(self, numbers: Mapping[str, Any]) -> Limits:
+        """Return the selection with its numbers, as `limit_numbers` names them."""
+        ends, errors = numbers[f"{_PREFIX}ends"], numbers[f"{_PREFIX}errors"]
+        table = None
+        if self.has_completeness:
+            start, step, last = (numbers[f"{_PREFIX}nodes"][i] for i in range(3))
+            value, slope = numbers[f"{_PREFIX}value"], numbers[f"{_PREFIX}slope"]
+            table = _Table(start, step, last, value, slope)
+        return Limits(self.band, self.sides, (ends[0], ends[1]), (errors[0], errors[1]), table)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A `CompletenessTable` whose numbers are expressions, with more nodes than are used."""
+
+    start: Any
+    step: Any
+    last: Any
+    value: Any
+    slope: Any
+
+
+def limit_numbers(limits: Limits | None) -> dict[str, np.ndarray]:
+    """Numbers of a selection by name; the tables of a completeness end at their last node."""
+    if limits is None:
+        return {}
+    # What no limit has is not read.
+    numbers = {
+        f"{_PREFIX}ends": np.where(limits.sides, limits.ends, 0.0),
+        f"{_PREFIX}errors": np.where(limits.sides, limits.errors, 1.0),
+    }
+    table = limits.completeness
+    if table is not None:
+        numbers[f"{_PREFIX}nodes"] = np.array([table.start, table.step, table.last])
+        numbers[f"{_PREFIX}value"] = np.asarray(table.value, dtype=float)
+        numbers[f"{_PREFIX}slope"] = np.asarray(table.slope, dtype=float)
+    return numbers
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterKind:
+    """All that the graph of a cluster is made of but its numbers.
+
+    Attributes
+    ----------
+    iso : IsochroneGrid
+    template : ClusterParameters
+        Numbers that clusters of the kind share, and a `Slot` for each other parameter.
+    options : ClusterOptions
+        Without a selection, and with a field only where it depends on the model.
+    layout : the rows that the model predicts
+    limits : the kind of the selection, or None
+    is_flux : whether the data are fluxes
+    star_names : names of the arrays with one row a star besides the values and variances
+    fitted_field : whether the density of field stars is an expression
+    """
+
+    iso: IsochroneGrid
+    template: ClusterParameters
+    options: ClusterOptions
+    layout: Layout
+    limits: LimitsKind | None
+    is_flux: bool
+    star_names: tuple[str, ...]
+    fitted_field: bool = False
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """What tells two kinds apart."""
+        parts = (
+            self.iso.fingerprint, self.template, self.options, self.layout, self.limits,
+            self.is_flux, self.star_names, self.fitted_field,
+        )  # fmt: skip
+        return tuple(repr(part) for part in parts)
+
+    @cached_property
+    def slots(self) -> dict[str, Slot]:
+        """The slots of the template and of the field by name."""
+        found: dict[str, Slot] = {}
+
+        def note(name: str, value: Any) -> Any:
+            if isinstance(value, Slot):
+                found[name] = value
+            return value
+
+        self.template.map_values(note)
+        map_field_scale(self.options, note)
+        return found
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs of the graph, in their order."""
+        return tuple(self._inputs)
+
+    @cached_property
+    def _inputs(self) -> dict[str, ClusterInput]:
+        n_column = len(self.layout.columns)
+        matrix = pt.TensorType("float64", (None, n_column))
+        inputs = {}
+        for name in ("values", "variance"):
+            inputs[f"{STARS}{name}"] = ClusterInput(matrix(name), Axis.STAR)
+        for name in self.star_names:
+            fitted = self.fitted_field and name == "log_field"
+            inputs[f"{STARS}{name}"] = ClusterInput(pt.dvector(name), Axis.STAR, fitted)
+        if self.limits is not None:
+            names = ["ends", "errors"]
+            names += ["nodes", "value", "slope"] if self.limits.has_completeness else []
+            for name in names:
+                variable = pt.dvector(f"{_PREFIX}{name}")
+                inputs[f"{_PREFIX}{name}"] = ClusterInput(variable, Axis.CLUSTER)
+        for name, slot in self.slots.items():
+            length = None if slot.axis == "star" else len(self.layout.bands)
+            shape = (length,) * slot.ndim
+            variable = pt.tensor(name, dtype="float64", shape=shape)
+            inputs[name] = ClusterInput(variable, Axis(slot.axis), slot.differentiable)
+        return inputs
+
+    @cached_property
+    def graph(self) -> ClusterGraph:
+        """The graph of the log-likelihood."""
+        variables: dict[str, TensorVariable] = {k: i.variable for k, i in self._inputs.items()}
+
+        def take(name: str, value: Any) -> Any:
+            return variables[name] if isinstance(value, Slot) else value
+
+        p, options = self.template.map_values(take), map_field_scale(self.options, take)
+        terms = StarTerms(
+            values=variables[f"{STARS}values"],
+            variance=variables[f"{STARS}variance"],
+            limits=None if self.limits is None else self.limits.filled(variables),
+            is_flux=self.is_flux,
+            layout=self.layout,
+            **{name: variables[f"{STARS}{name}"] for name in self.star_names},
+        )
+        parts = cluster_parts(self.iso, p, options, terms)
+        inputs = tuple(self._inputs.values())
+        return ClusterGraph(self.key, inputs, parts.logp, membership_of(parts))

@@ -1,0 +1,442 @@
+"""The log-likelihood of the stars of several clusters as a PyTensor expression.
+
+The parameters of each cluster are read off those of all (`axes`), clusters of one kind are put
+together (`kinds`), and one Op (`pymc_starpop.ops.each_cluster`) evaluates a kind.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pytensor import tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.tensor import TensorVariable
+
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, split_arguments
+from pymc_starpop.field import ChiSquareField, FieldDensity, InflatedScatterField
+from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.bolometric import content_hash
+from pymc_starpop.likelihoods.axes import Parameter, resolved
+from pymc_starpop.likelihoods.checks import check_catalog, check_priors, check_values
+from pymc_starpop.likelihoods.cluster import as_float64
+from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, limit_numbers
+from pymc_starpop.likelihoods.slots import Slot, map_field_scale
+from pymc_starpop.likelihoods.stars import layout_of, limits_of, needs_field, star_arrays
+from pymc_starpop.ops._tables import shared_tables
+from pymc_starpop.ops.each_cluster import each_cluster
+from pymc_starpop.stars.stacked import StackedCatalog
+
+__all__ = ["Stack", "StackedModel", "checked_stack", "stacked_logp", "stacked_model"]
+
+# What may be a mapping by names of clusters.
+_BY_NAME = ("iso", "selection", "field", "age_distribution")
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One cluster of a stack.
+
+    Attributes
+    ----------
+    name : str
+    kind : ClusterKind
+    numbers : dict of str to ndarray
+        Inputs of the graph of the kind that are numbers and belong to the cluster alone.
+    rows : slice
+        Its stars among those of all clusters.
+    columns, bands : tuple of int
+        Its columns of the photometry among those of all clusters, and its bands.
+    """
+
+    name: str
+    kind: ClusterKind
+    numbers: dict[str, np.ndarray]
+    rows: slice
+    columns: tuple[int, ...]
+    bands: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StackedModel:
+    """All of a model of several clusters but its data and its symbolic parameters.
+
+    Attributes
+    ----------
+    members : tuple of Member
+        The C clusters, in the order of the catalogs.
+    axes : dict of str to tuple of str
+        Axes of each symbolic parameter by name.
+    n_column : int
+        Columns of the photometry of all clusters.
+    """
+
+    members: tuple[Member, ...]
+    axes: dict[str, tuple[str, ...]]
+    n_column: int
+
+    @property
+    def n_star(self) -> int:
+        """Number of stars N."""
+        return self.members[-1].rows.stop
+
+    @cached_property
+    def groups(self) -> list[list[int]]:
+        """Places of the clusters of each kind."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for place, member in enumerate(self.members):
+            found.setdefault(member.kind.key, []).append(place)
+        return list(found.values())
+
+    def logp(
+        self, stars: Mapping[str, Any], values: Mapping[str, Any], membership: bool = False
+    ) -> TensorVariable:
+        """Log-likelihood of the stars (N,), or their probabilities of membership.
+
+        Parameters
+        ----------
+        stars : mapping of str to array
+            ``values`` and ``variance`` (N, K) with the columns of all clusters, and the other
+            arrays of `pymc_starpop.likelihoods.stars.star_arrays` (N,), with any number where a
+            cluster has none.
+        values : mapping of str to expression
+            The symbolic parameters.
+        membership : bool
+            Whether probabilities are wanted in place of the likelihood.
+        """
+        parts = [self._logp_of(group, stars, values, membership) for group in self.groups]
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort(np.concatenate([self._rows(group) for group in self.groups]))
+        return pt.concatenate(parts)[order]
+
+    def _rows(self, group: Sequence[int]) -> np.ndarray:
+        """Rows of the stars of some clusters."""
+        slices = [self.members[place].rows for place in group]
+        return np.concatenate([np.arange(rows.start, rows.stop) for rows in slices])
+
+    def _logp_of(
+        self, group: Sequence[int], stars: Mapping[str, Any], values: Mapping[str, Any],
+        membership: bool,
+    ) -> TensorVariable:  # fmt: skip
+        """Log-likelihood of the stars of the clusters of one kind, one cluster after the other."""
+        members = [self.members[place] for place in group]
+        first = members[0]
+        sizes = [member.rows.stop - member.rows.start for member in members]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        rows = None if len(group) == len(self.members) else self._rows(group)
+
+        def of_stars(array: Any) -> Any:
+            return array if rows is None else array[rows]
+
+        def columns_of(array: Any) -> Any:
+            """Columns of the clusters, which may have them in different orders."""
+            whole = tuple(range(self.n_column))
+            if all(member.columns == whole for member in members):
+                return array
+            if len({member.columns for member in members}) == 1:
+                return array[:, list(first.columns)]
+            place = np.repeat([member.columns for member in members], sizes, axis=0)
+            return array[np.arange(len(place))[:, None], place]
+
+        def input_of(name: str) -> Any:
+            if name.startswith(STARS):
+                array = of_stars(stars[name.removeprefix(STARS)])
+                return array if array.ndim == 1 else columns_of(array)
+            if name in first.numbers:
+                return _stacked([member.numbers[name] for member in members])
+            value, axes = values[name], self.axes[name]
+            if axes == ("star",):
+                return of_stars(value)
+            if axes == ("band",):
+                return value[np.array([member.bands for member in members])]
+            if axes == ("cluster",):
+                return value if len(group) == len(self.members) else value[list(group)]
+            if axes == ("cluster", "band"):
+                bands = np.array([member.bands for member in members])
+                return value[np.array(group)[:, None], bands]
+            return value
+
+        inputs = [input_of(name) for name in first.kind.input_names]
+        return each_cluster(first.kind.graph, starts, inputs, membership)
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Put arrays of one number of dimensions below each other, filled up to one length."""
+    if arrays[0].ndim == 0:
+        return np.array(arrays, dtype=np.float64)
+    longest = max(array.size for array in arrays)
+    return np.array([np.pad(array, (0, longest - array.size)) for array in arrays])
+
+
+@contextmanager
+def _naming(cluster: str) -> Iterator[None]:
+    """Say of an error for which cluster it was."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"cluster {cluster!r}: {error}") from error
+
+
+def _by_name(name: str, value: Any, cats: StackedCatalog) -> list[Any]:
+    """Return one value for each cluster, from one for all or a mapping by name."""
+    if not isinstance(value, Mapping):
+        return [value] * cats.n_cluster
+    missing = [cluster for cluster in cats.cluster_names if cluster not in value]
+    unknown = [str(key) for key in value if key not in cats.cluster_names]
+    if missing or unknown:
+        which = "lacks" if missing else "has unknown"
+        raise ValueError(
+            f"{name} {which} {', '.join(missing or unknown)}; as a mapping it needs one value for "
+            f"each of the clusters {', '.join(cats.cluster_names)} and no other"
+        )
+    return [value[cluster] for cluster in cats.cluster_names]
+
+
+def _split_field(field: Any, cats: StackedCatalog) -> Any:
+    """Split log densities of the stars of all clusters; return other fields as they are."""
+    density = FieldDensity(field) if _is_vector(field) else field
+    if not isinstance(density, FieldDensity):
+        return field
+    length = density.values.type.shape[0] if density.is_symbolic else density.values.size
+    if length not in (None, cats.n_star):
+        raise ValueError(
+            f"field holds {length} log densities for {cats.n_star} stars of {cats.n_cluster} "
+            "clusters; give one for each star, in the order of the stack, or a mapping by cluster"
+        )
+    return {
+        name: FieldDensity(density.values[cats.rows(name)], density.sampler)
+        for name in cats.cluster_names
+    }
+
+
+def _is_vector(field: Any) -> bool:
+    return isinstance(field, np.ndarray | list | tuple | Variable)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Checked arguments of a likelihood of several clusters.
+
+    Attributes
+    ----------
+    cats : StackedCatalog
+    grids, options : one for each of the C clusters
+    arguments : ClusterParameters
+        As given, with the values of all clusters.
+    parameters : dict of str to Parameter
+        The same by name, and ``field.scale``.
+    """
+
+    cats: StackedCatalog
+    grids: list[IsochroneGrid]
+    options: list[ClusterOptions]
+    arguments: ClusterParameters
+    parameters: dict[str, Parameter]
+
+    def value(self, name: str, place: int) -> Any:
+        """Return a parameter of one cluster."""
+        cluster = self.cats.cluster_names[place]
+        bands = _places(self.cats.model_bands, self.cats[cluster].model_bands)
+        return self.parameters[name].of_cluster(place, self.cats.rows(cluster), bands)
+
+    def of_cluster(self, place: int) -> tuple[ClusterParameters, ClusterOptions]:
+        """Return the parameters and options of one cluster."""
+
+        def take(name: str, _: Any) -> Any:
+            return self.value(name, place)
+
+        p = self.arguments.map_values(take)
+        return p, map_field_scale(self.options[place], take)
+
+
+def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) -> Stack:
+    """Check the arguments of a likelihood of several clusters and sort them.
+
+    Parameters
+    ----------
+    iso : IsochroneGrid, or a mapping of them by cluster
+    cats : StackedCatalog
+    arguments : mapping
+        As `pymc_starpop.cluster_logp` takes them.
+
+    Raises
+    ------
+    ValueError
+        As for one cluster, with the name of the cluster; for mappings that lack a cluster or name
+        an unknown one; and for vectors whose length fits nothing, or several things.
+    """
+    given = dict(arguments)
+    if "field" in given:
+        given["field"] = _split_field(given["field"], cats)
+    chosen = {name: _by_name(name, given.pop(name), cats) for name in _BY_NAME if name in given}
+    grids = _by_name("iso", iso, cats)
+    split = [
+        split_arguments(given | {name: of[place] for name, of in chosen.items()}, grid)
+        for place, grid in enumerate(grids)
+    ]
+    options = [of for _, of in split]
+    parameters: dict[str, Parameter] = {}
+
+    def note(name: str, value: Any) -> Any:
+        parameters[name] = resolved(name, value, cats)
+        return value
+
+    p = split[0][0].map_values(note)
+    scale = _field_scale(options, cats)
+    if scale is not None:
+        parameters["field.scale"] = scale
+    stack = Stack(cats, grids, options, p, parameters)
+    for place, name in enumerate(cats.cluster_names):
+        with _naming(name):
+            own, own_options = stack.of_cluster(place)
+            check_catalog(grids[place], cats[name], own_options)
+            check_values(grids[place], own, own_options, cats[name])
+    _check_all_priors(stack)
+    return stack
+
+
+def _check_all_priors(stack: Stack) -> None:
+    """Compare the priors with the ranges of the isochrones of their clusters."""
+    grids = {id(grid): grid for grid in stack.grids}
+    for key, grid in grids.items():
+        places = [place for place, own in enumerate(stack.grids) if id(own) == key]
+
+        def take(name: str, value: Any, places: list[int] = places) -> Any:
+            parameter = stack.parameters[name]
+            by_cluster = parameter.axes[:1] == ("cluster",)
+            everyone = len(places) == len(stack.grids)
+            return parameter.value[places] if by_cluster and not everyone else value
+
+        check_priors(grid, stack.arguments.map_values(take))
+
+
+def _places(names: Sequence[str], chosen: Sequence[str]) -> tuple[int, ...]:
+    """Places of some names among others."""
+    return tuple(names.index(name) for name in chosen)
+
+
+def _field_scale(options: Sequence[ClusterOptions], cats: StackedCatalog) -> Parameter | None:
+    """Return the scale of the fields that have one."""
+    fields = [of.field for of in options]
+    scales = [field.scale if isinstance(field, InflatedScatterField) else None for field in fields]
+    given = [scale for scale in scales if scale is not None]
+    if not given:
+        return None
+    if all(scale is given[0] for scale in scales):
+        return resolved("field.scale", given[0], cats)
+    # Of other fields no scale is read.
+    numbers = [1.0 if scale is None else scale for scale in scales]
+    symbolic = any(isinstance(scale, Variable) for scale in numbers)
+    if symbolic:
+        parts = [pt.as_tensor(scale, dtype="float64") for scale in numbers]
+        return Parameter(pt.stack(parts), ("cluster",))
+    return Parameter(np.array(numbers, dtype=np.float64), ("cluster",))
+
+
+def stacked_model(stack: Stack) -> tuple[StackedModel, dict[str, Any], dict[str, Any]]:
+    """Put clusters of one kind together.
+
+    Returns
+    -------
+    model : StackedModel
+    stars : dict of str to array
+        What `StackedModel.logp` takes: numbers, but for a fitted field.
+    values : dict of str to expression
+        The parameters that are inputs of the graphs.
+    """
+    names = stack.cats.cluster_names
+    found = []
+    for place, name in enumerate(names):
+        with _naming(name):
+            found.append(_member(stack, place))
+    members = tuple(member for member, _ in found)
+    slots = {name for member in members for name in member.kind.slots}
+    numbers = {name for member in members for name in member.numbers}
+    used = {name: of for name, of in stack.parameters.items() if name in slots - numbers}
+    values = {name: _float64(of.value) for name, of in used.items()}
+    axes = {name: of.axes for name, of in used.items()}
+    model = StackedModel(members, axes, stack.cats.n_band)
+    return model, _star_arrays_of_all(stack.cats, members, [arrays for _, arrays in found]), values
+
+
+def _float64(value: Any) -> Any:
+    """Return an expression or numbers as float64 tensor."""
+    return as_float64("", value) if isinstance(value, Variable) else np.asarray(value, np.float64)
+
+
+def _member(stack: Stack, place: int) -> tuple[Member, dict[str, Any]]:
+    """Return one cluster, and the arrays of its stars."""
+    cats = stack.cats
+    name = cats.cluster_names[place]
+    catalog = cats[name]
+    own, options = stack.of_cluster(place)
+    numbers: dict[str, np.ndarray] = {}
+
+    def take(parameter: str, _: Any) -> Any:
+        given = stack.parameters[parameter]
+        value = stack.value(parameter, place)
+        if given.is_symbolic or given.axes == ("star",):
+            is_none = not given.is_symbolic and not np.any(value)
+            axis = given.axes[0] if given.axes else "none"
+            ndim = len(given.axes) - ("cluster" in given.axes)
+            slot = Slot(parameter, ndim, "cluster" if axis == "band" else axis, given.is_symbolic)
+            return np.float64(0.0) if is_none else slot
+        if not given.axes or not np.any(value):
+            # Numbers of all clusters, and parts of the model that a cluster does without.
+            return np.float64(value if not given.axes else 0.0)
+        numbers[parameter] = np.asarray(value, dtype=np.float64)
+        return Slot(parameter, np.ndim(value), "cluster", differentiable=False)
+
+    template = own.map_values(take)
+    arrays = star_arrays(catalog, own, options)
+    field: Any = None
+    if needs_field(catalog, own):
+        field = options.field if isinstance(options.field, ChiSquareField) else None
+        if isinstance(options.field, InflatedScatterField):
+            field = InflatedScatterField(take("field.scale", options.field.scale))
+    limits = limits_of(catalog, options)
+    kind = ClusterKind(
+        iso=stack.grids[place],
+        template=template,
+        options=replace(options, field=field, selection=None),
+        layout=layout_of(catalog),
+        limits=LimitsKind.of(limits),
+        is_flux=catalog.is_flux,
+        star_names=tuple(n for n in arrays if n not in ("values", "variance")),
+        fitted_field=isinstance(arrays["log_field"], Variable),
+    )
+    columns = _places(cats.bands, catalog.bands)
+    bands = _places(cats.model_bands, catalog.model_bands)
+    numbers |= limit_numbers(limits)
+    return Member(name, kind, numbers, cats.rows(name), columns, bands), arrays
+
+
+def _star_arrays_of_all(
+    cats: StackedCatalog, members: Sequence[Member], arrays: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Arrays of the stars of all clusters, with 0 (variances: infinity) where one has none."""
+    whole: dict[str, Any] = {
+        "values": np.zeros((cats.n_star, cats.n_band)),
+        "variance": np.full((cats.n_star, cats.n_band), np.inf),
+    }
+    for member, own in zip(members, arrays, strict=True):
+        for name in whole:
+            whole[name][member.rows, list(member.columns)] = own[name]
+    for name in dict.fromkeys(n for own in arrays for n in own if n not in ("values", "variance")):
+        sizes = [member.rows.stop - member.rows.start for member in members]
+        parts = [own.get(name, np.zeros(n)) for own, n in zip(arrays, sizes, strict=True)]
+        symbolic = any(isinstance(part, Variable) for part in parts)
+        whole[name] = pt.concatenate(parts) if symbolic else np.concatenate(parts)
+    return whole
+
+
+def stacked_logp(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) -> TensorVariable:
+    """Log-likelihood of the stars of several clusters (N,); see `cluster_logp`."""
+    model, stars, values = stacked_model(checked_stack(iso, cats, arguments))
+    fixed = {name: array for name, array in stars.items() if isinstance(array, np.ndarray)}
+    key = ("catalogs", content_hash(*fixed.values(), tuple(fixed)))
+    shared = shared_tables(key, list(fixed), lambda: list(fixed.values()))
+    return model.logp(stars | dict(zip(fixed, shared, strict=True)), values)

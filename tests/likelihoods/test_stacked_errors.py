@@ -1,0 +1,177 @@
+"""What several clusters in one likelihood refuse, and how they say it."""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+import xarray as xr
+
+import pymc_starpop as psp
+
+BANDS = ("Gaia_G_EDR3", "2MASS_J", "2MASS_Ks")
+LIMITS = psp.MagnitudeLimits("Gaia_G_EDR3", 5.0, 16.0, error=0.02)
+VALID = {"feh": 0.0, "log_age": [9.0, 9.3, 8.5], "distance_modulus": [8.0, 9.0, 7.0]}
+
+
+def catalog(n, bands=BANDS, **changes):
+    mag = np.linspace(12.0, 15.0, n)[:, None] - 0.5 * np.arange(len(bands))
+    return psp.StarCatalog(mag, np.full(mag.shape, 0.02), bands=bands, **changes)
+
+
+@pytest.fixture
+def cats():
+    """Three clusters in three bands: lengths of clusters and bands are equal."""
+    return psp.StarCatalog.stack({"a": catalog(4), "b": catalog(5), "c": catalog(2)})
+
+
+def logp(iso, cats, **changes):
+    return psp.cluster_logp(iso, cats, **VALID | changes)
+
+
+CASES = {
+    "a wrong length": (
+        {"log_age": [9.0, 9.3]},
+        r"log_age has the shape \(2,\) for 3 clusters, 11 stars, 3 bands; give one number, or one "
+        r"for each cluster",
+    ),
+    "a matrix": ({"log_age": np.full((3, 3), 9.0)}, r"log_age has the shape \(3, 3\)"),
+    "a wrong length of extinctions": (
+        {"av": np.full(5, 0.1)},
+        r"av has the shape \(5,\) .* one for each cluster or one for each star",
+    ),
+    "clusters or bands": (
+        {"zero_points": [0.0, 0.01, 0.02]},
+        r"zero_points has the shape \(3,\), which could mean one for each cluster or one for each "
+        r"band, .* write x\[:, None\] for one value for each cluster and x\[None, :\]",
+    ),
+    "a number outside": (
+        {"log_age": [9.0, 12.0, 8.5]},
+        r"cluster 'b': log_age=12.0 is out of range",
+    ),
+    "not a number": ({"feh": [0.0, float("nan"), 0.1]}, r"cluster 'b': feh=nan is out of range"),
+    "a share outside": (
+        {"field_fraction": [0.1, 0.2, 1.2]},
+        r"cluster 'c': field_fraction=1.2 is out of range",
+    ),
+    "a mapping that lacks one": (
+        {"selection": {"a": LIMITS, "b": LIMITS}},
+        r"selection lacks c; as a mapping it needs one value for each of the clusters a, b, c",
+    ),
+    "a mapping with an unknown one": (
+        {"field": {name: psp.UniformField() for name in ("a", "b", "c", "m67")}},
+        r"field has unknown m67",
+    ),
+    "a mapping of parameters": ({"av": {"a": 0.1}}, r"av must be a number"),
+    "a selection that a star does not pass": (
+        {"selection": {"a": LIMITS, "b": psp.MagnitudeLimits("Gaia_G_EDR3", 5.0, 14.0), "c": None}},
+        r"cluster 'b': selection says that every star",
+    ),
+    "densities of other stars": (
+        {"field": np.full(5, -3.0)},
+        r"field holds 5 log densities for 11 stars of 3 clusters",
+    ),
+    "densities of one cluster's other stars": (
+        {
+            "field": {"a": np.full(4, -3.0), "b": np.full(4, -3.0), "c": psp.UniformField()},
+            "field_fraction": 0.1,
+        },
+        r"cluster 'b': field holds 4 log densities for 5 stars",
+    ),
+    "labels in another order": (
+        {"feh": xr.DataArray([0.0, 0.1, 0.2], dims="cluster", coords={"cluster": ["b", "a", "c"]})},
+        r"feh has the dimension 'cluster' with the labels of the clusters in another order",
+    ),
+    "labels of others": (
+        {"feh": xr.DataArray([0.0, 0.1, 0.2], dims="cluster", coords={"cluster": [1, 2, 3]})},
+        r"feh has the dimension 'cluster' with the labels 1, 2, 3, expected those of the clusters",
+    ),
+    "a vector of bands for [Fe/H]": (
+        {"feh": xr.DataArray([0.0, 0.1, 0.2], dims="band", coords={"band": list(BANDS)})},
+        r"feh has the shape \(3,\), by band, for 3 clusters",
+    ),
+    "two distances": ({"distance_pc": 400.0}, r"cluster 'a': give either distance_modulus"),
+    "an unknown name": ({"metallicity": 0.0}, r"unknown argument\(s\) metallicity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_errors(coarse, cats, case):
+    changes, message = CASES[case]
+    with pytest.raises((ValueError, TypeError), match=message):
+        logp(coarse, cats, **changes)
+
+
+def test_bands_that_no_isochrone_has(coarse):
+    cats = psp.StarCatalog.stack({"a": catalog(4), "b": catalog(5, ("Gaia_G_EDR3", "XYZ"))})
+    with pytest.raises(ValueError, match=r"cluster 'b': .*XYZ"):
+        psp.cluster_logp(coarse, cats, feh=0.0, log_age=9.0, distance_modulus=8.0)
+
+
+def test_fluxes_and_magnitudes():
+    flux = psp.StarCatalog.from_flux([[100.0]], [[1.5]], bands=["TESS"])
+    with pytest.raises(ValueError, match=r"'a' holds magnitudes and 'b' fluxes"):
+        psp.StarCatalog.stack({"a": catalog(4), "b": flux})
+
+
+def test_no_cluster_and_two_of_a_name():
+    with pytest.raises(ValueError, match=r"no cluster"):
+        psp.StarCatalog.stack({})
+    with pytest.raises(ValueError, match=r"two catalogs are named 'a'"):
+        psp.StarCatalog.stack([("a", catalog(4)), ("a", catalog(5))])
+
+
+def test_an_empty_cluster(cats):
+    with pytest.raises(ValueError, match=r"no star"):
+        psp.StarCatalog.stack({"a": catalog(4), "b": catalog(5).select([])})
+
+
+def test_a_prior_of_one_cluster_outside(coarse, cats):
+    with pm.Model(coords=cats.coords()):
+        age = pm.Normal("log_age", [9.0, 9.3, 10.3], 0.05, dims="cluster")
+        with pytest.warns(UserWarning, match=r"log_age: .* of the prior of log_age lies outside"):
+            logp(coarse, cats, log_age=age)
+
+
+@pytest.mark.parametrize("dims", ["cluster", "band"])
+def test_dimensions_of_the_model_say_which(coarse, cats, dims):
+    with pm.Model(coords=cats.coords()):
+        shift = pm.Normal("zero_points", 0.0, 0.01, dims=dims)
+        found = logp(coarse, cats, zero_points=shift)
+    column = shift[:, None] if dims == "cluster" else shift[None, :]
+    written = logp(coarse, cats, zero_points=column)
+    point = {shift: np.array([0.01, -0.02, 0.03])}
+    assert np.array_equal(
+        found.eval(point, mode="FAST_COMPILE"), written.eval(point, mode="FAST_COMPILE")
+    )
+    labeled = xr.DataArray(point[shift], dims=dims, coords={dims: cats.coords()[dims]})
+    numbers = logp(coarse, cats, zero_points=labeled).eval(mode="FAST_COMPILE")
+    np.testing.assert_allclose(numbers, found.eval(point, mode="FAST_COMPILE"), rtol=1e-12)
+
+
+def test_an_expression_without_length(coarse, cats):
+    scatter = pt.dvector("scatter")
+    with pytest.raises(ValueError, match=r"intrinsic_scatter has the shape \(\?,\), which could"):
+        logp(coarse, cats, intrinsic_scatter=scatter)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"feh": [0.0, 0.1]},
+        {"imf": psp.Kroupa(high_slope=pt.dvector())},
+        {"corrections": psp.EmpiricalCorrections(dtdm=pt.dvector())},
+        {"second_population": psp.SecondPopulation([0.2, 0.3], feh=0.1)},
+        {"field": psp.InflatedScatterField(pt.dvector()), "field_fraction": 0.1},
+    ],
+)
+def test_vectors_for_one_cluster_name_the_stack(coarse, changes):
+    arguments = {"feh": 0.0, "log_age": 9.0, "distance_modulus": 8.0} | changes
+    with pytest.raises(ValueError, match=r"must be a scalar.*StarCatalog\.stack"):
+        psp.cluster_logp(coarse, catalog(4), **arguments)
+
+
+@pytest.mark.parametrize("make", [psp.Kroupa, psp.EmpiricalCorrections])
+def test_vectors_of_numbers_in_holders_are_tensors(make):
+    name = "high_slope" if make is psp.Kroupa else "dtdm"
+    with pytest.raises(ValueError, match=f"{name} must be a number, a scalar tensor, or for sev"):
+        make(**{name: np.array([0.1, 0.2])})
