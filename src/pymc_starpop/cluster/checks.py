@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.cluster.parameters import (
+    BY_BAND,
+    BY_STAR,
     ClusterOptions,
     ClusterParameters,
     SecondPopulation,
@@ -34,10 +36,6 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
-
-# Parameters that may have one value for each band, or for each star.
-_BY_BAND = ("intrinsic_scatter", "zero_points")
-_BY_STAR = ("av",)
 
 
 def parameter_ranges(grid: IsochroneGrid) -> dict[str, tuple[Range, str]]:
@@ -155,10 +153,10 @@ def check_numbers(
 
 def check_shape(name: str, shape: tuple[int | None, ...], n_band: int, n_star: int) -> None:
     """Check the shape of a parameter, of which some lengths may be unknown (None)."""
-    by_band = name in _BY_BAND
+    by_band = name in BY_BAND
     if not shape:
         return
-    if len(shape) == 1 and (by_band or name in _BY_STAR):
+    if len(shape) == 1 and (by_band or name in BY_STAR):
         expected, what = (n_band, "band") if by_band else (n_star, "star")
         if shape[0] not in (None, expected):
             raise ValueError(

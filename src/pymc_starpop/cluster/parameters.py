@@ -15,7 +15,20 @@ from pymc_starpop.population.ages import ONE_AGE, AgeDistribution, AgeNodes, spr
 from pymc_starpop.population.imf import InitialMassFunction, Kroupa
 from pymc_starpop.stars.selection import MagnitudeLimits
 
-__all__ = ["ClusterOptions", "ClusterParameters", "SecondPopulation", "split_arguments"]
+__all__ = [
+    "BY_BAND",
+    "BY_STAR",
+    "ClusterOptions",
+    "ClusterParameters",
+    "SecondPopulation",
+    "is_vector",
+    "is_zero",
+    "split_arguments",
+]
+
+# Parameters that may have one value for each band, or for each star.
+BY_BAND = ("intrinsic_scatter", "zero_points")
+BY_STAR = ("av",)
 
 
 @dataclass(frozen=True)
@@ -217,14 +230,14 @@ def split_arguments(
         )
     if "log_age" not in parameters and options.get("age_distribution") is None:
         raise TypeError("missing argument log_age, log10(age / yr), or age_distribution")
-    if "field" in options and _is_vector(options["field"]):
+    if "field" in options and is_vector(options["field"]):
         options["field"] = FieldDensity(options["field"])
     if isinstance(grid, IsochroneGrid):
         options = grid.option_defaults | options
     return ClusterParameters(**parameters), ClusterOptions(**options)
 
 
-def _is_vector(field: Any) -> bool:
+def is_vector(field: Any) -> bool:
     """Whether a field was given as log densities of the stars."""
     return isinstance(field, np.ndarray | list | tuple) or hasattr(field, "owner")
 

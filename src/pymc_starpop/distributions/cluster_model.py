@@ -7,7 +7,7 @@ import numpy as np
 from pytensor.graph.basic import Variable
 
 from pymc_starpop.cluster.checks import ranged_values
-from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.cluster.parameters import BY_BAND, ClusterOptions, ClusterParameters
 from pymc_starpop.field import FieldDensity
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.cluster import ClusterParts, cluster_parts
@@ -18,9 +18,6 @@ from pymc_starpop.simulate import draw_photometry
 from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["ClusterModel", "cluster_model"]
-
-# Parameters that may have one value for each band; of the others, vectors go with the stars.
-_BY_BAND = ("intrinsic_scatter", "zero_points")
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +183,7 @@ def cluster_model(
     )
     # Colors have more bands than there are columns.
     of_slots = [
-        "(c)" if name in _BY_BAND and value.type.ndim else "()" for name, value in slots.items()
+        "(c)" if name in BY_BAND and value.type.ndim else "()" for name, value in slots.items()
     ]
     inputs = [variance, *stars.values(), *slots.values()]
     return model, inputs, ["(b)", *["()"] * len(stars), *of_slots]

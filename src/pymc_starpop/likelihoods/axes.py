@@ -15,13 +15,10 @@ import xarray as xr
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
+from pymc_starpop.cluster.parameters import BY_BAND, BY_STAR
 from pymc_starpop.stars.stacked import StackedCatalog
 
 __all__ = ["Parameter", "resolved"]
-
-# Parameters that may have one value for each band, or for each star.
-_BY_BAND = ("intrinsic_scatter", "zero_points")
-_BY_STAR = ("av",)
 
 
 @dataclass(frozen=True)
@@ -94,9 +91,9 @@ def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
 
 def _possible(name: str) -> list[tuple[str, ...]]:
     """Return the axes that a parameter may have."""
-    if name in _BY_BAND:
+    if name in BY_BAND:
         return [("cluster",), ("band",), ("cluster", "band")]
-    return [("cluster",), ("star",)] if name in _BY_STAR else [("cluster",)]
+    return [("cluster",), ("star",)] if name in BY_STAR else [("cluster",)]
 
 
 def _sizes(cats: StackedCatalog) -> dict[str, int]:

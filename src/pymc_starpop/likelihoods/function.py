@@ -17,7 +17,12 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.cluster.checks import parameter_ranges
-from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, split_arguments
+from pymc_starpop.cluster.parameters import (
+    BY_BAND,
+    ClusterOptions,
+    ClusterParameters,
+    split_arguments,
+)
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.logp import cluster_logp
 from pymc_starpop.stars.catalog import StarCatalog
@@ -26,8 +31,6 @@ __all__ = ["ClusterFunction", "cluster_function"]
 
 # Parameters that are no numbers themselves but hold some: ``imf.high_slope``.
 _HOLDERS = ("imf", "corrections", "second_population")
-# Parameters that may have a value for each band: ``zero_points.2MASS_J``.
-_BY_BAND = ("intrinsic_scatter", "zero_points")
 # Functions that a process of a pool has rebuilt; each holds a catalog and compiled code.
 _N_RESTORED = 8
 
@@ -236,7 +239,7 @@ def _arguments(
     left = dict(entries)
     numbers = [f.name for f in fields(ClusterParameters) if f.name not in _HOLDERS]
     arguments = fixed | {name: left.pop(name) for name in numbers if name in left}
-    for name in _BY_BAND:
+    for name in BY_BAND:
         # A prefix cut off, as names of bands may hold dots themselves.
         bands = catalog.model_bands
         chosen = {b: left.pop(f"{name}.{b}") for b in bands if f"{name}.{b}" in left}
@@ -257,7 +260,7 @@ def _arguments(
         raise ValueError(
             f"parameters: unknown {', '.join(left)}; expected some of "
             f"{', '.join(dict.fromkeys(known))}, with corrections=psp.EmpiricalCorrections() also "
-            f"theirs, or one band of {', '.join(_BY_BAND)}, such as "
+            f"theirs, or one band of {', '.join(BY_BAND)}, such as "
             f"'intrinsic_scatter.{catalog.bands[0]}'"
         )
     given = {f.name: getattr(p, f.name) for f in fields(p)}
@@ -265,7 +268,7 @@ def _arguments(
 
 
 def _check_fixed(name: str, value: Any, entries: dict[str, Variable]) -> None:
-    is_ours = value is entries.get(name) or name in _BY_BAND
+    is_ours = value is entries.get(name) or name in BY_BAND
     if isinstance(value, Variable) and not is_ours:
         raise ValueError(
             f"{name} is the expression {value}; name it in parameters to vary it, or give a number"

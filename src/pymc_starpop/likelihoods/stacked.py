@@ -15,7 +15,12 @@ from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, split_arguments
+from pymc_starpop.cluster.parameters import (
+    ClusterOptions,
+    ClusterParameters,
+    is_vector,
+    split_arguments,
+)
 from pymc_starpop.field import ChiSquareField, FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.bolometric import content_hash
@@ -197,7 +202,7 @@ def _by_name(name: str, value: Any, cats: StackedCatalog) -> list[Any]:
 
 def _split_field(field: Any, cats: StackedCatalog) -> Any:
     """Split log densities of the stars of all clusters; return other fields as they are."""
-    density = FieldDensity(field) if _is_vector(field) else field
+    density = FieldDensity(field) if is_vector(field) else field
     if not isinstance(density, FieldDensity):
         return field
     length = density.values.type.shape[0] if density.is_symbolic else density.values.size
@@ -210,10 +215,6 @@ def _split_field(field: Any, cats: StackedCatalog) -> Any:
         name: FieldDensity(density.values[cats.rows(name)], density.sampler)
         for name in cats.cluster_names
     }
-
-
-def _is_vector(field: Any) -> bool:
-    return isinstance(field, np.ndarray | list | tuple | Variable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,15 +357,10 @@ def stacked_model(stack: Stack) -> tuple[StackedModel, dict[str, Any], dict[str,
     slots = {name for member in members for name in member.kind.slots}
     numbers = {name for member in members for name in member.numbers}
     used = {name: of for name, of in stack.parameters.items() if name in slots - numbers}
-    values = {name: _float64(of.value) for name, of in used.items()}
+    values = {name: as_float64(name, of.value) for name, of in used.items()}
     axes = {name: of.axes for name, of in used.items()}
     model = StackedModel(members, axes, stack.cats.n_band)
     return model, _star_arrays_of_all(stack.cats, members, [arrays for _, arrays in found]), values
-
-
-def _float64(value: Any) -> Any:
-    """Return an expression or numbers as float64 tensor."""
-    return as_float64("", value) if isinstance(value, Variable) else np.asarray(value, np.float64)
 
 
 def _member(stack: Stack, place: int) -> tuple[Member, dict[str, Any]]:
