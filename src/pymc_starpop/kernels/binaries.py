@@ -23,7 +23,6 @@ The slow twins are in `pymc_starpop.population.track_weights` and
 `pymc_starpop.reference`.
 """
 
-import math
 from typing import NamedTuple
 
 import numba
@@ -31,6 +30,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from pymc_starpop.kernels.binary_light import set_magnitudes
 from pymc_starpop.kernels.simd import (
     LANES,
     address_of,
@@ -39,8 +39,6 @@ from pymc_starpop.kernels.simd import (
     still_needed,
     store,
 )
-
-MAG_TO_LN = 0.4 * math.log(10.0)
 
 
 class BinaryLaw(NamedTuple):
@@ -100,24 +98,6 @@ def coefficient(law, j, e):
 
 
 @intrinsic
-def _add_light(typingctx, mag1, mag2, total, share):
-    """Store total magnitudes and the secondary's shares of the light of eight binaries."""
-
-    def codegen(context, builder, signature, args):
-        first, second = load(builder, args[0]), load(builder, args[1])
-        difference = (second - first) * MAG_TO_LN
-        # The ratio of fainter to brighter, at most 1.
-        ratio = (difference.abs() * -1.0).maximum(-700.0).exp()
-        both = ratio + 1.0
-        store(builder, first.minimum(second) - both.log() * (1.0 / MAG_TO_LN), args[2])
-        fainter = ratio / both
-        store(builder, fainter.where(difference.compare(">=", 0.0), 1.0 - fainter), args[3])
-        return context.get_dummy_value()
-
-    return types.void(*([types.intp] * 4)), codegen
-
-
-@intrinsic
 def _power_of_ratio(typingctx, lowest, curve, u, slope, out):
     """Store q^slope of eight nodes."""
 
@@ -151,10 +131,11 @@ def main_part(law, first, last):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _locate(mass, law, u, position):
+def _locate(mass, by_width, law, u, position):
     """Set where between the nodes the secondaries of one mass ratio lie.
 
-    The search goes on from the last answer; where masses fall along the isochrone it starts again.
+    `by_width` are 1 over the masses from one node to the next, 0 where they do not rise. The search
+    goes on from the last answer; where masses fall along the isochrone it starts again.
     """
     i, previous = 0, 0.0
     for e in range(mass.shape[0]):
@@ -164,9 +145,9 @@ def _locate(mass, law, u, position):
         previous = wanted
         while i < mass.shape[0] - 2 and mass[i + 1] < wanted:
             i += 1
-        width = mass[i + 1] - mass[i]
-        t = (wanted - mass[i]) / width if width > 0.0 else 0.0
-        position[e] = i + min(max(t, 0.0), 1.0)
+        t = (wanted - mass[i]) * by_width[i]
+        # So that a mass that is no number has a place, too.
+        position[e] = i + (min(t, 1.0) if t > 0.0 else 0.0)
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -228,27 +209,6 @@ def _set_binaries(law, power, norm, weights, tilts, scale):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _set_magnitudes(mag, position, tracks, share):
-    """Set the magnitudes of one band on the binary tracks, and the shares: (Q * E_b + 8,) both."""
-    n_ratio, n_main = position.shape
-    primary, secondary = np.zeros(n_main + LANES), np.zeros(n_main + LANES)
-    primary[:n_main] = mag
-    for j in range(n_ratio):
-        for e in range(n_main):
-            i, t = between(position[j, e], n_main)
-            secondary[e] = mag[i] + t * (mag[i + 1] - mag[i])
-        # What the last eight write too much, the next track overwrites.
-        at = j * n_main
-        for e in range(0, n_main, LANES):
-            _add_light(
-                address_of(primary, e), address_of(secondary, e), address_of(tracks, at + e),
-                address_of(share, at + e),
-            )  # fmt: skip
-    still_needed(primary)
-    still_needed(secondary)
-
-
-@numba.njit(cache=True, error_model="numpy")
 def _set_direction(direction, position, share, out):
     """Set a direction in one band on the binary tracks, (Q * E_b,), weighted with the light."""
     n_ratio, n_main = position.shape
@@ -270,14 +230,21 @@ def _set_primary(row, n_ratio, out):
 
 @numba.njit(cache=True, error_model="numpy")
 def _set_ratios(mass, law, position, power_room):
-    """Set where the secondaries lie and q^slope, (Q * E_b + 8,)."""
+    """Set where the secondaries lie, (Q, E_b), and q^slope, (Q * E_b + 8,)."""
     n_ratio, n_main = position.shape
+    by_width = np.zeros(n_main)
+    for e in range(n_main - 1):
+        width = mass[e + 1] - mass[e]
+        by_width[e] = 1.0 / width if width > 0.0 else 0.0
     lowest, curve = np.ones(n_main + LANES), np.zeros(n_main + LANES)
     lowest[:n_main] = law.lowest
     curve[:n_main] = law.curve
     for j in range(n_ratio):
         u = j / (n_ratio - 1)
-        _locate(mass, law, u, position[j])
+        _locate(mass, by_width, law, u, position[j])
+        if law.slope == 0.0:
+            power_room[j * n_main : (j + 1) * n_main] = 1.0
+            continue
         # What the last eight write too much, the next ratio overwrites.
         for e in range(0, n_main, LANES):
             _power_of_ratio(
@@ -336,7 +303,8 @@ def population_tracks(mass, mag, directions, n_light, law, mass_min, last):
     n_binary = n_ratio * n_main
     n_point = n_node + n_binary
     main = main_part(law, first, last)
-    position = np.zeros((n_ratio, n_main))
+    position_room = np.zeros(n_binary + LANES)
+    position = position_room[:n_binary].reshape((n_ratio, n_main))
     power_room = np.zeros(n_binary + LANES)
     _set_ratios(mass[first : last + 1], main, position, power_room)
     power = power_room[:n_binary].reshape((n_ratio, n_main))
@@ -345,16 +313,10 @@ def population_tracks(mass, mag, directions, n_light, law, mass_min, last):
     _set_singles(law, last, weights, tilts, scale)
     norm = normalization(main, power)
     _set_binaries(main, power, norm, weights[n_node:], tilts[n_node:], scale[n_node:])
-    track_room = np.empty(n_row * n_point + LANES)
-    share_room = np.empty(n_light * n_binary + LANES)
-    for b in range(n_light):
-        track_room[b * n_point : b * n_point + n_node] = mag[b]
-        _set_magnitudes(
-            mag[b, first : last + 1], position, track_room[b * n_point + n_node :],
-            share_room[b * n_binary :],
-        )  # fmt: skip
-    tracks = track_room[: n_row * n_point].reshape((n_row, n_point))
-    share = share_room[: n_light * n_binary].reshape((n_light, n_ratio, n_main))
+    tracks, share_room = np.empty((n_row, n_point)), np.empty((n_light, n_binary))
+    tracks[:n_light, :n_node] = mag[:n_light]
+    set_magnitudes(mag[:n_light, first : last + 1], position_room, tracks, share_room)
+    share = share_room.reshape((n_light, n_ratio, n_main))
     for b in range(n_light, n_row):
         tracks[b, :n_node] = mag[b]
         _set_primary(mag[b, first : last + 1], n_ratio, tracks[b, n_node:])

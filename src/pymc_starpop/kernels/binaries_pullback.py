@@ -12,7 +12,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from pymc_starpop.kernels.binaries import (
-    MAG_TO_LN,
     BinaryLaw,
     Saved,
     between,
@@ -24,6 +23,7 @@ from pymc_starpop.kernels.binaries import (
     ratio_lanes,
     set_shares,
 )
+from pymc_starpop.kernels.binary_light import MAG_TO_LN, pull_magnitudes
 from pymc_starpop.kernels.simd import (
     LANES,
     address_of,
@@ -100,18 +100,24 @@ def _pull_binaries(law, power, norm, g_weights, g_tilts, grad, g_share):
     share = np.empty(n_main)
     for j in range(n_ratio):
         set_shares(law, power, norm, j, share)
-        at = j * n_main
+        at, by_fraction = j * n_main, 0.0
         for e in range(n_main - 1):
             g_weight, g_tilt = g_weights[at + e], g_tilts[at + e]
             mean = 0.5 * (share[e] + share[e + 1])
             grad.weight[e] += g_weight * law.fraction * mean
-            grad.fraction[0] += g_weight * law.weight[e] * mean
+            by_fraction += g_weight * law.weight[e] * mean
             half = 0.5 * g_weight * law.fraction * law.weight[e]
+            g_share[j, e] += half
+            g_share[j, e + 1] += half
+            # The tilts of most segments matter to no star.
+            if g_tilt == 0.0:
+                continue
             da, db = _slopes_of_tilt(share[e] * law.density[e], share[e + 1] * law.density[e + 1])
             grad.density[e] += g_tilt * da * share[e]
             grad.density[e + 1] += g_tilt * db * share[e + 1]
-            g_share[j, e] += half + g_tilt * da * law.density[e]
-            g_share[j, e + 1] += half + g_tilt * db * law.density[e + 1]
+            g_share[j, e] += g_tilt * da * law.density[e]
+            g_share[j, e + 1] += g_tilt * db * law.density[e + 1]
+        grad.fraction[0] += by_fraction
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -145,35 +151,6 @@ def _pull_shares(law, power, norm, g_share, grad):
     still_needed(lowest)
     still_needed(curve)
     still_needed(at_power)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull_magnitudes(mag, position, share, g_tracks, g_mag, g_position):
-    """Add the derivatives of what `_set_magnitudes` sets in all rows of light.
-
-    The innermost loop runs over bands: along a track the same sums would wait for each other.
-    """
-    n_band = share.shape[0]
-    n_ratio, n_main = position.shape
-    for j in range(n_ratio):
-        at = j * n_main
-        for e in range(n_main):
-            # Most points matter to no star.
-            nothing = True
-            for b in range(n_band):
-                nothing &= g_tracks[b, at + e] == 0.0
-            if nothing:
-                continue
-            i, t = between(position[j, e], n_main)
-            total = 0.0
-            for b in range(n_band):
-                g = g_tracks[b, at + e]
-                second = share[b, j, e] * g
-                g_mag[b, e] += g - second
-                g_mag[b, i] += second * (1.0 - t)
-                g_mag[b, i + 1] += second * t
-                total += second * (mag[b, i + 1] - mag[b, i])
-            g_position[j, e] += total
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -279,12 +256,16 @@ def population_tracks_pullback(
     end = last + 1
     main, into = main_part(law, first, last), _main_gradient(grad, first, last)
     norm = normalization(main, saved.power)
-    g_share, g_position = np.zeros(saved.power.shape), np.zeros(saved.power.shape)
+    n_binary, n_main = saved.power.size, saved.power.shape[1]
+    g_share, room = np.zeros(saved.power.shape), np.zeros((2, n_binary + LANES))
+    g_position = room[0, :n_binary].reshape(saved.power.shape)
+    room[1, :n_binary] = saved.position.reshape(n_binary)
     _pull_binaries(main, saved.power, norm, g_weights[n_node:], g_tilts[n_node:], into, g_share)
     _pull_shares(main, saved.power, norm, g_share, into)
-    _pull_magnitudes(
-        mag[:, first:end], saved.position, saved.share, g_tracks[:, n_node:], into.mag, g_position
-    )
+    pull_magnitudes(
+        mag[:n_light, first:end], room[1], saved.share.reshape((n_light, n_binary)), g_tracks,
+        into.mag, room[0],
+    )  # fmt: skip
     for b in range(n_light, n_row):
         _pull_primary(g_tracks[b, n_node:], n_ratio, into.mag[b])
     if directions.shape[0] > 0:
@@ -304,9 +285,12 @@ def population_tracks_pullback_0d(
 ):  # fmt: skip
     """`population_tracks_pullback`, flat, for any memory layout and 0-d arrays for the scalars."""
     law = BinaryLaw(weight, density, lowest, dark, curve, rule, fraction.item(), slope.item())
+    saved = Saved(
+        np.ascontiguousarray(position), np.ascontiguousarray(power), np.ascontiguousarray(share)
+    )
     grad = population_tracks_pullback(
         mass, np.ascontiguousarray(mag), np.ascontiguousarray(directions), law, mass_min.item(),
-        last.item(), Saved(position, power, share), np.ascontiguousarray(g_tracks),
+        last.item(), saved, np.ascontiguousarray(g_tracks),
         np.ascontiguousarray(g_directions), np.ascontiguousarray(g_weights),
         np.ascontiguousarray(g_tilts),
     )  # fmt: skip

@@ -37,6 +37,7 @@ from pymc_starpop.kernels.track_model import (
     StarData,
     TrackModel,
     active_directions,
+    all_finite,
     check_shapes,
     has_offsets,
     lengthened,
@@ -182,7 +183,15 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     cotangent : (N,), or (0,) where the gradient is not wanted
     grad : ClusterGradient
         Zeroed by the caller; not touched where it is not wanted.
+
+    Where a track, a direction or a weight is not finite, every log-likelihood is NaN and the
+    gradient stays 0.
     """
+    # Pruning leaves out what is not near a star, and would leave out NaN as well.
+    finite = all_finite(model.tracks) and all_finite(model.weights)
+    if not (finite and all_finite(model.directions)):
+        log_likelihood[:] = np.nan
+        return
     with_gradient = cotangent.shape[0] > 0
     model = with_mean_directions(data, model)
     n_star, n_band = data.mag.shape

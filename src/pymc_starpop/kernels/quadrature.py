@@ -8,5 +8,5 @@ def _unit_gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * (nodes + 1.0), 0.5 * weights
 
 
-GL16_NODES, GL16_WEIGHTS = _unit_gauss_legendre(16)
+GL6_NODES, GL6_WEIGHTS = _unit_gauss_legendre(6)
 GL24_NODES, GL24_WEIGHTS = _unit_gauss_legendre(24)

@@ -196,6 +196,22 @@ def lanes_of(builder, vector):
     ]
 
 
+def transposed(builder, rows):
+    """Eight vectors as the columns of a table of which eight vectors are the rows."""
+    index = ir.VectorType(ir.IntType(32), LANES)
+    values = [row.value for row in rows]
+    # Halves of pairs that lie 4, 2 and 1 apart change places.
+    for width in (4, 2, 1):
+        low = [lane if not lane & width else lane - width + LANES for lane in range(LANES)]
+        high = [lane + width if not lane & width else lane + LANES for lane in range(LANES)]
+        for k in range(LANES):
+            if not k & width:
+                pair = values[k], values[k + width]
+                values[k] = builder.shuffle_vector(*pair, ir.Constant(index, low))
+                values[k + width] = builder.shuffle_vector(*pair, ir.Constant(index, high))
+    return [Vector(builder, value) for value in values]
+
+
 def _reduce(builder, vector, combine):
     """Combine the lanes pairwise into a scalar, halves of the vector first."""
     value, lanes = vector.value, LANES

@@ -25,6 +25,7 @@ from pymc_starpop.kernels.simd import (
     splat,
     store,
     store_scalar,
+    sum_lanes,
 )
 
 # A lower bound that padding never reaches.
@@ -201,3 +202,20 @@ def estimate_segments(typingctx, form, weights, tilts, alive):
         return largest_lane(builder, logs.where(positive, _NOTHING))
 
     return signature, codegen
+
+
+@intrinsic
+def zeros_of(typingctx, n, address):
+    """Sum of 0 x over 8 n numbers at an address: 0, or NaN where one is no number or infinite."""
+
+    def codegen(context, builder, signature, args):
+        n, address = args
+
+        def step(index, totals):
+            at = offset(builder, address, builder.mul(index, ir.Constant(index.type, LANES)))
+            return [totals[0] + load(builder, at) * 0.0]
+
+        (total,) = accumulate(builder, n, [constant(builder, 0.0)], step)
+        return sum_lanes(builder, total)
+
+    return types.float64(types.intp, types.intp), codegen

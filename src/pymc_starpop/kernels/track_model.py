@@ -7,6 +7,8 @@ import numpy as np
 
 from pymc_starpop.kernels.blocks import MIN_POINT
 from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
+from pymc_starpop.kernels.simd import LANES, address_of, still_needed
+from pymc_starpop.kernels.star_vectors import zeros_of
 
 
 class StarData(NamedTuple):
@@ -66,6 +68,18 @@ def check_shapes(data, model):
         raise ValueError("directions: expected shape (direction, band, point), as tracks has them")
     if has_offsets(data) and data.offset.shape != (n_star, n_direction):
         raise ValueError("offset: expected shape (star, direction), or (0, direction) for none")
+
+
+@numba.njit(cache=True, error_model="numpy")
+def all_finite(values):
+    """Whether all of a contiguous array are finite numbers."""
+    flat = values.reshape(-1)
+    n_vector = flat.shape[0] // LANES
+    total = zeros_of(n_vector, address_of(flat, 0))
+    for k in range(n_vector * LANES, flat.shape[0]):
+        total += 0.0 * flat[k]
+    still_needed(flat)
+    return total == 0.0
 
 
 @numba.njit(cache=True, error_model="numpy")

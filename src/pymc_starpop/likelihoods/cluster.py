@@ -107,10 +107,9 @@ def cluster_parts(
         log_member=apart - log_z,
         log_field=log_field,
     )
-    # The kernel leaves out what is not near a star, and would leave out NaN as well.
-    numbers = (model.tracks, model.directions, model.spread, model.weights, scatter)
+    # Tracks and weights that are no numbers make NaN in the kernel. The others may meet no star.
     known = pt.isfinite(
-        sum(part.sum() for part in numbers) + p.true_distance_modulus(TENSOR)
+        model.spread.sum() + scatter.sum() + p.true_distance_modulus(TENSOR)
         + p.parallax_zero_point
     )  # fmt: skip
     logp = pt.switch(inside_support(grid, p, options), pt.switch(known, logp, np.nan), -np.inf)

@@ -7,7 +7,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import binaries as kernels
-from pymc_starpop.kernels import binaries_pullback, simd
+from pymc_starpop.kernels import binaries_pullback, binary_light, simd, star_vectors
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
     PlainKernelOp,
@@ -16,7 +16,7 @@ from pymc_starpop.ops._numba import (
 )
 
 # PyTensor's cache cannot see into the kernels.
-KERNEL_VERSION = source_version(binaries_pullback, kernels, simd)
+KERNEL_VERSION = source_version(binaries_pullback, binary_light, kernels, simd, star_vectors)
 
 _NAMES = (
     "mass", "mag", "directions", "weight", "density", "lowest", "dark", "curve", "rule",
