@@ -256,7 +256,7 @@ def population_tracks_pullback(
     end = last + 1
     main, into = main_part(law, first, last), _main_gradient(grad, first, last)
     norm = normalization(main, saved.power)
-    n_binary, n_main = saved.power.size, saved.power.shape[1]
+    n_binary = saved.power.size
     g_share, room = np.zeros(saved.power.shape), np.zeros((2, n_binary + LANES))
     g_position = room[0, :n_binary].reshape(saved.power.shape)
     room[1, :n_binary] = saved.position.reshape(n_binary)
