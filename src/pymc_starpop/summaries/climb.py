@@ -1,11 +1,15 @@
-"""Climb to a local maximum of a log density that is minus infinity outside its support."""
+"""Climb to a local maximum of a log density that is minus infinity outside its support.
 
-from collections.abc import Callable
+The climb is a generator: it yields a position and is sent the log density there with its gradient.
+So many can go on side by side, each with a part of what one evaluation gives.
+"""
+
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Evaluate", "Summit", "climb"]
+__all__ = ["Ask", "Evaluate", "Summit", "climb", "descend", "follow"]
 
 # No single step moves a variable further than this many of its scales: the climb is to the
 # nearest maximum, and the first direction says nothing about the distance.
@@ -25,6 +29,10 @@ _MAX_CUT = 3
 _DIFFERENCE = 1e-2
 # A curvature that small beside the largest is none: differences leave as much.
 _FLAT = 1e-10
+# A climb is at a known optimum if a step of Newton with the curvature known there leads to it, up
+# to the second number of nats, and gains less than the first, that is, from within 2.4 widths. The
+# gain must be that which is left, too.
+_NEAR, _ARRIVED = 4.0, 0.5
 
 Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -35,13 +43,26 @@ class Summit:
 
     `converged` means that the Hessian there, by differences of the gradient, is negative definite
     and that a Newton step would gain less than 0.001 nat. `log_volume` is the logarithm of the
-    integral of exp(logp(x) - logp) over the Gaussian with that Hessian; NaN without a maximum.
+    integral of exp(logp(x) - logp) over the Gaussian with that Hessian, `covariance` that of the
+    Gaussian; NaN and None without a maximum.
     """
 
     logp: float
     position: np.ndarray
     converged: bool
     log_volume: float
+    covariance: np.ndarray | None = None
+
+    def leads_here(self, position: np.ndarray, logp: float, gradient: np.ndarray) -> bool:
+        """Whether Newton's step with the curvature here would end here."""
+        if self.covariance is None or not -_ARRIVED < self.logp - logp < 2.0 * _NEAR:
+            return False
+        step = self.covariance @ gradient
+        gain = 0.5 * gradient @ step
+        missed = np.linalg.solve(self.covariance, position + step - self.position)
+        miss = 0.5 * (position + step - self.position) @ missed
+        left = abs(self.logp - logp - gain)
+        return bool(gain < _NEAR and miss < _ARRIVED and left < _ARRIVED + 0.25 * gain)
 
 
 @dataclass(frozen=True)
@@ -53,70 +74,151 @@ class _Point:
     gradient: np.ndarray
 
 
-_At = Callable[[np.ndarray], _Point]
+# What a generator of positions returns when it is done.
+type Ask[T] = Generator[np.ndarray, tuple[float, np.ndarray], T]
+type _Ask[T] = Generator[np.ndarray, _Point, T]
 
 
-def climb(evaluate: Evaluate, start: np.ndarray, scale: np.ndarray) -> Summit | None:
+def follow[T](asking: Ask[T], evaluate: Evaluate) -> T:
+    """Give a generator of positions what it asks for, to its end."""
+    try:
+        position = next(asking)
+        while True:
+            position = asking.send(evaluate(position))
+    except StopIteration as end:
+        return end.value
+
+
+def climb(start: np.ndarray, scale: np.ndarray, known: Sequence[Summit] = ()) -> Ask[Summit | None]:
     """Climb by BFGS, whose line search bisects wherever the log density is not finite.
 
     Parameters
     ----------
-    evaluate : callable
-        Takes a position (N,), returns the log density and its gradient (N,).
     start : numpy.ndarray
         Position (N,) at which to begin.
     scale : numpy.ndarray
         Positive length (N,) of a long step in each variable, such as the spread of its prior.
+    known : sequence of Summit
+        Optima known already. The climb ends early where it is about to arrive at one.
+
+    Yields
+    ------
+    numpy.ndarray
+        A position (N,); to be sent the log density and its gradient (N,) there.
 
     Returns
     -------
     Summit or None
-        None if the log density at the start is not finite.
+        One of the known if that is where it leads. None if the log density at the start is not
+        finite.
+    """
+    return (yield from _in_units(scale, _climb(start / scale, scale, known)))
+
+
+def descend(
+    start: np.ndarray, scale: np.ndarray, gain: float
+) -> Ask[tuple[np.ndarray, np.ndarray] | None]:
+    """Climb by BFGS until a step promises less than so many nats, without a look at the curvature.
+
+    Parameters
+    ----------
+    start, scale : numpy.ndarray
+        As in `climb`.
+    gain : float
+        Gain of a step, in nats, that is not worth it.
+
+    Yields
+    ------
+    numpy.ndarray
+        A position (N,); to be sent the log density and its gradient (N,) there.
+
+    Returns
+    -------
+    (position, covariance) or None
+        The covariance (N, N) is minus the inverse of the Hessian as BFGS knows it.
     """
 
-    def at(x: np.ndarray) -> _Point:
-        value, gradient = evaluate(x * scale)
-        finite = np.isfinite(value) and np.all(np.isfinite(gradient))
-        return _Point(x, -float(value) if finite else np.inf, -np.asarray(gradient) * scale)
+    def descent() -> _Ask[tuple[np.ndarray, np.ndarray] | None]:
+        point = yield start / scale
+        if not np.isfinite(point.value):
+            return None
+        free = np.ones(start.size, dtype=bool)
+        found = yield from _descend(point, None, free, lambda _: None, gain)
+        assert not isinstance(found, Summit)
+        return found[0].x * scale, found[1] * np.outer(scale, scale)
 
-    point = at(start / scale)
+    return (yield from _in_units(scale, descent()))
+
+
+def _in_units[T](scale: np.ndarray, asking: _Ask[T]) -> Ask[T]:
+    """Ask for positions in the variables' own units instead of the scales'."""
+    try:
+        x = next(asking)
+        while True:
+            value, gradient = yield x * scale
+            finite = np.isfinite(value) and np.all(np.isfinite(gradient))
+            value = -float(value) if finite else np.inf
+            x = asking.send(_Point(x, value, -np.asarray(gradient) * scale))
+    except StopIteration as end:
+        return end.value
+
+
+def _climb(start: np.ndarray, scale: np.ndarray, known: Sequence[Summit]) -> _Ask[Summit | None]:
+    """Climb in units of the scales."""
+    point = yield start
     if not np.isfinite(point.value):
         return None
+
+    def arrived(at: _Point) -> Summit | None:
+        where = at.x * scale, -at.value, -at.gradient / scale
+        return next((summit for summit in known if summit.leads_here(*where)), None)
+
     inverse, converged = None, False
     free, values = np.ones(start.size, dtype=bool), [point.value]
     for _ in range(_MAX_RESTARTS):
-        point, widths, beyond = _descend(at, point, inverse, free)
+        found = yield from _descend(point, inverse, free, arrived)
+        if isinstance(found, Summit):
+            return found
+        point, inverse, beyond = found
         values.append(point.value)
-        inverse, direction, converged = _judge(at, point, widths)
+        widths = np.sqrt(np.maximum(np.diag(inverse), 1e-16))
+        inverse, direction, converged = yield from _judge(point, widths)
         if converged or (len(values) > 3 and values[-3] - point.value < _CONVERGED):
             break
         if direction is not None and beyond is None:
-            point = _leave_saddle(at, point, direction)
-        free = _free_axes(at, point, beyond)
-    log_volume = np.nan
-    if converged and inverse is not None:
-        log_det = np.linalg.slogdet(2.0 * np.pi * inverse)[1]
-        log_volume = float(0.5 * log_det + np.log(scale).sum())
-    return Summit(-point.value, point.x * scale, converged, log_volume)
+            point = yield from _leave_saddle(point, direction)
+        free = yield from _free_axes(point, beyond)
+    if not converged or inverse is None:
+        return Summit(-point.value, point.x * scale, converged, np.nan)
+    covariance = inverse * np.outer(scale, scale)
+    log_volume = float(0.5 * np.linalg.slogdet(2.0 * np.pi * inverse)[1] + np.log(scale).sum())
+    return Summit(-point.value, point.x * scale, converged, log_volume, covariance)
 
 
 def _descend(
-    at: _At, point: _Point, inverse: np.ndarray | None, free: np.ndarray
-) -> tuple[_Point, np.ndarray, np.ndarray | None]:
+    point: _Point,
+    inverse: np.ndarray | None,
+    free: np.ndarray,
+    arrived: Callable[[_Point], Summit | None],
+    enough: float = _EXPECTED_GAIN,
+) -> _Ask[tuple[_Point, np.ndarray, np.ndarray | None] | Summit]:
     """BFGS in the free variables.
 
-    Returns the last point, the width of the optimum along each axis as BFGS knows it, and, if the
-    edge of the support ended the search, the step that went beyond it.
+    Returns the last point, the inverse of the Hessian as BFGS knows it, and, if the edge of the
+    support ended the search, the step that went beyond it; or the known optimum to which it leads.
     """
     known = inverse is not None
     inverse = np.eye(point.x.size) if inverse is None else inverse
     n_cut, beyond = 0, None
     for _ in range(_MAX_ITERATIONS):
+        summit = arrived(point)
+        if summit is not None:
+            return summit
         direction = -np.where(free, inverse @ np.where(free, point.gradient, 0.0), 0.0)
-        if -0.5 * point.gradient @ direction < _EXPECTED_GAIN:
+        if -0.5 * point.gradient @ direction < enough:
             beyond = None
             break
-        following, beyond = _search_line(at, point, direction)
+        following, beyond = yield from _search_line(point, direction)
         n_cut = 0 if beyond is None else n_cut + 1
         if following is None:
             break
@@ -128,7 +230,7 @@ def _descend(
             inverse = _update(inverse, step, change)
         if n_cut == _MAX_CUT:
             break
-    return point, np.sqrt(np.maximum(np.diag(inverse), 1e-16)), beyond
+    return point, inverse, beyond
 
 
 def _update(inverse: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -143,8 +245,8 @@ def _update(inverse: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.nda
 
 
 def _search_line(
-    at: _At, point: _Point, direction: np.ndarray
-) -> tuple[_Point | None, np.ndarray | None]:
+    point: _Point, direction: np.ndarray
+) -> _Ask[tuple[_Point | None, np.ndarray | None]]:
     """Return a point that is enough lower and less steep, None if nothing lower was found.
 
     Outside the support nothing but the infinite value is used: the step is halved. The second
@@ -155,7 +257,7 @@ def _search_line(
     lower, upper, lowest, beyond = 0.0, np.inf, None, None
     length = min(1.0, longest)
     for _ in range(_MAX_BISECTIONS):
-        trial = at(point.x + length * direction)
+        trial = yield point.x + length * direction
         if not np.isfinite(trial.value):
             beyond = length * direction
         if not trial.value <= point.value + _INCREASE * length * slope:
@@ -172,13 +274,13 @@ def _search_line(
 
 
 def _judge(
-    at: _At, point: _Point, widths: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    point: _Point, widths: np.ndarray
+) -> _Ask[tuple[np.ndarray | None, np.ndarray | None, bool]]:
     """Inverse of the Hessian made positive, axis along which it is not, and whether that is a peak.
 
     The inverse is None where the Hessian cannot be had, the axis where there is none.
     """
-    hessian = _hessian(at, point, widths)
+    hessian = yield from _hessian(point, widths)
     if hessian is None:
         return None, None, False
     roots, axes = np.linalg.eigh(hessian)
@@ -189,14 +291,15 @@ def _judge(
     return inverse, None, bool(gain < _CONVERGED)
 
 
-def _hessian(at: _At, point: _Point, widths: np.ndarray) -> np.ndarray | None:
+def _hessian(point: _Point, widths: np.ndarray) -> _Ask[np.ndarray | None]:
     """Central differences of the gradient, shorter near the edge of the support; None at it."""
     rows = []
     for axis, width in enumerate(_DIFFERENCE * np.minimum(widths, 1.0)):
         shift = np.zeros_like(point.x)
         for shorter in (1.0, 1e-1, 1e-2, 1e-3):
             shift[axis] = width * shorter
-            above, below = at(point.x + shift), at(point.x - shift)
+            above = yield point.x + shift
+            below = yield point.x - shift
             if np.isfinite(above.value + below.value):
                 break
         else:
@@ -206,17 +309,24 @@ def _hessian(at: _At, point: _Point, widths: np.ndarray) -> np.ndarray | None:
     return 0.5 * (hessian + hessian.T)
 
 
-def _leave_saddle(at: _At, point: _Point, axis: np.ndarray) -> _Point:
+def _leave_saddle(point: _Point, axis: np.ndarray) -> _Ask[_Point]:
     """Lowest point along the axis of negative curvature, or the point itself."""
     lengths = [sign * length for length in (1.0, 0.3, 0.1, 0.03) for sign in (1.0, -1.0)]
-    return min([point, *(at(point.x + length * axis) for length in lengths)], key=lambda p: p.value)
+    lowest = point
+    for length in lengths:
+        trial = yield point.x + length * axis
+        lowest = min(lowest, trial, key=lambda p: p.value)
+    return lowest
 
 
-def _free_axes(at: _At, point: _Point, beyond: np.ndarray | None) -> np.ndarray:
+def _free_axes(point: _Point, beyond: np.ndarray | None) -> _Ask[np.ndarray]:
     """Which variables can move, each alone, without leaving the support as the step did."""
     every = np.ones(point.x.size, dtype=bool)
     if beyond is None:
         return every
-    free = np.array([np.isfinite(at(point.x + part).value) for part in np.diag(beyond)])
+    free = np.empty(point.x.size, dtype=bool)
+    for k, part in enumerate(np.diag(beyond)):
+        trial = yield point.x + part
+        free[k] = np.isfinite(trial.value)
     # With an oblique edge all may be stuck: then the inverse Hessian has to point along it.
     return free if free.any() else every
