@@ -91,10 +91,9 @@ def test_the_table_has_the_optima_of_each_cluster(fitted, cats):
     assert "c2" in str(start)
 
 
+@pytest.mark.parametrize("fitted", [pytest.param(True, id="centred")], indirect=True)
 def test_chains_begin_at_the_start(fitted):
     model, start = fitted
-    if "raw" in start:
-        pytest.skip("one of the two is enough: the sampler is compiled for half a minute")
     first = pm.sample(
         1, tune=0, cores=1, model=model, random_seed=5, nuts={"step_scale": 1e-15},
         progressbar=False, quiet=True, compute_convergence_checks=False,

@@ -113,7 +113,7 @@ class Start(dict[str, Any]):
         Parameters
         ----------
         sampler : {"nutpie", "pymc"}
-            Which NUTS samples: that of nutpie, or PyMC's own, which begins sooner since it reuses
+            Which NUTS samples: that of nutpie, or PyMC's own, which for one cluster reuses
             the function that `find_start` compiled.
         chains : int
             Number of chains.
@@ -190,10 +190,10 @@ def find_start(
     Every climb is BFGS in the unconstrained variables with exact gradients; no step is longer than
     the spread of the prior, and one that leaves the support is halved. At its end the Hessian, from
     differences of the gradient, decides whether it is a maximum. A climb that is about to arrive at
-    an optimum known already ends there. Optima that differ are all
-    reported. One with a share of the posterior (`Start.rivals`) is a start of other chains.
-    A starting point without a finite log density, such as a draw that is not in the order that a
-    transform asks for, is drawn again, and the table says how many were.
+    an optimum known already ends there. Optima that differ are all reported. One with a share of
+    the posterior (`Start.rivals`) is a start of other chains. A starting point without a finite log
+    density, such as a draw that is not in the order that a transform asks for, is drawn again, and
+    the table says how many were.
 
     In a model of many clusters the variables with their dimension (`StackedCatalog.coords`), or
     with that of their stars, belong to single clusters; the others are shared. Given the shared
