@@ -60,8 +60,9 @@ class Start(dict[str, Any]):
         variables. Its attribute ``n_without_density`` is the number of starting points without a
         finite log density, in whose place others were drawn. For many clusters the entries are the
         optima of each of them given the shared variables: ``cluster`` is its name, ``logp`` its
-        part of the log density, ``weight`` the share of its own posterior, and the variables are
-        those with the dimension of the clusters.
+        part of the log density, ``weight`` the share of its own posterior, by which they are
+        ordered, ``n_start`` may be 0 of one to which only the fit of the shared variables led, and
+        the variables are those with the dimension of the clusters.
     rivals : tuple of dict
         Starting values of the other optima, best first, whose weight is at least 0.01. For many
         clusters: all at their second optimum of such a weight, those without at their best; then
