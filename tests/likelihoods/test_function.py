@@ -12,6 +12,7 @@ import pymc_starpop as psp
 from cluster_fixtures import EASY, EASY_LIMITS, FULL_POINT, LIMITS, OPTIONS
 from pymc_starpop.likelihoods import function as module
 from pymc_starpop.ops.bolometric import BolometricInterpolation
+from pymc_starpop.ops.each_cluster import EachCluster
 from pymc_starpop.ops.isochrone import IsochroneInterpolation
 from tolerances import assert_close
 
@@ -28,7 +29,11 @@ def f(coarse, easy_catalog):
 
 
 def ops(function):
-    return [type(node.op) for node in function._per_star.maker.fgraph.toposort()]
+    """Types of the Ops in the graph of the cluster."""
+    nodes = function._per_star.maker.fgraph.toposort()
+    (op,) = {node.op for node in nodes if isinstance(node.op, EachCluster)}
+    inner = op.graph.virtual_machine("value").maker.fgraph
+    return [type(node.op) for node in inner.toposort()]
 
 
 def test_equals_the_symbolic_likelihood_with_every_parameter(coarse, stars, full):

@@ -12,6 +12,9 @@ from pytensor.graph.fg import FunctionGraph
 
 import pymc_starpop as psp
 from cluster_fixtures import FULL_POINT, TRUTH, full_arguments
+from pymc_starpop.cluster.parameters import split_arguments
+from pymc_starpop.likelihoods.cluster import as_float64, cluster_parts
+from pymc_starpop.likelihoods.stars import star_terms
 from pymc_starpop.ops._merge import MergeValueAndGradient
 from pymc_starpop.ops.cluster import (
     _NAMES,
@@ -21,17 +24,25 @@ from pymc_starpop.ops.cluster import (
     ClusterValueAndGradient,
     cluster_likelihood,
 )
+from pymc_starpop.ops.each_cluster import (
+    EachClusterGradient,
+    EachClusterValue,
+    EachClusterValueAndGradient,
+)
 from tolerances import assert_close, assert_gradient_close
 
-KERNELS = (ClusterLikelihood, ClusterGradient, ClusterValueAndGradient)
-BOTH = {"ClusterValueAndGradient": 1}
-APART = {"ClusterLikelihood": 1, "ClusterGradient": 1}
+KERNELS = (EachClusterValue, EachClusterGradient, EachClusterValueAndGradient)
+BOTH = {"EachClusterValueAndGradient": 1}
+APART = {"EachClusterValue": 1, "EachClusterGradient": 1}
+BARE = (ClusterLikelihood, ClusterGradient, ClusterValueAndGradient)
+BARE_BOTH = {"ClusterValueAndGradient": 1}
+BARE_APART = {"ClusterLikelihood": 1, "ClusterGradient": 1}
 
 
-def kernel_nodes(function):
-    """How often each kernel stands in a compiled function or in a graph."""
+def kernel_nodes(function, kernels=KERNELS):
+    """How often each likelihood stands in a compiled function or in a graph."""
     fgraph = function if isinstance(function, FunctionGraph) else function.maker.fgraph
-    return Counter(type(n.op).__name__ for n in fgraph.apply_nodes if isinstance(n.op, KERNELS))
+    return Counter(type(n.op).__name__ for n in fgraph.apply_nodes if isinstance(n.op, kernels))
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +115,13 @@ def test_the_stars_log_likelihoods_come_with_the_gradient_of_their_sum(likelihoo
 def test_a_value_alone_does_not_pay_for_the_gradient(likelihood):
     inputs, logp = likelihood
     function = pytensor.function(inputs, logp, mode="NUMBA")
-    assert kernel_nodes(function) == {"ClusterLikelihood": 1}
+    assert kernel_nodes(function) == {"EachClusterValue": 1}
 
 
 def test_a_gradient_alone_is_one_evaluation(likelihood):
     inputs, logp = likelihood
     function = pytensor.function(inputs, pt.grad(logp.sum(), inputs), mode="NUMBA")
-    assert kernel_nodes(function) == {"ClusterGradient": 1}
+    assert kernel_nodes(function) == {"EachClusterGradient": 1}
 
 
 def test_gradients_of_sums_are_right(likelihood):
@@ -134,12 +145,12 @@ def test_the_merge_alone_leaves_a_cotangent_that_depends_on_the_value():
     }
     logp = cluster_likelihood(**inputs)
     for cotangent, expected in [
-        (inputs["member"], BOTH),
-        (2.0 * logp, APART),
-        (inputs["member"] / logp.sum(), APART),
+        (inputs["member"], BARE_BOTH),
+        (2.0 * logp, BARE_APART),
+        (inputs["member"] / logp.sum(), BARE_APART),
     ]:
         gradient = pt.grad(None, inputs["log_field"], known_grads={logp: cotangent})
-        assert kernel_nodes(merged([logp, gradient])) == expected
+        assert kernel_nodes(merged([logp, gradient]), BARE) == expected
 
 
 def test_log_of_a_sum_of_two_likelihoods(likelihood, coarse, stars):
@@ -148,10 +159,10 @@ def test_log_of_a_sum_of_two_likelihoods(likelihood, coarse, stars):
     older = TRUTH | {"feh": inputs[0], "distance_modulus": inputs[1], "log_age": 9.6}
     other = psp.cluster_logp(coarse, stars, **older, field_fraction=0.2)
     function = check_gradient(inputs, pt.logaddexp(logp[1:].sum(), other[1:].sum()))
-    assert kernel_nodes(function) == {"ClusterLikelihood": 2, "ClusterGradient": 2}
+    assert kernel_nodes(function) == {"EachClusterValue": 2, "EachClusterGradient": 2}
     # A sum of the two is a sum.
     assert kernel_nodes(compiled(inputs, logp.sum() + other.sum())) == {
-        "ClusterValueAndGradient": 2
+        "EachClusterValueAndGradient": 2
     }
 
 
@@ -178,7 +189,7 @@ def test_the_density_that_nutpie_compiles_is_one_evaluation(nutpie_fit):
 
 def test_the_log_density_alone_has_no_gradient_kernel(cluster_model):
     function = cluster_model.compile_logp().f
-    assert kernel_nodes(function) == {"ClusterLikelihood": 1}
+    assert kernel_nodes(function) == {"EachClusterValue": 1}
 
 
 def test_second_derivatives_are_refused(likelihood):
@@ -193,7 +204,9 @@ def test_second_derivatives_are_refused(likelihood):
 def test_stars_that_move_are_a_model_that_moves_the_other_way(coarse, stars):
     points = pt.dvector("zero_points", shape=(len(stars.bands),))
     parameters = TRUTH | {"zero_points": points, "field_fraction": 0.1}
-    logp = psp.cluster_logp(coarse, stars, **parameters)
+    p, options = split_arguments(parameters, coarse)
+    p = p.map_values(as_float64)
+    logp = cluster_parts(coarse, p, options, star_terms(stars, p, options)).logp
     node = next(
         v.owner for v in pytensor.graph.traversal.ancestors([logp])
         if v.owner is not None and isinstance(v.owner.op, ClusterLikelihood)
@@ -243,9 +256,9 @@ def test_numba_and_the_python_virtual_machine_agree(coarse, stars, full):
 
 def test_shapes_are_known_without_an_evaluation(likelihood):
     inputs, logp = likelihood
-    assert logp.type.shape == (12,)
     function = pytensor.function(inputs, logp.shape, on_unused_input="ignore")
     assert not kernel_nodes(function)
+    assert function(*POINT).tolist() == [12]
 
 
 def test_wrong_dimensions_are_refused():

@@ -10,7 +10,7 @@ from pymc_starpop.cluster.checks import ranged_values
 from pymc_starpop.cluster.parameters import BY_BAND, ClusterOptions, ClusterParameters
 from pymc_starpop.field import FieldDensity
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.cluster import ClusterParts, cluster_parts
+from pymc_starpop.likelihoods.single import single_logp
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
 from pymc_starpop.likelihoods.stars import Limits, StarTerms, layout_of, limits_of, star_arrays
 from pymc_starpop.likelihoods.track import Layout
@@ -114,13 +114,9 @@ class ClusterModel:
 
     def logp(self, values: Any, inputs: tuple[Any, ...]) -> Any:
         """Log-likelihood of each star (N,), from the data (N, K) and the inputs."""
-        return self.parts(values, inputs).logp
-
-    def parts(self, values: Any, inputs: tuple[Any, ...]) -> ClusterParts:
-        """Build the likelihood from the data (N, B) and the inputs of the random variable."""
         variance, stars, slots = self.split(inputs)
         p, options = self.fill(slots)
-        return cluster_parts(self.iso, p, options, self.terms(values, variance, stars))
+        return single_logp(self.iso, p, options, self.terms(values, variance, stars))
 
 
 def _within_ranges(iso: IsochroneGrid, p: ClusterParameters) -> bool:

@@ -11,6 +11,7 @@ from pymc_starpop.isochrones.bolometric import content_hash
 from pymc_starpop.likelihoods.axes import Parameter
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.stacked import Stack, StackedModel, stacked_model
+from pymc_starpop.ops._tables import shared_input
 
 __all__ = ["StackedPhotometryModel", "photometry_of_stack"]
 
@@ -75,12 +76,18 @@ class StackedPhotometryModel:
     def logp(self, values: Any, inputs: tuple[Any, ...]) -> Any:
         """Log-likelihood of each star (N,), from the data (N, K) and the inputs."""
         stars, parameters = self.split(inputs)
-        return self.likelihood.logp({"values": values} | stars, parameters)
+        return self.likelihood.logp(self._as_inputs(values, stars), parameters)
 
     def membership(self, values: Any, inputs: tuple[Any, ...]) -> Any:
         """Probability of membership of each star (N,)."""
         stars, parameters = self.split(inputs)
-        return self.likelihood.logp({"values": values} | stars, parameters, membership=True)
+        return self.likelihood.logp(self._as_inputs(values, stars), parameters, membership=True)
+
+    @staticmethod
+    def _as_inputs(values: Any, stars: dict[str, Any]) -> dict[str, Any]:
+        """Arrays of the stars, none of them a constant of the compiled code."""
+        arrays = {"values": values} | stars
+        return {name: shared_input(name, array) for name, array in arrays.items()}
 
     def inputs_of(self, place: int, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the inputs of the `ClusterModel` of one cluster."""

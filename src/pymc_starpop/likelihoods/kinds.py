@@ -7,8 +7,8 @@ the kind.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from pymc_starpop.ops.each_cluster import Axis, ClusterGraph, ClusterInput
 
 __all__ = ["STARS", "ClusterKind", "LimitsKind", "limit_numbers"]
 
+_PACKAGE = __name__.partition(".")[0]
 _PREFIX = "limits."
 # Before the names of arrays of the stars, of which some are those of parameters, too.
 STARS = "stars."
@@ -169,9 +170,18 @@ class ClusterKind:
             inputs[name] = ClusterInput(variable, Axis(slot.axis), slot.differentiable)
         return inputs
 
-    @cached_property
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClusterKind) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
     def graph(self) -> ClusterGraph:
         """The graph of the log-likelihood."""
+        return _graph_of(self)
+
+    def _graph(self) -> ClusterGraph:
         variables: dict[str, TensorVariable] = {k: i.variable for k, i in self._inputs.items()}
 
         def take(name: str, value: Any) -> Any:
@@ -188,4 +198,24 @@ class ClusterKind:
         )
         parts = cluster_parts(self.iso, p, options, terms)
         inputs = tuple(self._inputs.values())
-        return ClusterGraph(self.key, inputs, parts.logp, membership_of(parts))
+        described = _is_described(self.template) and _is_described(self.options)
+        return ClusterGraph(self.key, inputs, parts.logp, membership_of(parts), described)
+
+
+@lru_cache(maxsize=32)
+def _graph_of(kind: ClusterKind) -> ClusterGraph:
+    """Make the graph of a kind, once: PyMC asks for that of a model several times."""
+    return kind._graph()
+
+
+def _is_described(part: Any) -> bool:
+    """Whether the text of a part of a kind tells it apart in every process.
+
+    That of a mass function or a field of the user's own need not, as its code may change.
+    """
+    if part is None or isinstance(part, bool | int | float | str | np.number):
+        return True
+    if isinstance(part, tuple):
+        return all(_is_described(entry) for entry in part)
+    is_ours = is_dataclass(part) and type(part).__module__.startswith(f"{_PACKAGE}.")
+    return is_ours and all(_is_described(getattr(part, f.name)) for f in fields(part))

@@ -8,7 +8,8 @@ from pytensor.tensor import TensorVariable
 from pymc_starpop.cluster.parameters import split_arguments
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster
-from pymc_starpop.likelihoods.cluster import as_float64, cluster_parts
+from pymc_starpop.likelihoods.cluster import as_float64
+from pymc_starpop.likelihoods.single import single_logp
 from pymc_starpop.likelihoods.stacked import stacked_logp
 from pymc_starpop.likelihoods.stars import star_terms
 from pymc_starpop.stars.catalog import StarCatalog
@@ -128,4 +129,4 @@ def cluster_logp(
     check_catalog(grid, catalog, options)
     check_cluster(grid, p, options, catalog)
     p = p.map_values(as_float64)
-    return cluster_parts(grid, p, options, star_terms(catalog, p, options)).logp
+    return single_logp(grid, p, options, star_terms(catalog, p, options))

@@ -23,14 +23,13 @@ from pymc_starpop.cluster.parameters import (
 )
 from pymc_starpop.field import ChiSquareField, FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.bolometric import content_hash
 from pymc_starpop.likelihoods.axes import Parameter, resolved
 from pymc_starpop.likelihoods.checks import check_catalog, check_priors, check_values
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, limit_numbers
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
 from pymc_starpop.likelihoods.stars import layout_of, limits_of, needs_field, star_arrays
-from pymc_starpop.ops._tables import shared_tables
+from pymc_starpop.ops._tables import shared_input
 from pymc_starpop.ops.each_cluster import each_cluster
 from pymc_starpop.stars.stacked import StackedCatalog
 
@@ -151,7 +150,8 @@ class StackedModel:
                 array = of_stars(stars[name.removeprefix(STARS)])
                 return array if array.ndim == 1 else columns_of(array)
             if name in first.numbers:
-                return _stacked([member.numbers[name] for member in members])
+                numbers = _stacked([member.numbers[name] for member in members])
+                return shared_input(name, numbers, n_any=2)
             value, axes = values[name], self.axes[name]
             if axes == ("star",):
                 return of_stars(value)
@@ -165,7 +165,7 @@ class StackedModel:
             return value
 
         inputs = [input_of(name) for name in first.kind.input_names]
-        return each_cluster(first.kind.graph, starts, inputs, membership)
+        return each_cluster(first.kind.graph, shared_input("starts", starts), inputs, membership)
 
 
 def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -433,6 +433,4 @@ def stacked_logp(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) -
     """Log-likelihood of the stars of several clusters (N,); see `cluster_logp`."""
     model, stars, values = stacked_model(checked_stack(iso, cats, arguments))
     fixed = {name: array for name, array in stars.items() if isinstance(array, np.ndarray)}
-    key = ("catalogs", content_hash(*fixed.values(), tuple(fixed)))
-    shared = shared_tables(key, list(fixed), lambda: list(fixed.values()))
-    return model.logp(stars | dict(zip(fixed, shared, strict=True)), values)
+    return model.logp(stars | {name: shared_input(name, a) for name, a in fixed.items()}, values)

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
-from pymc_starpop.isochrones.bolometric import content_hash
 from pymc_starpop.likelihoods.track import Layout
-from pymc_starpop.ops._tables import shared_tables
+from pymc_starpop.ops._tables import shared_input
 from pymc_starpop.stars.catalog import StarCatalog
 
-__all__ = ["Limits", "StarTerms", "limits_of", "star_arrays", "star_terms"]
+__all__ = ["STAR_ARRAYS", "Limits", "StarTerms", "limits_of", "star_arrays", "star_terms"]
 
 #: d flux = - flux x this x d mag
 MAG_TO_LN = 0.4 * np.log(10.0)
@@ -76,6 +75,13 @@ class StarTerms:
     membership_prior: Any = None
 
 
+#: Names of the arrays of `StarTerms` with one row a star.
+STAR_ARRAYS = (
+    "values", "variance", "log_field", "parallax", "parallax_err", "teff", "teff_err", "feh",
+    "feh_err", "membership_prior",
+)  # fmt: skip
+
+
 def needs_field(catalog: StarCatalog, p: ClusterParameters) -> bool:
     """Whether any star may be a field star."""
     return not is_zero(p.field_fraction) or catalog.membership_prior is not None
@@ -133,12 +139,9 @@ def star_terms(
 ) -> StarTerms:
     """Put what the catalog holds into shared variables."""
     arrays = star_arrays(catalog, parameters, options)
-    fixed = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
-    key = ("catalog", content_hash(*fixed.values(), tuple(fixed)))
-    shared = shared_tables(key, list(fixed), lambda: list(fixed.values()))
     return StarTerms(
         limits=limits_of(catalog, options),
         is_flux=catalog.is_flux,
         layout=layout_of(catalog),
-        **(arrays | dict(zip(fixed, shared, strict=True))),
+        **{name: shared_input(name, array) for name, array in arrays.items()},
     )

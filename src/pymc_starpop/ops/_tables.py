@@ -2,13 +2,42 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable, shared
+from pytensor.graph.basic import Constant, Variable
 
 # Held weakly: the tables live as long as some graph uses them.
 _SHARED: WeakValueDictionary[str, SharedVariable] = WeakValueDictionary()
+
+
+def shared_input(name: str, value: Any, n_any: int = 1) -> Variable:
+    """Return numbers as a shared variable, and everything else as it is.
+
+    A constant would be part of the compiled code, which other numbers then could not use.
+
+    Parameters
+    ----------
+    name : str
+    value : array or expression
+    n_any : int
+        The first so many lengths may differ.
+    """
+    if isinstance(value, Constant):
+        value = value.data
+    if isinstance(value, Variable):
+        return value
+    dtype = np.int64 if np.asarray(value).dtype.kind == "i" else np.float64
+    array = np.array(value, dtype=dtype, order="C")
+    digest = hashlib.blake2b(array, digest_size=12, salt=array.dtype.str.encode()).hexdigest()
+    full_name = f"{name}_{'x'.join(map(str, array.shape))}_{digest}"
+    found = _SHARED.get(full_name)
+    if found is None:
+        shape = (None,) * min(n_any, array.ndim) + array.shape[n_any:]
+        found = _SHARED[full_name] = shared(array, name=full_name, borrow=True, shape=shape)
+    return found
 
 
 def shared_tables(

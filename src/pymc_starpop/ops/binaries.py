@@ -8,6 +8,7 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import binaries as kernels
 from pymc_starpop.kernels import binaries_pullback, binary_light, simd, star_vectors
+from pymc_starpop.ops._linked import linked_kernel
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
     PlainKernelOp,
@@ -97,12 +98,14 @@ class PopulationTracksPullback(NoSecondDerivative, PlainKernelOp):
 
 @register_funcify_default_op_cache_key(PopulationTracks)
 def _numba_population_tracks(op, node, **kwargs):
-    return kernels.population_tracks_0d, KERNEL_VERSION
+    return linked_kernel(kernels.population_tracks_0d, node, KERNEL_VERSION), KERNEL_VERSION
 
 
 @register_funcify_default_op_cache_key(PopulationTracksPullback)
 def _numba_population_tracks_pullback(op, node, **kwargs):
-    return binaries_pullback.population_tracks_pullback_0d, KERNEL_VERSION
+    return linked_kernel(
+        binaries_pullback.population_tracks_pullback_0d, node, KERNEL_VERSION
+    ), KERNEL_VERSION
 
 
 _population_tracks = PopulationTracks()

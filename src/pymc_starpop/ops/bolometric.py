@@ -12,6 +12,7 @@ from pytensor.tensor import TensorVariable
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.bolometric import BolometricTable
 from pymc_starpop.kernels import interpolation
+from pymc_starpop.ops._linked import linked_kernel
 from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
 
@@ -81,7 +82,9 @@ class BolometricInterpolation(KernelOp):
 
 @register_funcify_default_op_cache_key(BolometricInterpolation)
 def _numba_bolometric_interpolation(op: Op, node: Apply, **kwargs: Any) -> tuple[Any, int]:
-    return interpolation.interpolate_bolometric_0d, KERNEL_VERSION
+    return linked_kernel(
+        interpolation.interpolate_bolometric_0d, node, KERNEL_VERSION
+    ), KERNEL_VERSION
 
 
 _bolometric_interpolation = BolometricInterpolation()

@@ -25,6 +25,7 @@ from pymc_starpop.kernels import (
     track_model,
 )
 from pymc_starpop.kernels import cluster as kernels
+from pymc_starpop.ops._linked import linked_kernel
 from pymc_starpop.ops._merge import MergedOp
 from pymc_starpop.ops._numba import (
     NoSecondDerivative,
@@ -131,17 +132,19 @@ class ClusterValueAndGradient(NoSecondDerivative, PlainKernelOp):
 
 @register_funcify_default_op_cache_key(ClusterLikelihood)
 def _numba_cluster_likelihood(op, node, **kwargs):
-    return kernels.cluster_value_0d, KERNEL_VERSION
+    return linked_kernel(kernels.cluster_value_0d, node, KERNEL_VERSION), KERNEL_VERSION
 
 
 @register_funcify_default_op_cache_key(ClusterGradient)
 def _numba_cluster_gradient(op, node, **kwargs):
-    return kernels.cluster_gradient_0d, KERNEL_VERSION
+    return linked_kernel(kernels.cluster_gradient_0d, node, KERNEL_VERSION), KERNEL_VERSION
 
 
 @register_funcify_default_op_cache_key(ClusterValueAndGradient)
 def _numba_cluster_value_and_gradient(op, node, **kwargs):
-    return kernels.cluster_value_and_gradient_0d, KERNEL_VERSION
+    return linked_kernel(
+        kernels.cluster_value_and_gradient_0d, node, KERNEL_VERSION
+    ), KERNEL_VERSION
 
 
 _cluster_likelihood = ClusterLikelihood()

@@ -7,13 +7,14 @@ the other, so that memory is that of one cluster and compiling takes no longer f
 As for one cluster, `_merge` makes one node of that of the value and that of the gradient.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytensor
@@ -29,12 +30,21 @@ from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import explicit_graph_inputs, graph_inputs
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import (
-    numba_funcify_ensure_cache,
+    numba_funcify_and_cache_key,
     numba_njit,
     register_funcify_and_cache_key,
 )
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop.ops._kept import kept_name, load_kept, save_kept
+from pymc_starpop.ops._linked import (
+    Kernel,
+    array_types,
+    linked,
+    linked_from,
+    machine_code,
+    noted_kernels,
+)
 from pymc_starpop.ops._merge import MergedOp
 from pymc_starpop.ops._numba import NoSecondDerivative, Shape
 
@@ -84,14 +94,17 @@ class ClusterGraph:
         The first has an axis of stars.
     logp, membership : TensorVariable (n,)
         Log-likelihood of each star, and its probability of membership.
+    is_described : bool
+        Whether the key also holds in other processes: whether all that it describes is code of this
+        package and numbers.
     """
 
     key: tuple[str, ...]
     inputs: tuple[ClusterInput, ...]
     logp: TensorVariable
     membership: TensorVariable
+    is_described: bool = False
     tables: tuple[Variable, ...] = field(init=False)
-    _functions: dict[str, Callable[..., Any]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Find the shared variables."""
@@ -142,12 +155,7 @@ class ClusterGraph:
 
     def virtual_machine(self, part: str) -> Callable[..., Any]:
         """Return a part for one cluster as a function that takes seconds to make."""
-        if part not in self._functions:
-            inputs, outputs = self._graphs[part]
-            self._functions[part] = pytensor.function(
-                inputs, outputs, mode="FAST_COMPILE", on_unused_input="ignore"
-            )
-        return self._functions[part]
+        return _virtual_machine(self, part)
 
     def function_graph(self, part: str) -> FunctionGraph:
         """Return the graph of a part, rewritten for numba; inputs are left as they are."""
@@ -159,6 +167,13 @@ class ClusterGraph:
         results = [Out(x, borrow=False) for x in graph.outputs]
         insert_deepcopy(graph, wrapped_inputs=specs, wrapped_outputs=results)
         return graph
+
+
+@lru_cache(maxsize=32)
+def _virtual_machine(graph: ClusterGraph, part: str) -> Callable[..., Any]:
+    """Make a part of a graph as a function, once for graphs of one key."""
+    inputs, outputs = graph._graphs[part]
+    return pytensor.function(inputs, outputs, mode="FAST_COMPILE", on_unused_input="ignore")
 
 
 def _loop_source(
@@ -264,22 +279,40 @@ class EachCluster(Op):
             for axis, _, like in self.output_axes
         ]
 
-    def compiled(self) -> tuple[Callable[..., Any], str | None]:
+    def compiled(self, node: Apply) -> tuple[Callable[..., Any], str | None]:
         """Return the numba function of the loop and what tells it apart in PyTensor's cache."""
         key = (self.part, self.graph.key)
         if key not in _COMPILED:
-            one_cluster, inner_key = numba_funcify_ensure_cache(
-                self.graph.function_graph(self.part), fgraph_name="one_cluster"
-            )
-            source = _loop_source(self.input_axes, self.output_axes)
-            loop = compile_numba_function_src(
-                source, "each_cluster", {"np": np, "one_cluster": one_cluster}
-            )
-            outer = None
-            if inner_key is not None:
-                outer = sha256(f"{inner_key}, {source}".encode()).hexdigest()
-            _COMPILED[key] = numba_njit(loop), outer
+            _COMPILED[key] = self._kept_or_compiled(array_types(node.inputs))
         return _COMPILED[key]
+
+    def _kept_or_compiled(self, types: tuple[Any, ...]) -> tuple[Callable[..., Any], str | None]:
+        """Load the loop from the disk, or compile it and keep it there."""
+        source = _loop_source(self.input_axes, self.output_axes)
+        name = None
+        if self.graph.is_described:
+            name = kept_name(self.part, self.graph.key, source)
+            kept = load_kept(name)
+            if kept is not None:
+                return _linked_from(kept), name
+        graph = self.graph.function_graph(self.part)
+        with noted_kernels() as kernels:
+            one_cluster, key = numba_funcify_and_cache_key(graph, fgraph_name="one_cluster")
+        if name is None and key is not None:
+            # The graph tells what the description cannot.
+            name = kept_name(self.part, key, source)
+            kept = load_kept(name)
+            if kept is not None:
+                return _linked_from(kept), name
+        unique = name or uuid4().hex
+        own, one_cluster = linked(one_cluster, array_types(graph.inputs), f"one_cluster {unique}")
+        known = {"__name__": __name__, "np": np, "one_cluster": one_cluster}
+        loop = numba_njit(compile_numba_function_src(source, "each_cluster", known))
+        whole, each = linked(loop, types, f"each_cluster {unique}")
+        codes = {symbol: machine_code(symbol) for symbol in (own, whole)}
+        if name is not None and all(codes.values()):
+            save_kept(name, (list(kernels.values()), codes))
+        return each, name
 
     def perform(self, node: Apply, inputs: Sequence[np.ndarray], output_storage: Any) -> None:
         """Run the graph over the clusters in PyTensor's virtual machine."""
@@ -301,6 +334,15 @@ class EachCluster(Op):
                 storage[0] = np.concatenate(parts)
             else:
                 storage[0] = np.stack(parts) if axis is Axis.CLUSTER else np.asarray(sum(parts))
+
+
+def _linked_from(kept: tuple[Sequence[Kernel], Mapping[str, Any]]) -> Callable[..., Any]:
+    """Return a loop that was kept on disk, after the functions that it calls."""
+    kernels, codes = kept
+    for kernel in kernels:
+        kernel.link()
+    functions = [linked_from(symbol, code) for symbol, code in codes.items()]
+    return functions[-1]
 
 
 # Loops of this process by part and key of the graph.
@@ -358,7 +400,7 @@ class EachClusterValueAndGradient(NoSecondDerivative, EachCluster):
 
 @register_funcify_and_cache_key(EachCluster)
 def _numba_each_cluster(op: EachCluster, node: Apply, **kwargs: Any) -> Any:
-    return op.compiled()
+    return op.compiled(node)
 
 
 def each_cluster(

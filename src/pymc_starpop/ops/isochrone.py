@@ -11,6 +11,7 @@ from pytensor.tensor import TensorVariable
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.source import THEORY
 from pymc_starpop.kernels import interpolation
+from pymc_starpop.ops._linked import linked_kernel
 from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
 
@@ -59,7 +60,7 @@ class IsochroneInterpolation(KernelOp):
 
 @register_funcify_default_op_cache_key(IsochroneInterpolation)
 def _numba_isochrone_interpolation(op: Op, node: Apply, **kwargs: Any) -> tuple[Any, int]:
-    return interpolation.interpolate_theory_0d, KERNEL_VERSION
+    return linked_kernel(interpolation.interpolate_theory_0d, node, KERNEL_VERSION), KERNEL_VERSION
 
 
 _isochrone_interpolation = IsochroneInterpolation()

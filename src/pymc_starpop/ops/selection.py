@@ -7,6 +7,7 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.kernels import quadrature
 from pymc_starpop.kernels import selection as kernels
+from pymc_starpop.ops._linked import linked_kernel
 from pymc_starpop.ops._numba import KernelOp, kernel_inputs, source_version
 
 # PyTensor's cache cannot see into the kernels.
@@ -49,7 +50,7 @@ class SelectionIntegral(KernelOp):
 
 @register_funcify_default_op_cache_key(SelectionIntegral)
 def _numba_selection_integral(op, node, **kwargs):
-    return kernels.selection_integral_0d, KERNEL_VERSION
+    return linked_kernel(kernels.selection_integral_0d, node, KERNEL_VERSION), KERNEL_VERSION
 
 
 _selection_integral = SelectionIntegral()

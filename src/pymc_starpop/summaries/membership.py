@@ -10,7 +10,7 @@ from pymc.backends.arviz import apply_function_over_dataset
 from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.likelihoods.cluster import ClusterParts, cluster_parts, membership_of
+from pymc_starpop.likelihoods.single import single_logp
 from pymc_starpop.likelihoods.stars import star_arrays
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.summaries.chosen import ChosenCluster, chosen_clusters, posterior_of
@@ -90,25 +90,20 @@ def membership_probability(
     """Probability of membership (N,) in terms of the variables of the model."""
     first = chosen[0]
     if len(chosen) == 1:
-        return membership_of(parts_of(first, catalog))
+        return _probability_of(first, catalog)
     op = first.rv.owner.op
     inputs = tuple(op.dist_params(first.rv.owner))
     return op.model.membership(pt.as_tensor(first.pymc_model.rvs_to_values[first.rv]), inputs)
 
 
-def parts_of(of: ChosenCluster, catalog: StarCatalog | None = None) -> ClusterParts:
-    """Build the likelihood of a cluster, in terms of the variables of the model.
-
-    Parameters
-    ----------
-    of : ChosenCluster
-    catalog : StarCatalog, optional
-        Other stars than those that were fitted.
-    """
+def _probability_of(of: ChosenCluster, catalog: StarCatalog | None) -> TensorVariable:
+    """Probability of membership (N,) of the stars of one cluster, or of a catalog of others."""
     cluster = of.cluster
-    if catalog is None:
-        return cluster.parts(of.values, of.inputs)
-    p, options = cluster.fill(cluster.split(of.inputs)[2])
-    stars = {name: pt.as_tensor(a) for name, a in star_arrays(catalog, p, options).items()}
-    terms = cluster.terms(stars.pop("values"), stars.pop("variance"), stars)
-    return cluster_parts(cluster.iso, p, options, terms)
+    variance, stars, slots = cluster.split(of.inputs)
+    p, options = cluster.fill(slots)
+    values = of.values
+    if catalog is not None:
+        stars = star_arrays(catalog, p, options)
+        values, variance = stars.pop("values"), stars.pop("variance")
+    terms = cluster.terms(values, variance, stars)
+    return single_logp(cluster.iso, p, options, terms, membership=True)
