@@ -29,17 +29,25 @@ _N_CHECKSUM = 32
 _PACKAGES = ("pytensor", "numba", "llvmlite", "numpy", "scipy")
 
 
-def kept_name(*parts: Any) -> str:
-    """Return a name for code that depends on some parts, this package, and what compiles it."""
-    return sha256(repr((parts, _surroundings())).encode()).hexdigest()
+def kept_name(*parts: Any, files: str = "**/*.py") -> str:
+    """Return a name for code that depends on some parts, files of this package, and the compiler.
+
+    Parameters
+    ----------
+    *parts
+        With a text that tells them apart.
+    files : str
+        Pattern of the files.
+    """
+    return sha256(repr((parts, _surroundings(files))).encode()).hexdigest()
 
 
 @cache
-def _surroundings() -> tuple[Any, ...]:
+def _surroundings(files: str) -> tuple[Any, ...]:
     """What code depends on besides its graph."""
     root = Path(__file__).parents[1]
     source = sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(root.glob(files)):
         source.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     config = pytensor.config
     return (

@@ -289,29 +289,34 @@ class EachCluster(Op):
     def _kept_or_compiled(self, types: tuple[Any, ...]) -> tuple[Callable[..., Any], str | None]:
         """Load the loop from the disk, or compile it and keep it there."""
         source = _loop_source(self.input_axes, self.output_axes)
-        name = None
+        described = None
         if self.graph.is_described:
-            name = kept_name(self.part, self.graph.key, source)
-            kept = load_kept(name)
+            described = kept_name(self.part, self.graph.key, source)
+            # The name of the code of a graph that was seen to have this description.
+            name = load_kept(described)
+            kept = None if name is None else load_kept(name)
             if kept is not None:
                 return _linked_from(kept), name
         graph = self.graph.function_graph(self.part)
         with noted_kernels() as kernels:
             one_cluster, key = numba_funcify_and_cache_key(graph, fgraph_name="one_cluster")
-        if name is None and key is not None:
-            # The graph tells what the description cannot.
-            name = kept_name(self.part, key, source)
-            kept = load_kept(name)
-            if kept is not None:
-                return _linked_from(kept), name
-        unique = name or uuid4().hex
-        own, one_cluster = linked(one_cluster, array_types(graph.inputs), f"one_cluster {unique}")
-        known = {"__name__": __name__, "np": np, "one_cluster": one_cluster}
-        loop = numba_njit(compile_numba_function_src(source, "each_cluster", known))
-        whole, each = linked(loop, types, f"each_cluster {unique}")
-        codes = {symbol: machine_code(symbol) for symbol in (own, whole)}
-        if name is not None and all(codes.values()):
+        # Versions of the kernels are part of the key.
+        name = None if key is None else kept_name(self.part, key, source, files="ops/*.py")
+        kept = None if name is None else load_kept(name)
+        if kept is None:
+            unique = name or uuid4().hex
+            own, one = linked(one_cluster, array_types(graph.inputs), f"one_cluster {unique}")
+            known = {"__name__": __name__, "np": np, "one_cluster": one}
+            loop = numba_njit(compile_numba_function_src(source, "each_cluster", known))
+            whole, each = linked(loop, types, f"each_cluster {unique}")
+            codes = {symbol: machine_code(symbol) for symbol in (own, whole)}
+            if name is None or not all(codes.values()):
+                return each, name
             save_kept(name, (list(kernels.values()), codes))
+        else:
+            each = _linked_from(kept)
+        if described is not None:
+            save_kept(described, name)
         return each, name
 
     def perform(self, node: Apply, inputs: Sequence[np.ndarray], output_storage: Any) -> None:
