@@ -65,7 +65,7 @@ def noted_kernels() -> Iterator[dict[str, Kernel]]:
     try:
         yield noted
     finally:
-        _NOTED.remove(noted)
+        _NOTED.pop()
 
 
 def array_types(variables: Sequence[Any]) -> tuple[types.Array, ...]:
