@@ -1,21 +1,12 @@
 """The examples, as far as their results are promised."""
 
-import importlib.util
-
 import arviz_stats as azs
 import numpy as np
 import pytest
 import xarray as xr
 
 import pymc_starpop as psp
-from conftest import REPOSITORY
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from example_files import load
 
 
 @pytest.fixture(scope="module")

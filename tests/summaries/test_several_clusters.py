@@ -105,6 +105,20 @@ def test_draws_have_the_bands_of_their_cluster(model, cats):
     assert ((g > 8.0 - 0.2) & (g < 19.5 + 0.2)).all()
 
 
+def test_it_is_sampled(model, cats):
+    idata = pm.sample(
+        20, tune=20, chains=1, model=model, nuts_sampler="pymc", init="adapt_diag", random_seed=1,
+        progressbar=False, compute_convergence_checks=False,
+        compile_kwargs={"mode": "FAST_COMPILE"},
+    )  # fmt: skip
+    drawn = idata["posterior"]["distance_modulus"]
+    assert drawn["cluster"].to_numpy().tolist() == ["near", "far"]
+    # Far below the widths of the priors: the stars say where the clusters are.
+    assert np.abs(drawn.isel(draw=slice(10, None)).mean(("chain", "draw")) - [8.0, 9.5]).max() < 0.1
+    members = psp.membership(idata, model, progressbar=False)
+    assert members["star"].to_numpy().tolist() == cats.star.tolist()
+
+
 def test_it_can_be_pickled(model):
     import cloudpickle
 

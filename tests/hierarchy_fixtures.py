@@ -1,0 +1,42 @@
+"""Discs of simulated clusters as in examples/hierarchy.py, each with hyperparameters of its own."""
+
+import numpy as np
+
+from example_files import load
+
+EXAMPLE = load("hierarchy")
+# Ranges of what is drawn, narrower than wide priors; scatters are drawn from their priors.
+_RANGES = {
+    "feh_sun": (-0.1, 0.1), "feh_gradient": (-0.08, -0.02), "feh_age": (-0.25, 0.05),
+    "binary_mean": (0.25, 0.6), "mass_ratio_slope": (-0.5, 0.5),
+}  # fmt: skip
+_SCATTERS = {
+    "feh_scatter": (0.06, 0.5), "binary_scatter": (0.5, 0.5), "intrinsic_scatter": (0.015, 0.5),
+}  # fmt: skip
+_UNCONSTRAINED = {
+    "_log__": np.log,
+    "_logodds__": lambda x: np.log(x / (1.0 - x)),
+}
+
+
+def draw_disc(seed, n_cluster=30, **options):
+    """A disc whose hyperparameters are drawn, too."""
+    rng = np.random.default_rng([seed, 11])
+    hyper = {name: rng.uniform(*ends) for name, ends in _RANGES.items()}
+    hyper |= {n: median * np.exp(width * rng.normal()) for n, (median, width) in _SCATTERS.items()}
+    return EXAMPLE.simulate(n_cluster, seed, hyper, **options)
+
+
+def gaussian_pulls(shared, truth):
+    """(Mean - truth) / standard deviation where `Start.shared` has its Gaussian."""
+    widths = np.sqrt(np.diag(shared["covariance"].values))
+    pulls = {}
+    for label, mean, width in zip(
+        shared["parameter"].values, shared["mean"].values, widths, strict=True
+    ):
+        name, to_unconstrained = str(label), float
+        for suffix, transform in _UNCONSTRAINED.items():
+            if name.endswith(suffix):
+                name, to_unconstrained = name.removesuffix(suffix), transform
+        pulls[name] = float((mean - to_unconstrained(truth[name])) / width)
+    return pulls
