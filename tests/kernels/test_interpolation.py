@@ -122,6 +122,32 @@ def test_bolometric_matches_the_twin(shape):
             assert_allclose(a, b, rtol=1e-10, atol=1e-9)
 
 
+@pytest.mark.parametrize("n_order", [1, 2])
+@pytest.mark.parametrize("shape", [(5, 6, 7, 3, 4), (1, 2, 3, 9, 4), (4, 3, 4, 1, 2)])
+def test_corrections_with_extinction_are_the_polynomials(shape, n_order):
+    rng = np.random.default_rng(5)
+    feh, teff, g = (random_axis(rng, n) for n in shape[:3])
+    table = rng.normal(size=shape)
+    log_teff = np.r_[rng.uniform(teff[0], teff[-1], 20), teff, teff[0] - 1.0, teff[-1] + 1.0]
+    log_g = rng.uniform(g[0] - 0.2, g[-1] + 0.2, log_teff.size)
+    x, av = rng.uniform(feh[0], feh[-1]), 0.8
+    got = interpolation.interpolate_reddened(log_teff, log_g, x, av, teff, g, feh, table, n_order)
+    *moved, _ = got
+    twin = reference_interpolation.interpolate_bolometric(log_teff, log_g, x, teff, g, feh, table)
+
+    def derivative(coefficients, order):
+        polynomial = np.polynomial.Polynomial
+        last = coefficients.reshape(-1, shape[-1])
+        values = [polynomial(c).deriv(order)(av) if order else polynomial(c)(av) for c in last]
+        return np.reshape(values, coefficients.shape[:-1])
+
+    for found, coefficients in zip(moved, twin, strict=True):
+        expected = [derivative(coefficients, order) for order in range(n_order)]
+        assert_allclose(found, expected, rtol=1e-10, atol=1e-9)
+    expected = [derivative(twin[0], order + 1) for order in range(n_order)]
+    assert_allclose(got[-1], expected, rtol=1e-10, atol=1e-9)
+
+
 def test_bolometric_takes_tables_that_are_not_contiguous():
     rng = np.random.default_rng(4)
     axes = [random_axis(rng, n) for n in (5, 6, 7)]

@@ -10,13 +10,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pymc_starpop.isochrones import load_isochrones
+from pymc_starpop.isochrones.bolometric import extinguished
 from pymc_starpop.ops._numba import source_version
-from pymc_starpop.ops.bolometric import BolometricInterpolation, bolometric_coefficients
+from pymc_starpop.ops.bolometric import BolometricInterpolation, bolometric_corrections
 from pymc_starpop.ops.isochrone import IsochroneInterpolation, isochrone_theory
 from tolerances import assert_close
 
 BANDS = ["Gaia_G_EDR3", "2MASS_Ks"]
 MODES = ["NUMBA", "FAST_COMPILE"]
+AV = 0.4
 
 # A point between grid lines, one on a grid line of both axes, one near a corner.
 POINTS = [(0.03, 9.512), (-0.25, 9.5), (-1.99, 10.29)]
@@ -28,16 +30,16 @@ def iso():
 
 
 def functions(iso, mode):
-    """Compiled value (theory, coefficients) and gradient of a random weighted sum of both."""
+    """Compiled value (theory, corrections) and gradient of a random weighted sum of both."""
     rng = np.random.default_rng(8)
     feh, log_age = pt.dscalar("feh"), pt.dscalar("log_age")
     theory = isochrone_theory(iso, feh, log_age)
-    # The argument of the coefficients differs from the nodes so that all three derivatives count.
-    coefficients = bolometric_coefficients(iso, BANDS, theory[1], theory[2], feh)
+    # The argument of the corrections differs from the nodes so that all three derivatives count.
+    corrections = bolometric_corrections(iso, BANDS, theory[1], theory[2], feh, AV, 2)
     total = sum((rng.normal(size=80) * part).sum() for part in theory)
-    total += (rng.normal(size=(80, 2, 4)) * coefficients).sum()
+    total += (rng.normal(size=(2, 80, 2)) * corrections).sum()
     inputs = [feh, log_age]
-    value = pytensor.function(inputs, [*theory, coefficients], mode=mode)
+    value = pytensor.function(inputs, [*theory, corrections], mode=mode)
     return value, pytensor.function(inputs, [total, *pt.grad(total, inputs)], mode=mode)
 
 
@@ -46,13 +48,13 @@ def test_value_is_what_the_grid_gives(iso, mode):
     value, _ = functions(iso, mode)
     for feh, log_age in POINTS:
         one = iso.at(feh, log_age, BANDS)
-        log_mass, log_teff, log_g, log_l, coefficients = value(feh, log_age)
+        log_mass, log_teff, log_g, log_l, corrections = value(feh, log_age)
         assert_close(10.0**log_mass, one.initial_mass, "same_formula")
         assert_close(log_teff, one.log_teff, "same_formula")
         assert_close(log_g, one.log_g, "same_formula")
         assert_close(log_l, one.log_l, "same_formula")
-        table = iso.bolometric(BANDS)
-        assert_close(coefficients, table.interpolate(log_teff, log_g, feh), "same_formula")
+        coefficients = iso.bolometric(BANDS).interpolate(log_teff, log_g, feh)
+        assert_close(corrections, extinguished(coefficients, AV), "same_formula")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -66,25 +68,29 @@ def test_gradient_matches_central_differences(iso, mode):
         assert_allclose([d_feh, d_age], [numeric_feh, numeric_age], rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("n_order", [1, 2])
 @pytest.mark.parametrize("mode", MODES)
-def test_gradient_of_coefficients_in_each_input(iso, mode):
+def test_gradient_of_corrections_in_each_input(iso, mode, n_order):
     table = iso.bolometric(BANDS)
     rng = np.random.default_rng(9)
     log_teff = np.r_[rng.uniform(3.5, 4.2, 12), table.log_teff[7]]
     log_g = np.r_[rng.uniform(0.2, 4.9, 12), table.log_g[9]]
-    t, g, f = pt.dvector("t"), pt.dvector("g"), pt.dscalar("f")
-    total = (rng.normal(size=(13, 2, 4)) * bolometric_coefficients(iso, BANDS, t, g, f)).sum()
-    function = pytensor.function([t, g, f], [total, *pt.grad(total, [t, g, f])], mode=mode)
-    _, d_teff, d_g, d_feh = function(log_teff, log_g, 0.12)
+    inputs = [pt.dvector("t"), pt.dvector("g"), pt.dscalar("f"), pt.dscalar("av")]
+    weights = rng.normal(size=(n_order, 13, 2))
+    total = (weights * bolometric_corrections(iso, BANDS, *inputs, n_order)).sum()
+    function = pytensor.function(inputs, [total, *pt.grad(total, inputs)], mode=mode)
+    point = [log_teff, log_g, np.array(0.12), np.array(0.7)]
+    _, *gradient = function(*point)
     h = 1e-6
-    for k in range(13):
-        step = h * np.eye(13)[k]
-        up, down = function(log_teff + step, log_g, 0.12), function(log_teff - step, log_g, 0.12)
-        assert_allclose(d_teff[k], (up[0] - down[0]) / (2 * h), rtol=2e-5, atol=2e-5)
-        up, down = function(log_teff, log_g + step, 0.12), function(log_teff, log_g - step, 0.12)
-        assert_allclose(d_g[k], (up[0] - down[0]) / (2 * h), rtol=2e-5, atol=2e-5)
-    up, down = function(log_teff, log_g, 0.12 + h), function(log_teff, log_g, 0.12 - h)
-    assert_allclose(d_feh, (up[0] - down[0]) / (2 * h), rtol=2e-5, atol=2e-5)
+    for place, exact in enumerate(gradient):
+        for entry in np.ndindex(exact.shape):
+            ends = []
+            for by in (h, -h):
+                moved = [value.copy() for value in point]
+                moved[place][entry] += by
+                ends.append(function(*moved)[0])
+            numeric = (ends[0] - ends[1]) / (2 * h)
+            assert_allclose(exact[entry], numeric, rtol=2e-5, atol=2e-5)
 
 
 def test_both_backends_agree(iso):
@@ -113,7 +119,7 @@ def test_second_derivatives_are_refused(iso):
     with pytest.raises(NotImplementedError, match="second derivatives are not available"):
         pt.grad(pt.grad((log_mass**2).sum(), feh), feh)
     t, g = pt.dvector("t"), pt.dvector("g")
-    total = (bolometric_coefficients(iso, BANDS, t, g, feh) ** 2).sum()
+    total = (bolometric_corrections(iso, BANDS, t, g, feh) ** 2).sum()
     with pytest.raises(NotImplementedError, match="second derivatives are not available"):
         pt.grad(pt.grad(total, feh), feh)
     with pytest.raises(NotImplementedError, match="second derivatives are not available"):
@@ -130,15 +136,15 @@ def test_tables_have_no_gradient(iso):
 def test_static_shapes_and_shape_graphs(iso):
     feh = pt.dscalar("feh")
     theory = isochrone_theory(iso, feh, 9.5)
-    coefficients = bolometric_coefficients(iso, BANDS, theory[1], theory[2], feh)
+    corrections = bolometric_corrections(iso, BANDS, theory[1], theory[2], feh, n_order=2)
     assert theory[0].type.shape == (80,)
-    assert coefficients.type.shape == (80, 2, 4)
+    assert corrections.type.shape == (2, 80, 2)
     t, g = pt.dvector("t"), pt.dvector("g")
-    shape = bolometric_coefficients(iso, BANDS, t, g, feh).shape
+    shape = bolometric_corrections(iso, BANDS, t, g, feh).shape
     function = pytensor.function([t, g, feh], shape, on_unused_input="ignore")
     ops = [node.op for node in function.maker.fgraph.apply_nodes]
     assert not any(isinstance(op, BolometricInterpolation) for op in ops)
-    assert_array_equal(function(np.ones(5), np.ones(5), 0.0), [5, 2, 4])
+    assert_array_equal(function(np.ones(5), np.ones(5), 0.0), [1, 5, 2])
 
 
 def test_tables_are_shared_and_named_by_content(iso):
@@ -182,12 +188,12 @@ def test_vectors_are_refused(iso):
     with pytest.raises(ValueError, match=r"feh: expected 0 dimension\(s\), got 1"):
         isochrone_theory(iso, [0.0, 0.1], 9.5)
     with pytest.raises(ValueError, match=r"log_teff: expected 1 dimension\(s\), got 0"):
-        bolometric_coefficients(iso, BANDS, 3.7, np.ones(2), 0.0)
+        bolometric_corrections(iso, BANDS, 3.7, np.ones(2), 0.0)
 
 
 def test_unknown_band_is_refused(iso):
     with pytest.raises(ValueError, match="unknown band 'J'"):
-        bolometric_coefficients(iso, ["J"], np.ones(2), np.ones(2), 0.0)
+        bolometric_corrections(iso, ["J"], np.ones(2), np.ones(2), 0.0)
 
 
 def test_an_edited_kernel_has_another_version(tmp_path):

@@ -133,17 +133,24 @@ class BolometricPhotometry:
         return content_hash(*arrays, self.bands, self.system, self.av_range)
 
 
-def reddened(coefficients: Any, log_l: Any, av: Any, rv_term: Any) -> tuple[Any, Any]:
+def extinguished(coefficients: Any, av: Any) -> tuple[Any, Any]:
+    """Bolometric corrections (E, B) at one A_V (mag) from polynomials (E, B, 4), and dBC/dA_V."""
+    c0, c1, c2, c3 = (coefficients[..., k] for k in range(4))
+    slope = (3.0 * c3 * av + 2.0 * c2) * av + c1
+    return c0 + ((c3 * av + c2) * av + c1) * av, slope
+
+
+def absolute_magnitudes(correction: Any, log_l: Any, av: Any, rv_term: Any) -> Any:
     """Turn luminosities into absolute magnitudes with extinction.
 
-        M_b = 4.74 - 2.5 log10(L/Lsun) - sum_p c_bp A_V^p + A_V b_b (1/R_V - 1/3.1)
+        M_b = 4.74 - 2.5 log10(L/Lsun) - BC_b(A_V) + A_V b_b (1/R_V - 1/3.1)
 
     (the last term from Cardelli, Clayton & Mathis 1989: A_b/A_V is linear in 1/R_V).
 
     Parameters
     ----------
-    coefficients : array (E, B, 4)
-        Bolometric corrections as polynomials in A_V at R_V = 3.1.
+    correction : array (E, B)
+        BC at A_V and R_V = 3.1, mag.
     log_l : array (E,)
     av : scalar
         A_V, mag.
@@ -152,12 +159,18 @@ def reddened(coefficients: Any, log_l: Any, av: Any, rv_term: Any) -> tuple[Any,
 
     Returns
     -------
-    mag, reddening : array (E, B)
-        Absolute magnitude and its derivative dM/dA_V.
+    array (E, B)
     """
-    c0, c1, c2, c3 = (coefficients[..., k] for k in range(4))
-    mag = SOLAR_MBOL - 2.5 * log_l[:, None] - c0 - (((c3 * av + c2) * av + c1) - rv_term) * av
-    return mag, rv_term - ((3.0 * c3 * av + 2.0 * c2) * av + c1)
+    return SOLAR_MBOL - 2.5 * log_l[:, None] - correction + rv_term * av
+
+
+def reddened(coefficients: Any, log_l: Any, av: Any, rv_term: Any) -> tuple[Any, Any]:
+    """Absolute magnitudes and their derivatives dM/dA_V, (E, B) both.
+
+    From the polynomials (E, B, 4) of `extinguished`, and what `absolute_magnitudes` takes.
+    """
+    correction, slope = extinguished(coefficients, av)
+    return absolute_magnitudes(correction, log_l, av, rv_term), rv_term - slope
 
 
 def check_bands(bands: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

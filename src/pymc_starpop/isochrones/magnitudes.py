@@ -11,7 +11,12 @@ import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace
 from pymc_starpop.isochrones._grid_tables import GridTables
-from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry, reddened
+from pymc_starpop.isochrones.bolometric import (
+    TABLE_RV,
+    BolometricPhotometry,
+    absolute_magnitudes,
+    extinguished,
+)
 from pymc_starpop.isochrones.corrections import number_of
 from pymc_starpop.isochrones.source import THEORY
 from pymc_starpop.isochrones.tabulated import check_extinction
@@ -32,8 +37,8 @@ class AbsoluteTrack:
         log10(T_eff / K), with corrections; None where the isochrones have none.
     mag : array (E, B)
         Absolute magnitudes with extinction.
-    reddening : array (E, B)
-        dM/dA_V; 0 where the extinction is not known.
+    reddening : array (E, B) or None
+        dM/dA_V; 0 where the extinction is not known. None where it was not wanted.
     """
 
     log10_mass: Any
@@ -51,7 +56,8 @@ class Interpolation:
     columns : callable
         ``(tables, names, feh, log_age)`` to values (Q, E) of the named columns at the nodes.
     bolometric : callable
-        ``(part, bands, log_teff, log_g, feh)`` to coefficients (E, B, 4).
+        ``(part, bands, log_teff, log_g, feh, av, n_order)`` to the first ``n_order`` of the
+        corrections (E, B) and their derivatives in A_V.
     keep : callable
         ``(name, values)`` to what stands for columns at the nodes from there on.
     """
@@ -67,11 +73,13 @@ def _columns(tables: GridTables, names: tuple[str, ...], feh: Any, log_age: Any)
 
 
 def _bolometric(
-    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any
-) -> Any:
-    return part.table(bands).interpolate(
+    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any,
+    av: Any, n_order: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    coefficients = part.table(bands).interpolate(
         np.ascontiguousarray(log_teff), np.ascontiguousarray(log_g), float(feh)
     )
+    return extinguished(coefficients, av)[:n_order]
 
 
 NUMPY_INTERPOLATION = Interpolation(_columns, _bolometric)
@@ -84,6 +92,7 @@ def model_magnitudes(
     extinction: tuple[Any, Any] = (0.0, TABLE_RV),
     corrections: Any = None,
     n_node: int | None = None,
+    with_reddening: bool = True,
     how: Interpolation = NUMPY_INTERPOLATION,
     xp: Namespace = NUMPY,
 ) -> AbsoluteTrack:
@@ -104,6 +113,8 @@ def model_magnitudes(
         Only for bands that come from bolometric corrections.
     n_node : int, optional
         Leave out the nodes from this one on.
+    with_reddening : bool
+        Whether ``reddening`` is wanted.
     how : Interpolation
     xp : Namespace
 
@@ -144,15 +155,19 @@ def model_magnitudes(
     for part, own in groups:
         if isinstance(part, BolometricPhotometry):
             rv_term = part.rv_slope(own) * (1.0 / rv - 1.0 / TABLE_RV)
-            coefficients = how.bolometric(part, own, column["log_teff"], column["log_g"], feh)
-            mag, red = reddened(coefficients, how.keep("log_l", column["log_l"]), av, rv_term)
+            correction, *slopes = how.bolometric(
+                part, own, column["log_teff"], column["log_g"], feh, av, 1 + with_reddening
+            )
+            log_l = how.keep("log_l", column["log_l"])
+            mag = absolute_magnitudes(correction, log_l, av, rv_term)
+            red = rv_term - slopes[0] if with_reddening else None
         else:
             mag = how.keep("mag", rows[first : first + len(own)].T)
             first += len(own)
             # Who lets A_V vary about 0 checks that it is known: `IsochroneGrid.check_extinction`.
             known = np.nan_to_num(part.extinction[part.index(own)])
             factor = known + part.rv_slope(own) * (1.0 / rv - 1.0 / TABLE_RV)
-            red = factor + 0.0 * mag
+            red = factor + 0.0 * mag if with_reddening else None
             if number_of(av) != 0.0:
                 mag = mag + av * factor
         mags.append(mag)
@@ -162,7 +177,8 @@ def model_magnitudes(
     if len(groups) == 1:
         mag, red = mags[0], reds[0]
     else:
-        mag, red = (xp.concatenate(parts, axis=1)[:, order] for parts in (mags, reds))
+        mag = xp.concatenate(mags, axis=1)[:, order]
+        red = xp.concatenate(reds, axis=1)[:, order] if with_reddening else None
     kept = {name: how.keep(name, column[name]) for name in THEORY[:2] if name in column}
     return AbsoluteTrack(kept["log10_mass"], kept.get("log_teff"), mag, red)
 

@@ -255,10 +255,87 @@ def _add_cells(typingctx, n, cells, stride, wt, dt, wg, dg, out, out_stride):
 
 
 @njit(**NUMBA_OPTIONS)
+def _interpolate_corrections(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table, combined):
+    """Interpolate K combinations of the polynomials' coefficients in B bands.
+
+    The [Fe/H] axis and the powers are contracted once for each (T_eff, log g) cell that some node
+    needs.
+
+    Parameters
+    ----------
+    log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table
+        As for `interpolate_bolometric`.
+    combined : ndarray (P, K)
+        Combination k is the sum over p of combined[p, k] times coefficient p.
+
+    Returns
+    -------
+    ndarray (4, K, E, B)
+        Combinations and their derivatives in log_teff, log_g and feh.
+    """
+    n_feh, n_teff, n_g, n_band, n_power = table.shape
+    n_node, n_sum = log_teff.size, combined.shape[1]
+    n_value = n_band * n_sum
+    # Rows as long as whole vectors, and always four neighbors on each axis.
+    n_vector = (n_value + LANES - 1) // LANES
+    n_row = n_vector * LANES
+    rows = np.ascontiguousarray(table)
+    padded = np.zeros(n_row)
+    f0, wf, df = hermite_weights(feh_axis, feh)
+    n_column = max(n_g, N_WEIGHT)
+    cells = np.empty((max(n_teff, N_WEIGHT), n_column, 2, n_row))
+    cells[n_teff:] = 0.0
+    cells[:, n_g:] = 0.0
+    ready = np.zeros((n_teff, n_g), dtype=np.bool_)
+    of_node = np.zeros((4, n_row))
+    out = np.empty((4, n_sum, n_node, n_band))
+    four = np.zeros((4, N_WEIGHT))
+    teff_nodes, g_nodes = np.ascontiguousarray(teff_axis), np.ascontiguousarray(g_axis)
+    to_rows, to_padded = address_of(rows, 0), address_of(padded, 0)
+    to_teff, to_g = address_of(teff_nodes, 0), address_of(g_nodes, 0)
+    wt, dt = address_of(four, 0), address_of(four, N_WEIGHT)
+    wg, dg = address_of(four, 2 * N_WEIGHT), address_of(four, 3 * N_WEIGHT)
+    for e in range(n_node):
+        t0 = _fill_hermite_weights(to_teff, n_teff, log_teff[e], wt, dt)
+        g0 = _fill_hermite_weights(to_g, n_g, log_g[e], wg, dg)
+        for t in range(t0, min(t0 + N_WEIGHT, n_teff)):
+            for g in range(g0, min(g0 + N_WEIGHT, n_g)):
+                if ready[t, g]:
+                    continue
+                ready[t, g] = True
+                into = address_of(cells, (t * n_column + g) * 2 * n_row)
+                for v in range(2 * n_row):
+                    put(into, v, 0.0)
+                for i in range(min(N_WEIGHT, n_feh)):
+                    place = (((f0 + i) * n_teff + t) * n_g + g) * n_band * n_power
+                    for k in range(n_sum):
+                        for b in range(n_band):
+                            total = 0.0
+                            for p in range(n_power):
+                                total += combined[p, k] * get(to_rows, place + b * n_power + p)
+                            put(to_padded, k * n_band + b, total)
+                    _add_row(n_vector, wf[i], to_padded, into)
+                    _add_row(n_vector, df[i], to_padded, into + 8 * n_row)
+        _add_cells(
+            n_vector, address_of(cells, (t0 * n_column + g0) * 2 * n_row), n_column * 2 * n_row,
+            wt, dt, wg, dg, address_of(of_node, 0), n_row,
+        )  # fmt: skip
+        for m in range(4):
+            for k in range(n_sum):
+                for b in range(n_band):
+                    out[m, k, e, b] = of_node[m, k * n_band + b]
+    still_needed(teff_nodes)
+    still_needed(g_nodes)
+    still_needed(four)
+    still_needed(rows)
+    still_needed(padded)
+    still_needed(of_node)
+    return out
+
+
+@njit(**NUMBA_OPTIONS)
 def interpolate_bolometric(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table):
     """Interpolate bolometric-correction coefficients, with derivatives in all three coordinates.
-
-    The [Fe/H] axis is contracted once for each (T_eff, log g) cell that some node needs.
 
     Parameters
     ----------
@@ -278,60 +355,49 @@ def interpolate_bolometric(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, ta
     value, d_teff, d_g, d_feh : ndarray (E, B, P)
         Coefficients and their derivatives in log_teff, log_g and feh.
     """
-    n_feh, n_teff, n_g, n_band, n_power = table.shape
-    n_node, n_value = log_teff.size, n_band * n_power
-    # Rows as long as whole vectors, and always four neighbors on each axis.
-    n_vector = (n_value + LANES - 1) // LANES
-    n_row = n_vector * LANES
-    rows = np.ascontiguousarray(table)
-    padded = np.zeros(n_row)
-    f0, wf, df = hermite_weights(feh_axis, feh)
-    n_column = max(n_g, N_WEIGHT)
-    cells = np.empty((max(n_teff, N_WEIGHT), n_column, 2, n_row))
-    cells[n_teff:] = 0.0
-    cells[:, n_g:] = 0.0
-    ready = np.zeros((n_teff, n_g), dtype=np.bool_)
-    out = np.zeros((4, n_node * n_value + n_row))
-    four = np.zeros((4, N_WEIGHT))
-    teff_nodes, g_nodes = np.ascontiguousarray(teff_axis), np.ascontiguousarray(g_axis)
-    to_rows, to_padded = address_of(rows, 0), address_of(padded, 0)
-    to_teff, to_g = address_of(teff_nodes, 0), address_of(g_nodes, 0)
-    wt, dt = address_of(four, 0), address_of(four, N_WEIGHT)
-    wg, dg = address_of(four, 2 * N_WEIGHT), address_of(four, 3 * N_WEIGHT)
-    for e in range(n_node):
-        t0 = _fill_hermite_weights(to_teff, n_teff, log_teff[e], wt, dt)
-        g0 = _fill_hermite_weights(to_g, n_g, log_g[e], wg, dg)
-        for t in range(t0, min(t0 + N_WEIGHT, n_teff)):
-            for g in range(g0, min(g0 + N_WEIGHT, n_g)):
-                if ready[t, g]:
-                    continue
-                ready[t, g] = True
-                into = address_of(cells, (t * n_column + g) * 2 * n_row)
-                for v in range(2 * n_row):
-                    put(into, v, 0.0)
-                for i in range(min(N_WEIGHT, n_feh)):
-                    place = (((f0 + i) * n_teff + t) * n_g + g) * n_value
-                    for v in range(n_value):
-                        put(to_padded, v, get(to_rows, place + v))
-                    _add_row(n_vector, wf[i], to_padded, into)
-                    _add_row(n_vector, df[i], to_padded, into + 8 * n_row)
-        # What the last eight write too much, the next node overwrites.
-        _add_cells(
-            n_vector, address_of(cells, (t0 * n_column + g0) * 2 * n_row), n_column * 2 * n_row,
-            wt, dt, wg, dg, address_of(out, e * n_value), out.shape[1],
-        )  # fmt: skip
-    still_needed(teff_nodes)
-    still_needed(g_nodes)
-    still_needed(four)
-    still_needed(rows)
-    still_needed(padded)
-    shape = (n_node, n_band, n_power)
-    return (
-        out[0, : n_node * n_value].reshape(shape),
-        out[1, : n_node * n_value].reshape(shape),
-        out[2, : n_node * n_value].reshape(shape),
-        out[3, : n_node * n_value].reshape(shape),
+    found = _interpolate_corrections(
+        log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table, np.eye(table.shape[4])
     )
+    last = np.ascontiguousarray(found.transpose((0, 2, 3, 1)))
+    return last[0], last[1], last[2], last[3]
+
+
+@njit(**NUMBA_OPTIONS)
+def interpolate_reddened(
+    log_teff, log_g, feh, av, teff_axis, g_axis, feh_axis, table, n_order
+):  # fmt: skip
+    """Bolometric corrections at one A_V and their derivatives in it.
+
+    Parameters
+    ----------
+    log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table
+        As for `interpolate_bolometric`.
+    av : float
+        A_V, mag.
+    n_order : int
+        M: 1 for the correction BC alone, 2 for BC and dBC/dA_V.
+
+    Returns
+    -------
+    value, d_teff, d_g, d_feh, d_av : ndarray (M, E, B)
+        BC and its derivatives in A_V, and what these change by with each of the coordinates.
+    """
+    n_power = table.shape[4]
+    combined = np.zeros((n_power, n_order + 1))
+    for k in range(n_order + 1):
+        for p in range(k, n_power):
+            factor = 1.0
+            for lower in range(k):
+                factor *= p - lower
+            combined[p, k] = factor * av ** (p - k)
+    found = _interpolate_corrections(
+        log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table, combined
+    )
+    value = found[0]
+    return (
+        value[:n_order].copy(), found[1, :n_order].copy(), found[2, :n_order].copy(),
+        found[3, :n_order].copy(), value[1:].copy(),
+    )  # fmt: skip
 
 
 @njit(**NUMBA_OPTIONS)
@@ -341,6 +407,10 @@ def interpolate_theory_0d(feh, log_age, feh_axis, age_axis, table):
 
 
 @njit(**NUMBA_OPTIONS)
-def interpolate_bolometric_0d(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table):
-    """`interpolate_bolometric` for a 0-d array feh, as PyTensor passes scalars."""
-    return interpolate_bolometric(log_teff, log_g, feh.item(), teff_axis, g_axis, feh_axis, table)
+def interpolate_reddened_0d(
+    log_teff, log_g, feh, av, teff_axis, g_axis, feh_axis, table, n_order
+):  # fmt: skip
+    """`interpolate_reddened` for 0-d arrays in place of the scalars, as PyTensor passes them."""
+    return interpolate_reddened(
+        log_teff, log_g, feh.item(), av.item(), teff_axis, g_axis, feh_axis, table, n_order.item()
+    )

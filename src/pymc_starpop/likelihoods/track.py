@@ -136,7 +136,8 @@ def isochrone_nodes(
 ) -> IsochroneNodes:  # fmt: skip
     """Predict magnitudes at the nodes of every isochrone of a population, cut at both ends."""
     nodes, log_ages = p.ages(options)
-    mass, mag, reddening, teff = photometry_at(grid, layout, p, options, log_ages)
+    with_reddening = any(d.name == "av" for d in directions)
+    mass, mag, reddening, teff = photometry_at(grid, layout, p, options, log_ages, with_reddening)
     mag = mag + p.true_distance_modulus(TENSOR)
     rows = pt.concatenate([mag, teff[:, None, :]], axis=1) if layout.has_teff else mag
     by_name = {"av": reddening, "distance": pt.ones_like(mag)}
@@ -189,20 +190,22 @@ def smeared(of_age: IsochroneNodes, nodes: AgeNodes) -> IsochroneNodes:
 
 def photometry_at(
     grid: IsochroneGrid, layout: Layout, p: ClusterParameters, options: ClusterOptions,
-    log_ages: list[Any],
+    log_ages: list[Any], with_reddening: bool,
 ) -> tuple[Any, Any, Any, Any]:  # fmt: skip
-    """Mass (M, E), absolute magnitude and dM/dA_V (M, B, E), T_eff (M, E) or None."""
+    """Mass (M, E), absolute magnitude and dM/dA_V (M, B, E), T_eff (M, E); None if not wanted."""
     n, n_age = int(np.searchsorted(grid.eep, options.eep_max, side="right")), len(log_ages)
     track = model_magnitudes(
-        grid, layout.bands, (p.feh, tuple(log_ages)), (mean_extinction(p), p.rv), p.corrections, n
-    )
+        grid, layout.bands, (p.feh, tuple(log_ages)), (mean_extinction(p), p.rv), p.corrections, n,
+        with_reddening,
+    )  # fmt: skip
 
     def by_age(column: Any) -> Any:
         return column.reshape((n_age, n, len(layout.bands))).transpose(0, 2, 1)
 
     teff = None if track.log_teff is None else (10.0**track.log_teff).reshape((n_age, n))
     mass = (10.0**track.log10_mass).reshape((n_age, n))
-    return mass, by_age(track.mag), by_age(track.reddening), teff
+    reddening = by_age(track.reddening) if with_reddening else None
+    return mass, by_age(track.mag), reddening, teff
 
 
 def population_parts(

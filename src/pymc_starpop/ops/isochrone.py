@@ -10,12 +10,12 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.source import THEORY
-from pymc_starpop.kernels import interpolation
+from pymc_starpop.kernels import interpolation, simd
 from pymc_starpop.ops._linked import linked_kernel
 from pymc_starpop.ops._numba import KernelOp, Shape, kernel_inputs, outputs_of, source_version
 from pymc_starpop.ops._tables import shared_tables
 
-KERNEL_VERSION = source_version(interpolation)
+KERNEL_VERSION = source_version(interpolation, simd)
 
 
 class IsochroneInterpolation(KernelOp):

@@ -8,7 +8,12 @@ import numpy as np
 from pytensor.graph.basic import Constant, Variable
 
 from pymc_starpop.isochrones import IsochroneGrid, magnitudes
-from pymc_starpop.isochrones.bolometric import TABLE_RV, BolometricPhotometry, content_hash
+from pymc_starpop.isochrones.bolometric import (
+    TABLE_RV,
+    BolometricPhotometry,
+    content_hash,
+    extinguished,
+)
 from pymc_starpop.isochrones.corrections import number_of
 from pymc_starpop.isochrones.magnitudes import (
     NUMPY_INTERPOLATION,
@@ -16,7 +21,7 @@ from pymc_starpop.isochrones.magnitudes import (
     Interpolation,
 )
 from pymc_starpop.ops._tables import shared_tables
-from pymc_starpop.ops.bolometric import table_coefficients
+from pymc_starpop.ops.bolometric import table_corrections
 from pymc_starpop.ops.isochrone import isochrone_columns
 from pymc_starpop.ops.namespace import TENSOR
 
@@ -24,9 +29,13 @@ __all__ = ["model_magnitudes"]
 
 
 def _bolometric(
-    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any
-) -> Any:
-    return table_coefficients(part.table(bands), part.fingerprint, log_teff, log_g, feh)
+    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any,
+    av: Any, n_order: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    found = table_corrections(
+        part.table(bands), part.fingerprint, log_teff, log_g, feh, av, n_order
+    )
+    return tuple(found[k] for k in range(n_order))
 
 
 def _share(name: str, values: np.ndarray) -> Any:
@@ -40,9 +49,13 @@ def _share(name: str, values: np.ndarray) -> Any:
 
 
 def _fixed_bolometric(
-    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any
-) -> Any:
-    return _share("bolometric", NUMPY_INTERPOLATION.bolometric(part, bands, log_teff, log_g, feh))
+    part: BolometricPhotometry, bands: tuple[str, ...], log_teff: Any, log_g: Any, feh: Any,
+    av: Any, n_order: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    known = part.table(bands).interpolate(
+        np.ascontiguousarray(log_teff), np.ascontiguousarray(log_g), float(feh)
+    )
+    return extinguished(_share("bolometric", known), av)[:n_order]
 
 
 def _fixed_columns(grid: IsochroneGrid, names: tuple[str, ...], feh: Any, log_age: Any) -> Any:
@@ -83,6 +96,7 @@ def model_magnitudes(
     extinction: tuple[Any, Any] = (0.0, TABLE_RV),
     corrections: Any = None,
     n_node: int | None = None,
+    with_reddening: bool = True,
 ) -> AbsoluteTrack:
     """Absolute magnitudes of single stars, differentiable in every parameter.
 
@@ -104,11 +118,14 @@ def model_magnitudes(
         Only for bands that come from bolometric corrections.
     n_node : int, optional
         Leave out the nodes from this one on.
+    with_reddening : bool
+        Whether ``reddening`` is wanted.
 
     Returns
     -------
     AbsoluteTrack
-        ``log10_mass`` (E,), ``log_teff`` (E,) or None, ``mag`` and ``reddening`` (E, B).
+        ``log10_mass`` (E,), ``log_teff`` (E,) or None, ``mag`` (E, B) and ``reddening`` (E, B) or
+        None.
 
     Raises
     ------
@@ -124,5 +141,5 @@ def model_magnitudes(
     """
     how, node, corrections = _choose(node, corrections)
     return magnitudes.model_magnitudes(
-        grid, bands, node, extinction, corrections, n_node, how, TENSOR
+        grid, bands, node, extinction, corrections, n_node, with_reddening, how, TENSOR
     )

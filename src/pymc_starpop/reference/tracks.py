@@ -7,6 +7,7 @@ import numpy as np
 
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.bolometric import extinguished
 from pymc_starpop.isochrones.magnitudes import Interpolation, model_magnitudes
 from pymc_starpop.kernels.reference.interpolation import (
     interpolate_bolometric,
@@ -134,11 +135,12 @@ def _columns(grid, names, feh, log_age):
     return interpolate_theory(feh, log_age, *grid.column_arrays(names))[0]
 
 
-def _bolometric(part, bands, log_teff, log_g, feh):
+def _bolometric(part, bands, log_teff, log_g, feh, av, n_order):
     table = part.table(bands)
-    return interpolate_bolometric(
+    coefficients = interpolate_bolometric(
         log_teff, log_g, feh, table.log_teff, table.log_g, table.feh, table.coefficients
     )[0]
+    return extinguished(coefficients, av)[:n_order]
 
 
 _SLOW = Interpolation(_columns, _bolometric)
@@ -167,7 +169,7 @@ def _uncut_track(iso, bands, p, options):
     keep = iso.eep <= options.eep_max
     eep = iso.eep[keep]
     track = model_magnitudes(
-        iso, bands, (p.feh, p.log_age), (p.av, p.rv), p.corrections, int(keep.sum()), _SLOW
+        iso, bands, (p.feh, p.log_age), (p.av, p.rv), p.corrections, int(keep.sum()), how=_SLOW
     )
     mag = track.mag + p.true_distance_modulus() + p.zero_points
     mass = 10.0**track.log10_mass
