@@ -270,8 +270,9 @@ def _interpolate_corrections(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, 
 
     Returns
     -------
-    ndarray (4, K, E, B)
-        Combinations and their derivatives in log_teff, log_g and feh.
+    ndarray (4, E, at least K B)
+        Combinations, the bands of the first one first, and their derivatives in log_teff, log_g
+        and feh.
     """
     n_feh, n_teff, n_g, n_band, n_power = table.shape
     n_node, n_sum = log_teff.size, combined.shape[1]
@@ -287,19 +288,22 @@ def _interpolate_corrections(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, 
     cells[n_teff:] = 0.0
     cells[:, n_g:] = 0.0
     ready = np.zeros((n_teff, n_g), dtype=np.bool_)
-    of_node = np.zeros((4, n_row))
-    out = np.empty((4, n_sum, n_node, n_band))
+    found = np.empty((4, n_node, n_row))
     four = np.zeros((4, N_WEIGHT))
     teff_nodes, g_nodes = np.ascontiguousarray(teff_axis), np.ascontiguousarray(g_axis)
     to_rows, to_padded = address_of(rows, 0), address_of(padded, 0)
     to_teff, to_g = address_of(teff_nodes, 0), address_of(g_nodes, 0)
     wt, dt = address_of(four, 0), address_of(four, N_WEIGHT)
     wg, dg = address_of(four, 2 * N_WEIGHT), address_of(four, 3 * N_WEIGHT)
+    last_t, last_g = -1, -1
     for e in range(n_node):
         t0 = _fill_hermite_weights(to_teff, n_teff, log_teff[e], wt, dt)
         g0 = _fill_hermite_weights(to_g, n_g, log_g[e], wg, dg)
-        for t in range(t0, min(t0 + N_WEIGHT, n_teff)):
-            for g in range(g0, min(g0 + N_WEIGHT, n_g)):
+        # Neighbors mostly need the same cells.
+        n_new = 0 if t0 == last_t and g0 == last_g else N_WEIGHT
+        last_t, last_g = t0, g0
+        for t in range(t0, min(t0 + n_new, n_teff)):
+            for g in range(g0, min(g0 + n_new, n_g)):
                 if ready[t, g]:
                     continue
                 ready[t, g] = True
@@ -318,18 +322,24 @@ def _interpolate_corrections(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, 
                     _add_row(n_vector, df[i], to_padded, into + 8 * n_row)
         _add_cells(
             n_vector, address_of(cells, (t0 * n_column + g0) * 2 * n_row), n_column * 2 * n_row,
-            wt, dt, wg, dg, address_of(of_node, 0), n_row,
+            wt, dt, wg, dg, address_of(found, e * n_row), n_node * n_row,
         )  # fmt: skip
-        for m in range(4):
-            for k in range(n_sum):
-                for b in range(n_band):
-                    out[m, k, e, b] = of_node[m, k * n_band + b]
     still_needed(teff_nodes)
     still_needed(g_nodes)
     still_needed(four)
     still_needed(rows)
     still_needed(padded)
-    still_needed(of_node)
+    return found
+
+
+@njit(**NUMBA_OPTIONS)
+def _orders(rows, first, n_order, n_band):
+    """Return combinations (M, E, B), from the first of M on, out of rows (E, at least K B)."""
+    out = np.empty((n_order, rows.shape[0], n_band))
+    for k in range(n_order):
+        for e in range(rows.shape[0]):
+            for b in range(n_band):
+                out[k, e, b] = rows[e, (first + k) * n_band + b]
     return out
 
 
@@ -355,11 +365,17 @@ def interpolate_bolometric(log_teff, log_g, feh, teff_axis, g_axis, feh_axis, ta
     value, d_teff, d_g, d_feh : ndarray (E, B, P)
         Coefficients and their derivatives in log_teff, log_g and feh.
     """
+    n_band, n_power = table.shape[3:]
     found = _interpolate_corrections(
-        log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table, np.eye(table.shape[4])
+        log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table, np.eye(n_power)
     )
-    last = np.ascontiguousarray(found.transpose((0, 2, 3, 1)))
-    return last[0], last[1], last[2], last[3]
+    out = np.empty((4, found.shape[1], n_band, n_power))
+    for m in range(4):
+        for p in range(n_power):
+            for e in range(found.shape[1]):
+                for b in range(n_band):
+                    out[m, e, b, p] = found[m, e, p * n_band + b]
+    return out[0], out[1], out[2], out[3]
 
 
 @njit(**NUMBA_OPTIONS)
@@ -393,10 +409,11 @@ def interpolate_reddened(
     found = _interpolate_corrections(
         log_teff, log_g, feh, teff_axis, g_axis, feh_axis, table, combined
     )
-    value = found[0]
+    n_band = table.shape[3]
     return (
-        value[:n_order].copy(), found[1, :n_order].copy(), found[2, :n_order].copy(),
-        found[3, :n_order].copy(), value[1:].copy(),
+        _orders(found[0], 0, n_order, n_band), _orders(found[1], 0, n_order, n_band),
+        _orders(found[2], 0, n_order, n_band), _orders(found[3], 0, n_order, n_band),
+        _orders(found[0], 1, n_order, n_band),
     )  # fmt: skip
 
 
