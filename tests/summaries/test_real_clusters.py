@@ -72,19 +72,18 @@ def test_two_real_clusters_in_one_model(cats, model, start, sampler, tmp_path):
 
 
 def check_predictions(cats, model, idata):
-    """Predicted stars follow those of the catalogs: quartiles of magnitude and color."""
+    """Predicted stars have the colors of those of the catalogs, by quartiles.
+
+    Not the magnitudes: both clusters have lost faint stars, so that with the mass function of
+    Kroupa the predicted ones are fainter, by 0.2 mag in M67 and 0.7 mag in Ruprecht 147.
+    """
     few = idata["posterior"].dataset.isel(draw=slice(None, None, 100))
     systems = psp.predict_cmd(few, model=model, random_seed=1, progressbar=False)
     for name, kind in (("rup147", "EDR3"), ("m67", "DR2Rev")):
-        mag, color = f"Gaia_G_{kind}", (f"Gaia_BP_{kind}", f"Gaia_RP_{kind}")
-        drawn = systems["mag"].sel(cluster=name)
-        stars = cats[name]
-        column = {b: stars.mag[:, stars.band_index(b)] for b in stars.bands}
-        for found, seen in (
-            (drawn.sel(band=mag).values, column[mag]),
-            (drawn.sel(band=color[0]).values - drawn.sel(band=color[1]).values,
-             column[color[0]] - column[color[1]]),
-        ):  # fmt: skip
-            quartiles = [25, 50, 75]
-            off = np.nanpercentile(found, quartiles) - np.nanpercentile(seen, quartiles)
-            assert np.abs(off).max() < 0.25, (name, off)
+        blue, red = f"Gaia_BP_{kind}", f"Gaia_RP_{kind}"
+        drawn, stars = systems["mag"].sel(cluster=name), cats[name]
+        found = drawn.sel(band=blue).values - drawn.sel(band=red).values
+        seen = stars.mag[:, stars.band_index(blue)] - stars.mag[:, stars.band_index(red)]
+        quartiles = [25, 50, 75]
+        off = np.nanpercentile(found, quartiles) - np.nanpercentile(seen, quartiles)
+        assert np.abs(off).max() < 0.1, (name, off)
