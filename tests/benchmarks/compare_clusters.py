@@ -15,6 +15,7 @@ with its gradient.
 """
 
 import argparse
+import importlib
 import os
 import pickle
 import subprocess
@@ -32,8 +33,8 @@ TRUTH = {
     "feh": 0.0, "log_age": 9.2, "distance_modulus": 8.0, "av": 0.3, "field_fraction": 0.1,
     "binary_fraction": 0.3, "intrinsic_scatter": 0.02,
 }  # fmt: skip
-SHARED = ("binary_fraction", "intrinsic_scatter")
-N_CLUSTER, N_STAR, N_SINGLE = 50, 500, 4
+# Of the fifty, so many are compiled one by one.
+N_SINGLE = 4
 # Options of Ruprecht 147, apart from the parameters in POINTS.
 OPTIONS = {
     "binaries": {"binary_fraction": 0.4, "mass_ratio_slope": 0.5},
@@ -46,26 +47,6 @@ POINTS = [
     (0.1, 9.4, 7.4, 0.3, 0.2, 0.02), (0.02, 9.45, 7.3, 0.2, 0.05, 0.05),
     (-0.3, 9.2, 7.6, 0.5, 0.4, 0.01), (0.15, 9.5, 7.35, 0.31, 0.1, 0.1),
 ]  # fmt: skip
-
-
-def fifty(psp, iso):
-    """Catalogs of fifty clusters and their parameters, those in `SHARED` the same for all."""
-    rng = np.random.default_rng(3)
-    truth = {
-        "feh": rng.uniform(-0.3, 0.2, N_CLUSTER),
-        "log_age": rng.uniform(8.3, 9.6, N_CLUSTER),
-        "distance_modulus": rng.uniform(7.0, 11.0, N_CLUSTER),
-        "av": rng.uniform(0.1, 0.8, N_CLUSTER),
-        "field_fraction": np.full(N_CLUSTER, 0.1),
-    } | {name: np.full(N_CLUSTER, TRUTH[name]) for name in SHARED}
-    catalogs = {
-        f"cluster {c}": psp.simulate_cluster(
-            iso, n_star=N_STAR, bands=BANDS, mag_err=0.02, rng=c,
-            **{name: float(values[c]) for name, values in truth.items()},
-        )
-        for c in range(N_CLUSTER)
-    }  # fmt: skip
-    return catalogs, truth
 
 
 def compiled(psp, iso, catalog, symbols, **options):
@@ -94,19 +75,21 @@ def make_cases(psp):
     single = compiled(psp, iso, catalog, scalars, selection=limits)
     point = [np.asarray(value) for value in TRUTH.values()]
     cases = {"one cluster": ([lambda: single(*point)], 1.0)}
-    catalogs, truth = fifty(psp, iso)
+    sys.path.insert(0, str(ROOT / "tests"))
+    fifty = importlib.import_module("fifty_clusters")
+    catalogs, truth = fifty.fifty_clusters(iso)
     if hasattr(psp.StarCatalog, "stack"):
-        symbols = {name: pt.dscalar(name) if name in SHARED else pt.dvector(name) for name in TRUTH}
+        symbols = {n: pt.dscalar(n) if n in fifty.SHARED else pt.dvector(n) for n in TRUTH}
         together = compiled(psp, iso, psp.StarCatalog.stack(catalogs), symbols)
-        values = [np.asarray(truth[n][0] if n in SHARED else truth[n]) for n in TRUTH]
+        values = [np.asarray(truth[name]) for name in TRUTH]
         cases["fifty clusters"] = ([lambda: together(*values)], 1.0)
         return cases
     functions = []
     for c in range(N_SINGLE):
         own = compiled(psp, iso, catalogs[f"cluster {c}"], scalars)
-        values = [np.asarray(truth[name][c]) for name in TRUTH]
+        values = [np.asarray(np.broadcast_to(truth[n], fifty.N_CLUSTER)[c]) for n in TRUTH]
         functions.append(lambda own=own, values=values: own(*values))
-    cases["fifty clusters"] = (functions, N_CLUSTER / N_SINGLE)
+    cases["fifty clusters"] = (functions, fifty.N_CLUSTER / N_SINGLE)
     return cases
 
 

@@ -13,38 +13,15 @@ import pytensor.tensor as pt
 import pytest
 
 import pymc_starpop as psp
+from fifty_clusters import N_CLUSTER, SHARED, fifty_clusters
 from pymc_starpop.ops.each_cluster import EachCluster
 
 pytestmark = pytest.mark.benchmark
 
-BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3", "2MASS_J", "2MASS_H", "2MASS_Ks")
-N_CLUSTER, N_STAR = 50, 500
 N_REPEAT = 15
 # Of the fifty, so many are also compiled one by one.
 N_SINGLE = 3
 MEMORY_LIMIT_MB = 1_500.0
-SHARED = ("binary_fraction", "intrinsic_scatter")
-EACH = ("feh", "log_age", "distance_modulus", "av", "field_fraction")
-
-
-def make_clusters(iso):
-    rng = np.random.default_rng(3)
-    truth = {
-        "feh": rng.uniform(-0.3, 0.2, N_CLUSTER),
-        "log_age": rng.uniform(8.3, 9.6, N_CLUSTER),
-        "distance_modulus": rng.uniform(7.0, 11.0, N_CLUSTER),
-        "av": rng.uniform(0.1, 0.8, N_CLUSTER),
-        "field_fraction": np.full(N_CLUSTER, 0.1),
-    }
-    shared = {"binary_fraction": 0.3, "intrinsic_scatter": 0.02}
-    catalogs = {
-        f"cluster {c}": psp.simulate_cluster(
-            iso, n_star=N_STAR, bands=BANDS, mag_err=0.02, rng=c, **shared,
-            **{name: float(values[c]) for name, values in truth.items()},
-        )
-        for c in range(N_CLUSTER)
-    }  # fmt: skip
-    return psp.StarCatalog.stack(catalogs), truth | shared
 
 
 def median_time(function, point):
@@ -68,8 +45,9 @@ def compiled(iso, catalog, symbols):
 
 
 def test_fifty_clusters_in_one(iso):
-    cats, truth = make_clusters(iso)
-    symbols = {name: pt.dvector(name) if name in EACH else pt.dscalar(name) for name in truth}
+    catalogs, truth = fifty_clusters(iso)
+    cats = psp.StarCatalog.stack(catalogs)
+    symbols = {n: pt.dscalar(n) if n in SHARED else pt.dvector(n) for n in truth}
     function, start = compiled(iso, cats, symbols)
     point = [np.asarray(value, dtype=float) for value in truth.values()]
     function(*point)

@@ -6,16 +6,19 @@ the graph is made (bands, which measurements there are, ages, whether a paramete
 the kind.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from pytensor import tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.field import ChiSquareField, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.cluster import cluster_parts, membership_of
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
@@ -23,7 +26,7 @@ from pymc_starpop.likelihoods.stars import Limits, StarTerms
 from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.ops.each_cluster import Axis, ClusterGraph, ClusterInput
 
-__all__ = ["STARS", "ClusterKind", "LimitsKind", "limit_numbers"]
+__all__ = ["STARS", "ClusterKind", "LimitsKind", "kind_of", "limit_numbers"]
 
 _PACKAGE = __name__.partition(".")[0]
 _PREFIX = "limits."
@@ -200,6 +203,43 @@ class ClusterKind:
         inputs = tuple(self._inputs.values())
         described = _is_described(self.template) and _is_described(self.options)
         return ClusterGraph(self.key, inputs, parts.logp, membership_of(parts), described)
+
+
+def kind_of(
+    iso: IsochroneGrid, template: ClusterParameters, options: ClusterOptions,
+    take: Callable[[str, Any], Any], has_field: bool, stars: Mapping[str, Any], **data: Any,
+) -> ClusterKind:  # fmt: skip
+    """Return the kind of a cluster.
+
+    Parameters
+    ----------
+    iso, template
+        As `ClusterKind` has them.
+    options : ClusterOptions
+        Those of the cluster.
+    take : callable
+        From the name and the value of a parameter to a number or a `Slot`.
+    has_field : bool
+        Whether any star may be a field star.
+    stars : mapping of str to array or expression
+        Those of `pymc_starpop.likelihoods.stars.star_arrays`.
+    **data
+        The layout, the kind of the limits and whether the data are fluxes, as `ClusterKind` has
+        them.
+    """
+    field: Any = options.field if has_field and isinstance(options.field, ChiSquareField) else None
+    if has_field and isinstance(options.field, InflatedScatterField):
+        field = InflatedScatterField(take("field.scale", options.field.scale))
+    density = stars["log_field"]
+    return ClusterKind(
+        iso=iso,
+        template=template,
+        options=replace(options, field=field, selection=None),
+        star_names=tuple(name for name in stars if name not in ("values", "variance")),
+        fitted_field=isinstance(density, Variable)
+        and not isinstance(density, Constant | SharedVariable),
+        **data,
+    )
 
 
 @lru_cache(maxsize=32)

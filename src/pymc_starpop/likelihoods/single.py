@@ -4,12 +4,10 @@ So the compiled code depends on the kind of the cluster alone: another catalog, 
 runs what is compiled already.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from pytensor import tensor as pt
-from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor import TensorVariable
 
@@ -19,9 +17,8 @@ from pymc_starpop.cluster.parameters import (
     ClusterParameters,
     is_zero,
 )
-from pymc_starpop.field import ChiSquareField, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, limit_numbers
+from pymc_starpop.likelihoods.kinds import STARS, LimitsKind, kind_of, limit_numbers
 from pymc_starpop.likelihoods.slots import Slot
 from pymc_starpop.likelihoods.stars import STAR_ARRAYS, StarTerms
 from pymc_starpop.ops._tables import shared_input
@@ -54,22 +51,12 @@ def single_logp(
         return Slot(name, ndim, axis, is_symbolic)
 
     template = p.map_values(take)
-    field: Any = None
-    if not is_zero(p.field_fraction) or terms.membership_prior is not None:
-        field = options.field if isinstance(options.field, ChiSquareField) else None
-        if isinstance(options.field, InflatedScatterField):
-            field = InflatedScatterField(take("field.scale", options.field.scale))
     stars = {name: getattr(terms, name) for name in STAR_ARRAYS if getattr(terms, name) is not None}
-    kind = ClusterKind(
-        iso=grid,
-        template=template,
-        options=replace(options, field=field, selection=None),
-        layout=terms.layout,
-        limits=LimitsKind.of(terms.limits),
-        is_flux=terms.is_flux,
-        star_names=tuple(name for name in stars if name not in ("values", "variance")),
-        fitted_field=_is_fitted(terms.log_field),
-    )
+    kind = kind_of(
+        grid, template, options, take,
+        not is_zero(p.field_fraction) or terms.membership_prior is not None, stars,
+        layout=terms.layout, limits=LimitsKind.of(terms.limits), is_flux=terms.is_flux,
+    )  # fmt: skip
     given = {f"{STARS}{name}": shared_input(name, array) for name, array in stars.items()}
     given |= {
         name: shared_input(name, n[None], n_any=2)
@@ -79,8 +66,3 @@ def single_logp(
     n_star = given[f"{STARS}variance"].shape[0]
     inputs = [given[name] for name in kind.input_names]
     return each_cluster(kind.graph, pt.stack([np.int64(0), n_star]), inputs, membership)
-
-
-def _is_fitted(log_field: Any) -> bool:
-    """Whether the density of field stars is an expression."""
-    return isinstance(log_field, Variable) and not isinstance(log_field, Constant | SharedVariable)

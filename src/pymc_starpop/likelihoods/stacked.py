@@ -6,7 +6,7 @@ together (`kinds`), and one Op (`pymc_starpop.ops.each_cluster`) evaluates a kin
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,12 +21,12 @@ from pymc_starpop.cluster.parameters import (
     is_vector,
     split_arguments,
 )
-from pymc_starpop.field import ChiSquareField, FieldDensity, InflatedScatterField
+from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.axes import Parameter, resolved
 from pymc_starpop.likelihoods.checks import check_catalog, check_priors, check_values
 from pymc_starpop.likelihoods.cluster import as_float64
-from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, limit_numbers
+from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
 from pymc_starpop.likelihoods.stars import layout_of, limits_of, needs_field, star_arrays
 from pymc_starpop.ops._tables import shared_input
@@ -388,22 +388,11 @@ def _member(stack: Stack, place: int) -> tuple[Member, dict[str, Any]]:
 
     template = own.map_values(take)
     arrays = star_arrays(catalog, own, options)
-    field: Any = None
-    if needs_field(catalog, own):
-        field = options.field if isinstance(options.field, ChiSquareField) else None
-        if isinstance(options.field, InflatedScatterField):
-            field = InflatedScatterField(take("field.scale", options.field.scale))
     limits = limits_of(catalog, options)
-    kind = ClusterKind(
-        iso=stack.grids[place],
-        template=template,
-        options=replace(options, field=field, selection=None),
-        layout=layout_of(catalog),
-        limits=LimitsKind.of(limits),
-        is_flux=catalog.is_flux,
-        star_names=tuple(n for n in arrays if n not in ("values", "variance")),
-        fitted_field=isinstance(arrays["log_field"], Variable),
-    )
+    kind = kind_of(
+        stack.grids[place], template, options, take, needs_field(catalog, own), arrays,
+        layout=layout_of(catalog), limits=LimitsKind.of(limits), is_flux=catalog.is_flux,
+    )  # fmt: skip
     columns = _places(cats.bands, catalog.bands)
     bands = _places(cats.model_bands, catalog.model_bands)
     numbers |= limit_numbers(limits)

@@ -27,7 +27,6 @@ def search(
     spread: np.ndarray,
     n_starts: int,
     advance: Callable[[], None],
-    known: Sequence[Summit] = (),
 ) -> Ask[tuple[list[Summit], int]]:
     """Climb from the first positions with a finite log density.
 
@@ -41,8 +40,6 @@ def search(
         Number of climbs that are wanted.
     advance : callable
         Called after each.
-    known : sequence of Summit
-        Optima known already, which are not climbed again.
 
     Yields
     ------
@@ -59,7 +56,7 @@ def search(
     for position in positions:
         summit = None
         if np.isfinite(position).all():
-            summit = yield from climb(position, spread, [*known, *found])
+            summit = yield from climb(position, spread, found)
         if summit is None:
             n_without += 1
             continue
