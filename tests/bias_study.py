@@ -16,7 +16,7 @@ from pytensor.graph.replace import graph_replace
 
 import pymc_starpop as psp
 from cluster_fixtures import CatalogGraph
-from pymc_starpop.summaries.climb import climb
+from pymc_starpop.summaries.climb import climb, follow
 
 BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3", "2MASS_J", "2MASS_Ks")
 FAINT = 17.0
@@ -149,7 +149,7 @@ class Study:
         rng = np.random.default_rng(seed)
         starts = np.concatenate([np.zeros((1, len(names))), rng.normal(size=(n_start, len(names)))])
         starts[:, names.index("intrinsic_scatter_log__")] += SCATTER[0]
-        summits = [climb(self._evaluate, x, np.ones(len(names))) for x in starts]
+        summits = [follow(climb(x, np.ones(len(names))), self._evaluate) for x in starts]
         return max((s for s in summits if s is not None), key=lambda s: s.logp)
 
     def laplace(self, catalog, center, seed=0, n_start=3, n_draw=4000):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from pytensor import tensor as pt
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones import IsochroneGrid
@@ -65,6 +65,8 @@ class ClusterParts:
 
 def as_float64(name: str, value: Any) -> Any:
     """Return numbers as float64: PyTensor would compute functions of a float in float32."""
+    if isinstance(value, Constant):
+        value = value.data
     if isinstance(value, Variable):
         return value if value.type.dtype == "float64" else value.astype("float64")
     return np.float64(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)

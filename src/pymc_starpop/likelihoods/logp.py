@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.cluster.parameters import split_arguments
@@ -123,10 +124,11 @@ def cluster_logp(
     (460,)
     """
     if isinstance(catalog, StackedCatalog):
-        return stacked_logp(iso, catalog, parameters)
+        return pt.specify_shape(stacked_logp(iso, catalog, parameters), catalog.n_star)
     grid: Any = iso
     p, options = split_arguments(parameters, grid)
     check_catalog(grid, catalog, options)
     check_cluster(grid, p, options, catalog)
     p = p.map_values(as_float64)
-    return single_logp(grid, p, options, star_terms(catalog, p, options))
+    logp = single_logp(grid, p, options, star_terms(catalog, p, options))
+    return pt.specify_shape(logp, catalog.n_star)
