@@ -26,6 +26,7 @@ import argparse
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,10 +161,13 @@ def common_priors(disc: Disc) -> dict[str, Any]:
 
 def add_stars(disc: Disc, parameters: Mapping[str, Any]) -> None:
     """Add the likelihood of all stars to the model."""
-    psp.ClusterPhotometry(
-        "stars", disc.iso, field=FIELD, selection=LIMITS, mass_ratio_nodes=11, observed=disc.cats,
-        **parameters,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # A few draws of the prior, and none of the posterior, are beyond the isochrones.
+        warnings.filterwarnings("ignore", message=".* of the prior of feh lies outside")
+        psp.ClusterPhotometry(
+            "stars", disc.iso, field=FIELD, selection=LIMITS, mass_ratio_nodes=11,
+            observed=disc.cats, **parameters,
+        )  # fmt: skip
 
 
 def around(name: str, mean: Any, scatter: Any, centred: bool) -> Any:
@@ -225,7 +229,7 @@ def sample(
         if sampler == "nutpie":
             # [Fe/H], age, distance and extinction of a cluster are correlated, which a diagonal
             # mass matrix does not know: several times as many steps.
-            options["nuts_sampler_kwargs"] = {"adaptation": "low_rank"}
+            options["nuts"] = {"adaptation": "low_rank"}
         idata = pm.sample(
             draws, tune=tune, cores=min(chains, 2), random_seed=seed, progressbar=False, **options
         )  # fmt: skip

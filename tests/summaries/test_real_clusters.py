@@ -41,7 +41,7 @@ def test_each_cluster_has_its_own_bands_and_cut(cats):
 def test_two_real_clusters_in_one_model(cats, model, start, sampler, tmp_path):
     options = start.sample_kwargs(sampler, chains=4)
     if sampler == "nutpie":
-        options["nuts_sampler_kwargs"] = {"adaptation": "low_rank"}
+        options["nuts"] = {"adaptation": "low_rank"}
     idata = pm.sample(
         1000, tune=800, cores=2, random_seed=1, progressbar=False, model=model, **options
     )  # fmt: skip
