@@ -25,6 +25,10 @@ _CLUSTERS = (2e-4, 0.03)
 _CLIMB = 0.1
 _SHARED = (1e-2, 0.1)
 _MAX_SHARED_SWEEPS = 6
+# Sweeps of the clusters' Gaussians for each place of the shared variables, in that climb and in
+# that fit. They begin with those of the nearest known place, which goes on where it was left; what
+# further ones gain is rough densities.
+_CLIMB_SWEEPS, _FIT_SWEEPS = 4, 3
 # Other optima of a cluster that a new place of the shared variables favors by more than this, in
 # nats, begin the climb of these once more, so many times.
 _FAVORED, _MAX_ROUNDS = 0.5, 3
@@ -283,7 +287,7 @@ class _Marginal:
     ):
         self._density, self._x, self._advance = density, x, advance
         self.spread = spread[density.blocks.shared]
-        self._scale = self.spread
+        self._scale, self._n_sweep = self.spread, _CLIMB_SWEEPS
         self._known = [(x[density.blocks.shared], gaussians)]
 
     def evaluate(self, eta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -294,7 +298,7 @@ class _Marginal:
         """
         distances = [np.linalg.norm((eta - known) / self._scale) for known, _ in self._known]
         _, nearest = self._known[int(np.argmin(distances))]
-        found = fit_gaussians(self._parts(eta), nearest, *_CLUSTERS)
+        found = fit_gaussians(self._parts(eta), nearest, *_CLUSTERS, self._n_sweep)
         self._advance("shared")
         if found is None or not np.isfinite(found[1].value):
             return -np.inf, np.full(eta.size, np.nan)
@@ -311,7 +315,7 @@ class _Marginal:
 
     def fit(self, eta: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the nearest Gaussian, from a first guess."""
-        self._scale = np.sqrt(np.diag(covariance))
+        self._scale, self._n_sweep = np.sqrt(np.diag(covariance)), _FIT_SWEEPS
 
         def parts(
             positions: Sequence[np.ndarray],
