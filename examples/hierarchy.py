@@ -348,7 +348,7 @@ def draw_shrinkage(disc: Disc, separate: xr.Dataset, together: xr.Dataset) -> pl
             scale_units="xy", scale=1.0, width=0.004, color="#1d3557", headwidth=4.0,
         )  # fmt: skip
         ax.scatter(width, after - truth, s=14, color="#1d3557", label="in one model", zorder=3)
-        ax.set_xlabel(f"standard deviation of {label}, one by one")
+        ax.set_xlabel("standard deviation, one by one")
         ax.set_ylabel(f"{label}: mean - truth")
     axes[0].legend(frameon=False, fontsize="small")
     return figure
