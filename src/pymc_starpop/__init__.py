@@ -1,5 +1,8 @@
 """Likelihoods of stellar populations for PyMC."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pymc_starpop import reference, staged
 from pymc_starpop.cluster.parameters import SecondPopulation
 from pymc_starpop.distributions import ClusterPhotometry, HessDiagram
@@ -50,14 +53,6 @@ from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.likelihoods.function import cluster_function
 from pymc_starpop.likelihoods.hess import hess_logp, plr
 from pymc_starpop.likelihoods.logp import cluster_logp
-from pymc_starpop.plots import (
-    plot_amr,
-    plot_cmd,
-    plot_cumulative_sfh,
-    plot_hess,
-    plot_hess_residuals,
-    plot_sfh,
-)
 from pymc_starpop.population.ages import AgeDistribution
 from pymc_starpop.population.imf import (
     BrokenPowerLaw,
@@ -120,6 +115,16 @@ from pymc_starpop.summaries import (
     summarize_sfh,
     summarize_stars,
 )
+
+if TYPE_CHECKING:
+    from pymc_starpop.plots import (
+        plot_amr,
+        plot_cmd,
+        plot_cumulative_sfh,
+        plot_hess,
+        plot_hess_residuals,
+        plot_sfh,
+    )
 
 __all__ = [
     "AgeBins",
@@ -228,3 +233,14 @@ __all__ = [
     "summarize_stars",
     "surviving_fraction",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what draws figures when it is asked for: Matplotlib takes seconds to import."""
+    if name.startswith("plot_") and name in __all__:
+        return getattr(import_module("pymc_starpop.plots"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

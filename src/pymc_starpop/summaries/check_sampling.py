@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import arviz_stats as azs
 import numpy as np
 import xarray as xr
 
@@ -157,6 +156,8 @@ def _parameters(posterior: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
     Draws have the dimensions parameter, chain and draw. An element that is the same in all draws
     has no r_hat and is left out; where it is the same within each chain alone, r_hat is infinite.
     """
+    import arviz_stats as azs  # seconds, which `import pymc_starpop` does not wait for
+
     one = posterior.sizes["chain"] == 1
     # What is constant divides zero by zero there.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -209,6 +210,8 @@ def _halves(draws: Any) -> Any:
 
 def _rhat_of_one(draws: xr.DataArray) -> np.ndarray:
     """r_hat between the halves of a single chain, of every parameter."""
+    import arviz_stats as azs
+
     with np.errstate(divide="ignore", invalid="ignore"):
         return _infinite(azs.rhat(_halves(draws).to_dataset(name="x"))["x"].values)
 
