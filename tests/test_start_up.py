@@ -9,8 +9,10 @@ CODE = """
 import sys
 import pymc_starpop as psp
 print(*[name for name in ("matplotlib", "arviz_stats", "nutpie") if name in sys.modules])
+psp.plots
 from pymc_starpop import plot_cmd
 assert plot_cmd is psp.plot_cmd
+assert plot_cmd is psp.plots.plot_cmd
 assert plot_cmd.__module__ == "pymc_starpop.plots.cmd"
 """
 

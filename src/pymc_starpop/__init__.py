@@ -237,8 +237,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what draws figures when it is asked for: Matplotlib takes seconds to import."""
-    if name.startswith("plot_") and name in __all__:
-        return getattr(import_module("pymc_starpop.plots"), name)
+    if name == "plots" or (name.startswith("plot_") and name in __all__):
+        plots = import_module("pymc_starpop.plots")
+        return plots if name == "plots" else getattr(plots, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
