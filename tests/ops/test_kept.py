@@ -2,8 +2,8 @@
 
 import numba
 import numpy as np
+import pymc as pm
 import pytensor
-import pytensor.tensor as pt
 import pytest
 from numba.core import event
 from numba.core.types import Array, float64
@@ -92,25 +92,30 @@ def test_nothing_is_kept_where_pytensor_keeps_nothing(tmp_path, monkeypatch):
     assert _kept.load_kept("name") is None
 
 
-def test_another_catalog_compiles_nothing(coarse, stars):
+def in_a_model(iso, catalog, **fixed):
+    with pm.Model() as model:
+        psp.ClusterPhotometry("stars", iso, observed=catalog, feh=pm.Flat("feh"), **fixed)
+    function = model.logp_dlogp_function(mode="NUMBA", ravel_inputs=True)
+    function.set_extra_values({})
+    return function
+
+
+def as_a_function(iso, catalog, **fixed):
+    return psp.cluster_function(iso, catalog, ["feh"], mode="NUMBA", **fixed)
+
+
+@pytest.mark.parametrize("function", [in_a_model, as_a_function])
+def test_another_catalog_compiles_nothing(function, coarse, stars):
     """Other stars, another number of them and other limits are inputs of the code."""
-    feh = pt.dscalar("feh")
-    point = TRUTH | {"feh": feh, "field_fraction": 0.1}
-    band = stars.bands[0]
-
-    def function(catalog, faint):
-        limits = psp.MagnitudeLimits(band, 0.0, faint)
-        logp = psp.cluster_logp(coarse, catalog, **point, selection=limits)
-        return pytensor.function([feh], [logp.sum(), pt.grad(logp.sum(), feh)], mode="NUMBA")
-
+    point = TRUTH | {"field_fraction": 0.1}
+    del point["feh"]
+    bright, faint = (psp.MagnitudeLimits(stars.bands[0], 0.0, limit) for limit in (29.0, 30.0))
     measured = stars.select(np.isfinite(stars.mag[:, 0]))
-    function(measured, 30.0)(0.05)
+    function(coarse, measured, selection=faint, **point)(np.array([0.05]))
     others = measured.select(np.arange(measured.n_star - 2))
     compiling = event.RecordingListener()
     with event.install_listener("numba:compile", compiling):
-        value, _ = function(others, 29.0)(0.05)
+        value, _ = function(coarse, others, selection=bright, **point)(np.array([0.05]))
     assert not compiling.buffer
-    expected = psp.reference.cluster_logp(
-        coarse, others, **(point | {"feh": 0.05}), selection=psp.MagnitudeLimits(band, 0.0, 29.0)
-    )
+    expected = psp.reference.cluster_logp(coarse, others, feh=0.05, selection=bright, **point)
     assert value == pytest.approx(expected.sum(), abs=1e-4)

@@ -24,7 +24,7 @@ from pymc_starpop.cluster.parameters import (
     split_arguments,
 )
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.logp import cluster_logp
+from pymc_starpop.likelihoods.logp import logp_of_stars
 from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["ClusterFunction", "cluster_function"]
@@ -56,7 +56,7 @@ class ClusterFunction:
         vector = pt.dvector("theta")
         entries = {name: vector[i] for i, name in enumerate(names)}
         arguments = _arguments(iso, catalog, entries, fixed)
-        logp = cluster_logp(iso, catalog, **arguments)
+        logp = logp_of_stars(iso, catalog, arguments)
         self.n_star = catalog.n_star
         self._mode = mode
         self._graph = (vector, list(entries.values()), logp)

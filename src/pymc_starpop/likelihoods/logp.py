@@ -16,7 +16,7 @@ from pymc_starpop.likelihoods.stars import star_terms
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.stacked import StackedCatalog
 
-__all__ = ["cluster_logp"]
+__all__ = ["cluster_logp", "logp_of_stars"]
 
 
 def cluster_logp(
@@ -123,12 +123,20 @@ def cluster_logp(
     >>> logp.eval().shape
     (460,)
     """
+    return pt.specify_shape(logp_of_stars(iso, catalog, parameters), catalog.n_star)
+
+
+def logp_of_stars(
+    iso: Any, catalog: StarCatalog | StackedCatalog, parameters: Mapping[str, Any]
+) -> TensorVariable:
+    """Return `cluster_logp` without the number of stars in its type.
+
+    A number of stars in the graph would be compiled into the code; this code serves any number.
+    """
     if isinstance(catalog, StackedCatalog):
-        return pt.specify_shape(stacked_logp(iso, catalog, parameters), catalog.n_star)
-    grid: Any = iso
-    p, options = split_arguments(parameters, grid)
-    check_catalog(grid, catalog, options)
-    check_cluster(grid, p, options, catalog)
+        return stacked_logp(iso, catalog, parameters)
+    p, options = split_arguments(dict(parameters), iso)
+    check_catalog(iso, catalog, options)
+    check_cluster(iso, p, options, catalog)
     p = p.map_values(as_float64)
-    logp = single_logp(grid, p, options, star_terms(catalog, p, options))
-    return pt.specify_shape(logp, catalog.n_star)
+    return single_logp(iso, p, options, star_terms(catalog, p, options))
