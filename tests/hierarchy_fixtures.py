@@ -13,10 +13,6 @@ _RANGES = {
 _SCATTERS = {
     "feh_scatter": (0.06, 0.5), "binary_scatter": (0.5, 0.5), "intrinsic_scatter": (0.015, 0.5),
 }  # fmt: skip
-_UNCONSTRAINED = {
-    "_log__": np.log,
-    "_logodds__": lambda x: np.log(x / (1.0 - x)),
-}
 
 
 def draw_disc(seed, n_cluster=30, **options):
@@ -25,18 +21,3 @@ def draw_disc(seed, n_cluster=30, **options):
     hyper = {name: rng.uniform(*ends) for name, ends in _RANGES.items()}
     hyper |= {n: median * np.exp(width * rng.normal()) for n, (median, width) in _SCATTERS.items()}
     return EXAMPLE.simulate(n_cluster, seed, hyper, **options)
-
-
-def gaussian_pulls(shared, truth):
-    """(Mean - truth) / standard deviation where `Start.shared` has its Gaussian."""
-    widths = np.sqrt(np.diag(shared["covariance"].values))
-    pulls = {}
-    for label, mean, width in zip(
-        shared["parameter"].values, shared["mean"].values, widths, strict=True
-    ):
-        name, to_unconstrained = str(label), float
-        for suffix, transform in _UNCONSTRAINED.items():
-            if name.endswith(suffix):
-                name, to_unconstrained = name.removesuffix(suffix), transform
-        pulls[name] = float((mean - to_unconstrained(truth[name])) / width)
-    return pulls

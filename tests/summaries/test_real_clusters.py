@@ -39,11 +39,9 @@ def test_each_cluster_has_its_own_bands_and_cut(cats):
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["pymc", "nutpie"])
 def test_two_real_clusters_in_one_model(cats, model, start, sampler, tmp_path):
-    options = start.sample_kwargs(sampler, chains=4)
-    if sampler == "nutpie":
-        options["nuts"] = {"adaptation": "low_rank"}
     idata = pm.sample(
-        1000, tune=800, cores=2, random_seed=1, progressbar=False, model=model, **options
+        1000, tune=800, cores=2, random_seed=1, progressbar=False, model=model,
+        **start.sample_kwargs(sampler, chains=4, model=model),
     )  # fmt: skip
     posterior = idata["posterior"].dataset
     assert float(azs.rhat(posterior).to_dataarray().max()) <= 1.01

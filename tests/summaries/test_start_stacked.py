@@ -95,12 +95,46 @@ def test_the_table_has_the_optima_of_each_cluster(fitted, cats):
 def test_chains_begin_at_the_start(fitted):
     model, start = fitted
     first = pm.sample(
-        1, tune=0, cores=1, model=model, random_seed=5, nuts={"step_scale": 1e-15},
+        1, tune=0, cores=1, model=model, random_seed=5,
         progressbar=False, quiet=True, compute_convergence_checks=False,
-        **start.sample_kwargs("pymc", chains=2, rivals=False),
+        **start.sample_kwargs("pymc", chains=2, rivals=False, model=model, step_scale=1e-15),
     )["posterior"].isel(draw=0)  # fmt: skip
     for name, value in start.items():
         assert_allclose(first[name], np.broadcast_to(value, (2, *np.shape(value))), rtol=1e-9)
+
+
+@pytest.mark.parametrize("fitted", [pytest.param(True, id="centred")], indirect=True)
+def test_pymc_samples_in_units_of_the_posterior(fitted):
+    """Second derivatives of the log density, in units of the mass matrix, are near minus one."""
+    model, start = fitted
+    options = start.sample_kwargs("pymc", model=model, target_accept=0.9)
+    assert set(options) == {"chains", "nuts_sampler", "initvals", "step"}
+    step = options["step"]
+    assert step.target_accept == 0.9
+    density = model.logp_dlogp_function(ravel_inputs=True)
+    density.set_extra_values({})
+    point = pm.initial_point.make_initial_point_fn(
+        model=model, overrides=dict(start), jitter_rvs=set(), return_transformed=True
+    )(0)
+    center = np.concatenate([np.ravel(point[value.name]) for value in model.value_vars])
+    covariance = np.transpose([step.potential.velocity(column) for column in np.eye(center.size)])
+    factor = np.linalg.cholesky(covariance)
+    rows = [
+        factor.T @ (density(center - move)[1] - density(center + move)[1]) / 2.0
+        for move in factor.T
+    ]
+    curvatures = np.linalg.eigvalsh(0.5 * (np.array(rows) + np.transpose(rows)))
+    assert center.size == 12
+    assert 0.7 < np.median(curvatures) < 1.4
+    assert curvatures.max() < 5.0
+
+
+def test_nutpie_adapts_a_mass_matrix_of_low_rank(fitted):
+    _, start = fitted
+    assert start.sample_kwargs(target_accept=0.9)["nuts"] == {
+        "adaptation": "low_rank", "target_accept": 0.9,
+    }  # fmt: skip
+    assert start.sample_kwargs(adaptation="draw")["nuts"] == {"adaptation": "draw"}
 
 
 def test_variables_of_stars_belong_to_their_clusters(cats):

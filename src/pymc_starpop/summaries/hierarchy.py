@@ -14,6 +14,7 @@ import numpy as np
 from pymc_starpop.summaries.blocks import BlockDensity
 from pymc_starpop.summaries.climb import Ask, Summit, climb, descend, follow
 from pymc_starpop.summaries.gaussians import Gaussians, Parts, fit_gaussians, step
+from pymc_starpop.summaries.mass_matrix import ClustersGaussian, join_gaussians
 from pymc_starpop.summaries.optima import distinct, search, weights
 
 __all__ = ["ClusterOptima", "Hierarchy", "fit_hierarchy"]
@@ -68,11 +69,14 @@ class Hierarchy:
     clusters : tuple of ClusterOptima
     mean, covariance : numpy.ndarray
         Of the Gaussian nearest to the marginal posterior of the P shared variables.
+    joint : ClustersGaussian
+        Covariance of all variables in the Gaussian nearest to the posterior.
     """
 
     clusters: tuple[ClusterOptima, ...]
     mean: np.ndarray
     covariance: np.ndarray
+    joint: ClustersGaussian
 
 
 def fit_hierarchy(
@@ -107,7 +111,9 @@ def fit_hierarchy(
     finder = _Finder(density, positions, spread, n_starts, advance)
     optima = finder.search(start)
     if not density.blocks.shared.size:
-        return Hierarchy(optima, np.empty(0), np.empty((0, 0)))
+        nothing = np.empty((0, 0))
+        joint = join_gaussians(density, start, finder.gaussians(optima), nothing)
+        return Hierarchy(optima, np.empty(0), nothing, joint)
     marginal = _Marginal(density, start, spread, finder.gaussians(optima), advance)
     eta, covariance = start[density.blocks.shared], None
     for _ in range(_MAX_ROUNDS):
@@ -124,7 +130,8 @@ def fit_hierarchy(
         covariance = np.diag((_UNKNOWN_WIDTH * marginal.spread) ** 2)
     mean, covariance = marginal.fit(eta, covariance)
     at, gaussians = marginal.at(mean)
-    return Hierarchy(finder.follow_up(at, gaussians, optima), mean, covariance)
+    joint = join_gaussians(density, at, gaussians, covariance)
+    return Hierarchy(finder.follow_up(at, gaussians, optima), mean, covariance, joint)
 
 
 def side_by_side(density: BlockDensity, x: np.ndarray, askings: Sequence[Ask[Any]]) -> list[Any]:

@@ -34,6 +34,7 @@ from pymc_starpop.summaries.log_density import (
     spread_of,
     starting_points,
 )
+from pymc_starpop.summaries.mass_matrix import ClustersGaussian, ClustersPotential
 from pymc_starpop.summaries.optima import RIVAL, check_number, columns, distinct, search, weights
 from pymc_starpop.summaries.turns import take_turns
 
@@ -94,14 +95,22 @@ class Start(dict[str, Any]):
         optima: xr.Dataset,
         rivals: Sequence[dict[str, Any]] = (),
         shared: xr.Dataset | None = None,
+        joint: ClustersGaussian | None = None,
     ):
         super().__init__(values)
         self.optima = optima
         self.rivals = tuple(rivals)
         self.shared = shared
+        self._joint = joint
 
     def sample_kwargs(
-        self, sampler: str = "nutpie", *, chains: int = 4, rivals: bool = True
+        self,
+        sampler: str = "nutpie",
+        *,
+        chains: int = 4,
+        rivals: bool = True,
+        model: pm.Model | None = None,
+        **nuts: Any,
     ) -> dict[str, Any]:
         """Return the arguments with which ``pm.sample`` begins exactly here.
 
@@ -110,6 +119,10 @@ class Start(dict[str, Any]):
         optimum gets then says nothing of its probability. nutpie has no starts by chain: its chains
         take the next one when they begin, so that which chain gets which may differ between runs on
         several cores.
+
+        Of many clusters the variables of each are correlated, which a diagonal mass matrix does not
+        know. PyMC's NUTS gets the Gaussian nearest to the posterior as its mass matrix, which is
+        right from the first step; nutpie, which takes none, adapts one of low rank.
 
         Parameters
         ----------
@@ -120,13 +133,19 @@ class Start(dict[str, Any]):
             Number of chains.
         rivals : bool
             Whether optima of weight other than the best are starts, too.
+        model : pm.Model, optional
+            By default the one of the surrounding ``with``. It is needed for PyMC's sampler of many
+            clusters alone.
+        **nuts
+            Options of the sampler, such as ``target_accept=0.9``.
 
         Returns
         -------
         dict
-            ``chains``, ``nuts_sampler`` and ``initvals``; for PyMC's sampler ``init``, for nutpie
-            ``compile_kwargs``, to which yours can be added. All that is left to say is said to
-            ``pm.sample``: ``pm.sample(2000, **start.sample_kwargs(), random_seed=1)``.
+            ``chains``, ``nuts_sampler`` and ``initvals``; for PyMC's sampler ``init``, or ``step``
+            of many clusters; for nutpie ``compile_kwargs``, to which yours can be added; and
+            ``nuts`` with options of it. All that is left to say is said to ``pm.sample``:
+            ``pm.sample(2000, **start.sample_kwargs(), random_seed=1)``.
 
         Raises
         ------
@@ -136,15 +155,25 @@ class Start(dict[str, Any]):
         if isinstance(chains, bool) or not isinstance(chains, int | np.integer) or chains < 1:
             raise ValueError(f"chains must be a whole number, 1 or more, got {chains!r}")
         starts = [dict(self), *(self.rivals if rivals else ())][:chains]
-        common = {"chains": int(chains), "nuts_sampler": sampler}
+        common: dict[str, Any] = {"chains": int(chains), "nuts_sampler": sampler}
         if sampler == "pymc":
             turns = [dict(starts[k % len(starts)]) for k in range(chains)]
             # One dictionary is compiled once, a list once a chain.
-            initvals = turns if len(starts) > 1 else turns[0]
-            return common | {"init": "adapt_diag", "initvals": initvals}
+            common["initvals"] = turns if len(starts) > 1 else turns[0]
+            if self._joint is not None:
+                # A step that is given is used as it is, without an initialization.
+                step = pm.NUTS(potential=ClustersPotential(self._joint), model=model, **nuts)
+                return common | {"step": step}
+            return common | {"init": "adapt_diag"} | ({"nuts": nuts} if nuts else {})
         if sampler == "nutpie":
-            initvals = take_turns(starts) if len(starts) > 1 else starts[0]
-            return common | {"initvals": initvals, "compile_kwargs": {"jitter_rvs": set()}}
+            common["initvals"] = take_turns(starts) if len(starts) > 1 else starts[0]
+            if self._joint is not None:
+                nuts = {"adaptation": "low_rank"} | nuts
+            return (
+                common
+                | {"compile_kwargs": {"jitter_rvs": set()}}
+                | ({"nuts": nuts} if nuts else {})
+            )
         raise ValueError(
             f"sampler must be 'nutpie' or 'pymc', got {sampler!r}; other samplers take initvals="
             "start, and their jitter has to be switched off by their own option"
@@ -299,7 +328,7 @@ def _start_of_clusters(
     where = (model, coordinates, blocks, found)
     best, *rivals = cluster_starts(*where)
     shared = shared_variables(*where) if blocks.shared.size else None
-    return Start(best, cluster_table(*where), rivals, shared)
+    return Start(best, cluster_table(*where), rivals, shared, found.joint)
 
 
 def _finite_position(density: BlockDensity, positions: Sequence[np.ndarray]) -> np.ndarray:
