@@ -97,7 +97,7 @@ def test_both_forms_of_the_hierarchy_are_one_model(small):
 @pytest.mark.parametrize("sampler", ["nutpie", "pymc"])
 def test_thirty_clusters_are_sampled(sampler):
     disc = EXAMPLE.simulate(30, seed=1)
-    idata, minutes = EXAMPLE.sample(EXAMPLE.build_hierarchy(disc), sampler, 500, 600)
+    idata, minutes = EXAMPLE.sample(EXAMPLE.build_hierarchy(disc), sampler, 1000, 600)
     posterior = idata["posterior"].dataset
     pulls = EXAMPLE.pulls(posterior, disc.truth)
     print(f"{sampler}: {minutes:.1f} minutes, pulls", {k: round(v, 2) for k, v in pulls.items()})
@@ -115,11 +115,11 @@ def test_hyperparameters_of_many_discs_are_recovered():
         with EXAMPLE.build_hierarchy(disc):
             start = psp.find_start(6, random_seed=seed, progressbar=False)
             idata = pm.sample(
-                250, tune=200, cores=1, random_seed=seed, progressbar=False, quiet=True,
+                250, tune=250, cores=1, random_seed=seed, progressbar=False, quiet=True,
                 **start.sample_kwargs("pymc", chains=1),
             )  # fmt: skip
         posterior = idata["posterior"].dataset
-        assert float(azs.rhat(posterior[list(found)]).to_dataarray().max()) < 1.1, seed
+        assert float(azs.ess(posterior[list(found)]).to_dataarray().min()) > 40, seed
         pulls = EXAMPLE.pulls(posterior, disc.truth)
         print(seed, {name: round(pull, 2) for name, pull in pulls.items()}, flush=True)
         for name, pull in pulls.items():
