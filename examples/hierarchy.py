@@ -310,7 +310,7 @@ def draw_relations(disc: Disc, separate: xr.Dataset, together: xr.Dataset) -> pl
     some = together.stack(sample=("chain", "draw")).isel(sample=slice(None, None, 20))
     draws = {name: some[name].values[:, None] for name in HYPER}
     found = {name: float(together[name].mean()) for name in HYPER}
-    radii, ages = np.linspace(4.7, 12.3, 60), np.linspace(8.6, 9.8, 60)
+    radii, ages = np.linspace(4.7, 12.3, 60), np.linspace(8.2, 9.5, 60)
     for ax, line in ((axes[0], (radii, 9.0)), (axes[1], (8.0, ages))):
         x = radii if ax is axes[0] else ages
         low, high = np.quantile(mean_feh(draws, *line) + 0.0 * x, [0.16, 0.84], axis=0)
