@@ -115,7 +115,7 @@ def test_hyperparameters_of_many_discs_are_recovered():
         with EXAMPLE.build_hierarchy(disc):
             start = psp.find_start(6, random_seed=seed, progressbar=False)
             idata = pm.sample(
-                250, tune=250, cores=1, random_seed=seed, progressbar=False, quiet=True,
+                400, tune=300, cores=1, random_seed=seed, progressbar=False, quiet=True,
                 **start.sample_kwargs("pymc", chains=1),
             )  # fmt: skip
         posterior = idata["posterior"].dataset
