@@ -67,16 +67,22 @@ class Hierarchy:
     Attributes
     ----------
     clusters : tuple of ClusterOptima
-    mean, covariance : numpy.ndarray
-        Of the Gaussian nearest to the marginal posterior of the P shared variables.
     joint : ClustersGaussian
-        Covariance of all variables in the Gaussian nearest to the posterior.
+        The Gaussian nearest to the posterior of all variables.
     """
 
     clusters: tuple[ClusterOptima, ...]
-    mean: np.ndarray
-    covariance: np.ndarray
     joint: ClustersGaussian
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the Gaussian of the P shared variables (P,)."""
+        return self.joint.center[self.joint.shared]
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Its covariance (P, P)."""
+        return self.joint.factor @ self.joint.factor.T
 
 
 def fit_hierarchy(
@@ -111,9 +117,8 @@ def fit_hierarchy(
     finder = _Finder(density, positions, spread, n_starts, advance)
     optima = finder.search(start)
     if not density.blocks.shared.size:
-        nothing = np.empty((0, 0))
-        joint = join_gaussians(density, start, finder.gaussians(optima), nothing)
-        return Hierarchy(optima, np.empty(0), nothing, joint)
+        joint = join_gaussians(density, start, finder.gaussians(optima), np.empty((0, 0)))
+        return Hierarchy(optima, joint)
     marginal = _Marginal(density, start, spread, finder.gaussians(optima), advance)
     eta, covariance = start[density.blocks.shared], None
     for _ in range(_MAX_ROUNDS):
@@ -131,7 +136,7 @@ def fit_hierarchy(
     mean, covariance = marginal.fit(eta, covariance)
     at, gaussians = marginal.at(mean)
     joint = join_gaussians(density, at, gaussians, covariance)
-    return Hierarchy(finder.follow_up(at, gaussians, optima), mean, covariance, joint)
+    return Hierarchy(finder.follow_up(at, gaussians, optima), joint)
 
 
 def side_by_side(density: BlockDensity, x: np.ndarray, askings: Sequence[Ask[Any]]) -> list[Any]:
