@@ -31,7 +31,7 @@ from pymc_starpop.kernels.simd import (
     sum_lanes,
     transposed,
 )
-from pymc_starpop.kernels.star_vectors import band_of, row_of
+from pymc_starpop.kernels.star_vectors import row_of
 
 MAG_TO_LN = 0.4 * math.log(10.0)
 
@@ -48,6 +48,11 @@ def _log1p_coefficients(degree):
 
 
 _LOG1P = _log1p_coefficients(7)
+
+
+def band_of(builder, track, stride, band):
+    """Address of the same point in another band."""
+    return offset(builder, track, builder.mul(band, stride))
 
 
 def added_light(first, second):

@@ -41,7 +41,7 @@ from pymc_starpop.kernels.simd import (
     store,
     store_scalar,
 )
-from pymc_starpop.kernels.star_vectors import band_of, nearest, row_of, star_in
+from pymc_starpop.kernels.star_vectors import ends_of, nearest, row_of, star_in
 
 _NOTHING = -1e300
 
@@ -157,31 +157,32 @@ def _store_range(builder, low, high, live, middle, half):
 
 @intrinsic
 def _enclose_segments(
-    typingctx, n_band, n_direction, track, stride, directions, alive, begin, end, unit, out
-):  # fmt: skip
+    typingctx, n_band, n_direction, nodes, directions, alive, begin, end, unit, out
+):
     """Store the capsule of the segments whose bits are set, at one lane of a table of capsules.
 
     The chord leads from the start of segment `begin` to the end of segment `end`.
     """
-    signature = types.void(*([types.intp] * 5), types.int64, *([types.intp] * 4))
+    signature = types.void(*([types.intp] * 4), types.int64, *([types.intp] * 4))
 
     def codegen(context, builder, signature, args):
-        n_band, n_direction, track, stride, directions, alive, begin, end, unit, out = args
+        n_band, n_direction, nodes, directions, alive, begin, end, unit, out = args
         live = lanes_of_bits(builder, alive)
         fields = [_field(builder, out, n_band, i) for i in range(4)]
-        ends = builder.add(end, ir.Constant(end.type, 1))
+
+        def ends(band):
+            rows = band, builder.add(n_band, band)
+            return [
+                load_scalar(builder, offset(builder, row_of(builder, nodes, row), lane))
+                for row, lane in zip(rows, (begin, end), strict=True)
+            ]
 
         def chord(band):
-            at = band_of(builder, track, stride, band)
-            start, stop = (
-                splat(builder, load_scalar(builder, offset(builder, at, lane)))
-                for lane in (begin, ends)
-            )
+            start, stop = (splat(builder, value) for value in ends(band))
             return start, stop - start
 
         def points_of(band):
-            at = band_of(builder, track, stride, band)
-            return [load(builder, at), load(builder, offset(builder, at, 1))]
+            return ends_of(builder, nodes, n_band, band)
 
         positions = _positions(builder, n_band, unit, chord, points_of)
         nothing = constant(builder, 0.0)
@@ -189,15 +190,12 @@ def _enclose_segments(
             builder, n_band, fields[2], chord, points_of, positions, live, lambda band: nothing
         )
         with cgutils.for_range(builder, n_band) as loop:
-            at = band_of(builder, track, stride, loop.index)
-            for field, lane in zip(fields[:2], (begin, ends), strict=True):
-                value = load_scalar(builder, offset(builder, at, lane))
+            for field, value in zip(fields[:2], ends(loop.index), strict=True):
                 store_scalar(builder, value, row_of(builder, field, loop.index))
         n_row = builder.mul(n_band, n_direction)
         halves = row_of(builder, fields[3], n_row)
         with cgutils.for_range(builder, n_row) as loop:
-            at = band_of(builder, directions, stride, loop.index)
-            u = load(builder, at)
+            u = load(builder, row_of(builder, directions, loop.index))
             to = (row_of(builder, table, loop.index) for table in (fields[3], halves))
             _store_range(builder, u, u, live, *to)
         return context.get_dummy_value()
@@ -207,32 +205,25 @@ def _enclose_segments(
 
 @intrinsic
 def _enclose_capsules(
-    typingctx, n_band, n_direction, capsules, weight, sequential, begin, end, unit, out
-):  # fmt: skip
+    typingctx, n_band, n_direction, capsules, weight, begin, end, unit, out
+):
     """Store the capsule around those of eight that have weight, at one lane of a table.
 
-    Where they follow each other along a track (`sequential` not 0) the chord leads from the start
-    of number `begin` to the end of number `end`, else along the middle of all of them.
+    They follow each other along the tracks: the chord leads from the start of number `begin` to the
+    end of number `end`.
     """
-    signature = types.void(*([types.intp] * 4), types.int64, *([types.intp] * 4))
+    signature = types.void(*([types.intp] * 8))
 
     def codegen(context, builder, signature, args):
-        n_band, n_direction, capsules, weight, sequential, begin, end, unit, out = args
+        n_band, n_direction, capsules, weight, begin, end, unit, out = args
         live = load(builder, weight).compare(">", _NOTHING)
         inner = [_field(builder, capsules, n_band, i) for i in range(4)]
         outer = [_field(builder, out, n_band, i) for i in range(4)]
-        in_line = builder.icmp_signed("!=", sequential, ir.Constant(sequential.type, 0))
-        half = ir.Constant(ir.DoubleType(), 0.5)
         with cgutils.for_range(builder, n_band) as loop:
             for table, to, lane in zip(inner[:2], outer[:2], (begin, end), strict=True):
                 row = row_of(builder, table, loop.index)
-                ends = load(builder, row)
-                low = smallest_lane(builder, ends.where(live, 1e300))
-                high = largest_lane(builder, ends.where(live, -1e300))
-                middle = builder.fmul(builder.fadd(low, high), half)
-                first = load_scalar(builder, offset(builder, row, lane))
-                chosen = builder.select(in_line, first, middle)
-                store_scalar(builder, chosen, row_of(builder, to, loop.index))
+                value = load_scalar(builder, offset(builder, row, lane))
+                store_scalar(builder, value, row_of(builder, to, loop.index))
 
         def chord(band):
             start, stop = (
@@ -273,42 +264,39 @@ def _highest_bit(bits):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def set_capsules(blocks, tracks, directions, first_track, unit):
+def set_capsules(blocks, tiles, unit):
     """Set the capsules of blocks and of groups.
 
     Parameters
     ----------
     blocks : Blocks
         With their weights.
-    tracks : (B, P)
-    directions : (K, B, P) mean direction of each segment, at its first point
-    first_track : int
-        Number of points of the first track, whose blocks follow each other.
+    tiles : Tiles
     unit : (B,)
         Typical inverse variances, which make bands comparable.
     """
-    n_band, n_point = tracks.shape
-    n_direction, scales = directions.shape[0], address_of(unit, 0)
+    n_direction, n_band = tiles.along.shape[1:3]
+    scales = address_of(unit, 0)
     size = blocks.block_capsules.shape[1] * n_band * LANES
-    for k in range(blocks.first.shape[0]):
-        alive, first = blocks.alive[k], blocks.first[k]
+    for k in range(tiles.alive.shape[0]):
+        alive = tiles.alive[k]
         if alive == 0:
             continue
         _enclose_segments(
-            n_band, n_direction, address_of(tracks, first), n_point, address_of(directions, first),
-            alive, lowest_bit(alive), _highest_bit(alive), scales,
+            n_band, n_direction, address_of(tiles.nodes, tiles.row[k] * n_band * LANES),
+            address_of(tiles.along, k * n_direction * n_band * LANES), alive, lowest_bit(alive),
+            _highest_bit(alive), scales,
             address_of(blocks.block_capsules, k // LANES * size + k % LANES),
         )  # fmt: skip
     for g in range(blocks.block_weight.shape[0]):
         bits = 0
         for lane in range(LANES):
-            if blocks.alive[g * LANES + lane] != 0:
+            if tiles.alive[g * LANES + lane] != 0:
                 bits |= 1 << lane
         if bits == 0:
             continue
         _enclose_capsules(
             n_band, n_direction, address_of(blocks.block_capsules, g * size),
-            address_of(blocks.block_weight, g * LANES), int(blocks.first[g * LANES] < first_track),
-            lowest_bit(bits), _highest_bit(bits), scales,
-            address_of(blocks.group_capsules, g // LANES * size + g % LANES),
+            address_of(blocks.block_weight, g * LANES), lowest_bit(bits), _highest_bit(bits),
+            scales, address_of(blocks.group_capsules, g // LANES * size + g % LANES),
         )  # fmt: skip

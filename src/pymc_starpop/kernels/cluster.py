@@ -27,12 +27,24 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from pymc_starpop.kernels.blocks import MIN_POINT, build_blocks
+from pymc_starpop.kernels.blocks import build_blocks
 from pymc_starpop.kernels.pair_vectors import pairs_0, pairs_1, pairs_2, pairs_3
 from pymc_starpop.kernels.scan import scan_star
 from pymc_starpop.kernels.segment import MOST_LOG_DERIVATIVE, N_ROW
-from pymc_starpop.kernels.simd import LANES, add, address_of, get, put, still_needed
-from pymc_starpop.kernels.star_room import ROW_BYTES, WORD, addresses_of, new_arrays
+from pymc_starpop.kernels.simd import (
+    LANES,
+    WORD,
+    add,
+    address_of,
+    get,
+    get_integer,
+    put,
+    put_integer,
+    still_needed,
+)
+from pymc_starpop.kernels.star_room import ROW_BYTES, addresses_of, new_arrays
+from pymc_starpop.kernels.tile_vectors import clear_rows, sum_of
+from pymc_starpop.kernels.tiles import add_tiles, build_tiles, new_tile_gradient
 from pymc_starpop.kernels.track_model import (
     StarData,
     TrackModel,
@@ -40,8 +52,6 @@ from pymc_starpop.kernels.track_model import (
     all_finite,
     check_shapes,
     has_offsets,
-    lengthened,
-    resized,
     typical_inverse,
     with_mean_directions,
 )
@@ -83,13 +93,13 @@ def _log_mixture(log_member, log_field):
 
 
 class GradientAddresses(NamedTuple):
-    """Addresses of the arrays of `ClusterGradient` that every pair adds to."""
+    """Addresses of the arrays of `TileGradient`."""
 
-    tracks: int
-    directions: int
+    nodes: int
+    along: int
     weights: int
     tilts: int
-    spread: int
+    touched: int
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -118,37 +128,61 @@ def prepare_star(at, mag, variance, offset, with_offset):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _add_star(at, base, n_pair, into, g_mag, variance, offset):
-    """Add the derivatives of one star, times `base`; its own at the last three addresses."""
-    n, mag, inverse, tracks, directions = at.n_band, at.mag, at.inverse, at.tracks, at.directions
-    moved, points = at.displacement, at.n_point
-    for m in range((n_pair + LANES - 1) // LANES):
-        segment, batch = at.segment + m * ROW_BYTES, at.batch + m * at.batch_bytes
+def _clear_tile(at, into, g):
+    """Set the derivatives by what a tile holds to 0."""
+    first, last = g * LANES, g * LANES + LANES - 1
+    row = get_integer(at.row, first)
+    n_row = get_integer(at.row, last) + 2 - row
+    clear_rows(into.nodes + row * at.node_bytes, n_row * at.n_band)
+    clear_rows(into.along + first * at.along_bytes, LANES * at.n_band * at.n_direction)
+    clear_rows(into.weights + first * ROW_BYTES, LANES)
+    clear_rows(into.tilts + first * ROW_BYTES, LANES)
+    put_integer(into.touched, g, 1)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _add_star(at, base, n_kept, into, g_mag, variance, spread, offset):
+    """Add the derivatives of one star, times `base`; its own at the last four addresses."""
+    n, mag, inverse, moved = at.n_band, at.mag, at.inverse, at.displacement
+    by_mag, by_variance = at.by_star, at.by_star + n * ROW_BYTES
+    clear_rows(at.by_star, 2 * n)
+    for m in range(n_kept):
+        place = get_integer(at.kept, m)
+        block = get_integer(at.order, place)
+        if get_integer(into.touched, block // LANES) == 0:
+            _clear_tile(at, into, block // LANES)
+        batch = at.batch + place * at.batch_bytes
         extra = batch + N_ROW * ROW_BYTES
+        at_nodes, at_along = get_integer(at.row, block) * at.node_bytes, block * at.along_bytes
+        at_block = block * ROW_BYTES
+        nodes, along = at.nodes + at_nodes, at.along + at_along
         if at.n_direction == 0:
             pairs_0(
-                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
-                into.spread, offset,
+                n, mag, inverse, nodes, along, moved, batch, extra, base, into.nodes + at_nodes,
+                into.along + at_along, into.weights + at_block, into.tilts + at_block, by_mag,
+                by_variance, spread, offset,
             )  # fmt: skip
         elif at.n_direction == 1:
             pairs_1(
-                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
-                into.spread, offset,
+                n, mag, inverse, nodes, along, moved, batch, extra, base, into.nodes + at_nodes,
+                into.along + at_along, into.weights + at_block, into.tilts + at_block, by_mag,
+                by_variance, spread, offset,
             )  # fmt: skip
         elif at.n_direction == 2:
             pairs_2(
-                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
-                into.spread, offset,
+                n, mag, inverse, nodes, along, moved, batch, extra, base, into.nodes + at_nodes,
+                into.along + at_along, into.weights + at_block, into.tilts + at_block, by_mag,
+                by_variance, spread, offset,
             )  # fmt: skip
         else:
             pairs_3(
-                n, mag, inverse, tracks, points, directions, moved, segment, batch, extra, base,
-                into.tracks, into.directions, into.weights, into.tilts, g_mag, variance,
-                into.spread, offset,
+                n, mag, inverse, nodes, along, moved, batch, extra, base, into.nodes + at_nodes,
+                into.along + at_along, into.weights + at_block, into.tilts + at_block, by_mag,
+                by_variance, spread, offset,
             )  # fmt: skip
+    for b in range(n):
+        put(g_mag, b, sum_of(by_mag + b * ROW_BYTES))
+        put(variance, b, sum_of(by_variance + b * ROW_BYTES))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -162,11 +196,11 @@ def _to_both_ends(derivative):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _addresses_of_gradient(grad):
+def _addresses_of_gradient(tables):
     """Collect the addresses of the arrays that every pair adds to."""
     return GradientAddresses(
-        address_of(grad.tracks, 0), address_of(grad.directions, 0), address_of(grad.weights, 0),
-        address_of(grad.tilts, 0), address_of(grad.spread, 0),
+        address_of(tables.nodes, 0), address_of(tables.along, 0), address_of(tables.weights, 0),
+        address_of(tables.tilts, 0), address_of(tables.touched, 0),
     )  # fmt: skip
 
 
@@ -178,7 +212,6 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     ----------
     data : StarData
     model : TrackModel
-        Of at least `MIN_POINT` points.
     mixture : Mixture
     cotangent : (N,), or (0,) where the gradient is not wanted
     grad : ClusterGradient
@@ -196,10 +229,12 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     model = with_mean_directions(data, model)
     n_star, n_band = data.mag.shape
     n_direction, with_offset = active_directions(data, model), has_offsets(data)
-    blocks = build_blocks(model, n_direction, typical_inverse(data))
-    arrays = new_arrays(blocks, n_band, n_direction)
+    tiles = build_tiles(model, n_direction)
+    blocks = build_blocks(tiles, n_direction, typical_inverse(data))
+    arrays = new_arrays(tiles, n_band, n_direction)
     arrays.scatter[:] = model.spread[:n_direction] ** 2
-    at, into = addresses_of(model, blocks, arrays), _addresses_of_gradient(grad)
+    tables = new_tile_gradient(tiles, with_gradient)
+    at, into = addresses_of(model.tracks, tiles, blocks, arrays), _addresses_of_gradient(tables)
     all_mag, all_variance = address_of(data.mag, 0), address_of(data.variance, 0)
     all_offset = address_of(data.offset, 0)
     all_member = address_of(mixture.member, 0)
@@ -208,7 +243,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     out, weight = address_of(log_likelihood, 0), address_of(cotangent, 0)
     nowhere = np.zeros(n_direction)
     g_mag, g_variance = address_of(grad.mag, 0), address_of(grad.variance, 0)
-    g_offset = address_of(nowhere, 0)
+    g_offset, g_spread = address_of(nowhere, 0), address_of(grad.spread, 0)
     g_member, g_log_member = address_of(grad.member, 0), address_of(grad.log_member, 0)
     g_log_field = address_of(grad.log_field, 0)
     member, prior, rest = np.nan, 0.0, 0.0
@@ -226,7 +261,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
             prior = math.log(member) if member > 0.0 else -np.inf
             rest = math.log1p(-member) if member < 1.0 else -np.inf
         log_member, log_field = get(all_log_member, i), get(all_log_field, i)
-        n_pair, top, total = scan_star(at, rest + log_field - log_member - log_norm, prior)
+        n_kept, top, total = scan_star(at, rest + log_field - log_member - log_norm, prior)
         log_cluster = log_member + log_norm + top + math.log(total) if total > 0.0 else -np.inf
         value = _log_mixture(prior + log_cluster, rest + log_field)
         put(out, i, value)
@@ -243,30 +278,21 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
         add(g_member, i, c * (by_member - by_field))
         if probability > 0.0:
             _add_star(
-                at, c * probability / total, n_pair, into, g_mag + skip, g_variance + skip,
-                g_offset,
+                at, c * probability / total, n_kept, into, g_mag + skip, g_variance + skip,
+                g_spread, g_offset,
             )  # fmt: skip
+    still_needed(tiles)
+    still_needed(tables)
     still_needed(blocks)
     still_needed(arrays)
     still_needed(nowhere)
     if with_gradient:
+        add_tiles(tiles, tables, grad)
         # The sums above are 2 spread^2 u'Gu, and the derivative is 2 spread u'Gu.
         for k in range(n_direction):
             grad.spread[k] = grad.spread[k] / model.spread[k] if model.spread[k] != 0.0 else 0.0
             for b in range(n_band):
                 _to_both_ends(grad.directions[k, b])
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _shortened(grad, directions, n_point):
-    """Return the gradient of a lengthened model, (B, n_point), cut to the shapes of the model."""
-    n_segment = n_point - 1
-    return ClusterGradient(
-        grad.mag, grad.variance, resized(np.expand_dims(grad.tracks, 0), n_point)[0],
-        resized(grad.directions, directions.shape[2]), grad.weights[:n_segment],
-        grad.tilts[:n_segment], grad.spread, grad.offset, grad.member, grad.log_member,
-        grad.log_field,
-    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -290,8 +316,6 @@ def cluster_value(
     data = StarData(mag, variance, offset)
     model = TrackModel(tracks, directions, weights, tilts, scale, starts, spread)
     check_shapes(data, model)
-    if tracks.shape[1] < MIN_POINT:
-        model = lengthened(model)
     out = np.empty(mag.shape[0])
     no_model = TrackModel(
         tracks[:0], directions[:0], weights[:0], tilts[:0], scale[:0], starts, spread[:0]
@@ -311,15 +335,10 @@ def cluster_value_and_gradient(
     data = StarData(mag, variance, offset)
     model = TrackModel(tracks, directions, weights, tilts, scale, starts, spread)
     check_shapes(data, model)
-    n_point = tracks.shape[1]
-    if n_point < MIN_POINT:
-        model = lengthened(model)
     out = np.empty(mag.shape[0])
     grad = new_gradient(data, model)
     mixture = Mixture(member, log_member, log_field)
     cluster_kernel(data, model, mixture, cotangent, grad, out)
-    if n_point < MIN_POINT:
-        grad = _shortened(grad, directions, n_point)
     return out, grad
 
 

@@ -13,8 +13,8 @@ Sherman & Morrison (1950) for each direction: with P_0 = D and p_k = P_(k-1) u_k
 and |S| D grows by the factor 1 + v_k u_k'p_k. In sum P = D - D U Q U'D with a matrix Q of as many
 rows as there are directions, for which v_k P u_k = D U Q e_k and v_k u_k'P x = (Q U'D x)_k.
 
-Tracks (B, P) are stored as `star_vectors` says, and so are the means u_k of directions (K, B, P),
-each at the first point of its segment; here `stride` is the number of points P. The functions for
+The eight segments are a block of `tiles`: `nodes` is the address of the rows of its starts (B, 8),
+which those of its ends follow, and `directions` that of the means u_k (K, B, 8). The functions for
 0, 1, 2 and 3 directions are written by the same emitters.
 """
 
@@ -24,22 +24,19 @@ from numba.extending import intrinsic
 
 from pymc_starpop.kernels.segment import I0, I1, I2, LOG_PEAK, TILT_MOMENT, WEIGHT
 from pymc_starpop.kernels.simd import (
-    LANES,
     accumulate,
     constant,
-    gather,
-    lanes_of,
     load,
     load_rows,
     load_scalar,
     offset,
-    pointer,
     splat,
+    store,
     store_rows,
     store_scalar,
     sum_lanes,
 )
-from pymc_starpop.kernels.star_vectors import band_of, star_in
+from pymc_starpop.kernels.star_vectors import ends_of, row_of, star_in
 
 #: More directions than this have no function here.
 MOST_DIRECTIONS = 3
@@ -60,10 +57,10 @@ def gram_pairs(n_direction):
     return [(j, k) for k in range(n_direction) for j in range(k + 1)]
 
 
-def _direction_at(builder, directions, n_band, stride, band, k):
-    """Address of direction k in a band, at the same point."""
+def _direction_at(builder, directions, n_band, band, k):
+    """Address of direction k in a band."""
     row = builder.add(builder.mul(n_band, ir.Constant(n_band.type, k)), band)
-    return band_of(builder, directions, stride, row)
+    return row_of(builder, directions, row)
 
 
 def scalars(builder, address, n):
@@ -100,19 +97,17 @@ def eliminate(forms, cross, spread):
 
 def _emit_forms(builder, n_direction, args):
     """Store A, B, C and the rows of `n_extra`; log |S| D is added to C."""
-    n_band, mag, inverse, track, stride, directions, displacement, spread, out, extra = args
+    n_band, mag, inverse, nodes, directions, displacement, spread, out, extra = args
     moved = scalars(builder, displacement, n_direction)
     gram_of = gram_pairs(n_direction)
 
     def step(band, totals):
         x, p = star_in(builder, mag, inverse, band)
-        at = band_of(builder, track, stride, band)
-        start = load(builder, at)
-        d, r = load(builder, offset(builder, at, 1)) - start, x - start
+        start, end = ends_of(builder, nodes, n_band, band)
+        d, r = end - start, x - start
         u = []
         for k in range(n_direction):
-            of = _direction_at(builder, directions, n_band, stride, band, k)
-            u.append(load(builder, of))
+            u.append(load(builder, _direction_at(builder, directions, n_band, band, k)))
             r = r - moved[k] * u[k]
         pd, pr, pu = p * d, p * r, [p * x for x in u]
         terms = [pd * d, pd * r, pr * r, *[pd * x for x in u], *[pr * x for x in u]]
@@ -138,10 +133,9 @@ def _forms_with(n_direction):
 
     @intrinsic
     def forms(
-        typingctx, n_band, mag, inverse, track, stride, directions, displacement, spread, out,
-        extra,
-    ):  # fmt: skip
-        signature = types.void(*([types.intp] * 10))
+        typingctx, n_band, mag, inverse, nodes, directions, displacement, spread, out, extra
+    ):
+        signature = types.void(*([types.intp] * 9))
 
         def codegen(context, builder, signature, args):
             _emit_forms(builder, n_direction, args)
@@ -185,16 +179,9 @@ def _correction(rows, n_direction):
     return by_d, by_r, q
 
 
-def _add_lanes(builder, base, places, vector):
-    """Add the lanes to the float64 that lie `places` words from an address, one by one."""
-    for place, value in zip(places, lanes_of(builder, vector), strict=True):
-        target = pointer(builder, offset(builder, base, place))
-        builder.store(builder.fadd(builder.load(target, align=8), value), target, align=8)
-
-
-def _gather(builder, start, places):
-    """Values `places` words from an address."""
-    return gather(builder, [load_scalar(builder, offset(builder, start, k)) for k in places])
+def _add_lanes(builder, address, vector):
+    """Add to the eight float64 at an address."""
+    store(builder, load(builder, address) + vector, address)
 
 
 def _add_to(builder, address, index, scalar):
@@ -203,29 +190,19 @@ def _add_to(builder, address, index, scalar):
     store_scalar(builder, builder.fadd(load_scalar(builder, target), scalar), target)
 
 
-def _places_of(builder, segments):
-    """The eight indices (int64) at an address."""
-    indices = pointer(builder, segments, ir.VectorType(ir.IntType(64), LANES))
-    vector = builder.load(indices, align=8)
-    return [
-        builder.extract_element(vector, ir.Constant(ir.IntType(32), lane)) for lane in range(LANES)
-    ]
-
-
 def _emit_pairs(builder, n_direction, args):
     """Add what eight pairs contribute; with G as in `cluster`, 2 v_k G u_k goes to direction k."""
     (
-        n_band, mag, inverse, track, stride, directions, displacement, segments, batch, extra,
-        base, g_track, g_directions, g_weights, g_tilts, g_mag, g_variance, g_spread, g_offset,
+        n_band, mag, inverse, nodes, directions, displacement, batch, extra, base, g_nodes,
+        g_directions, g_weights, g_tilts, g_mag, g_variance, g_spread, g_offset,
     ) = args  # fmt: skip
-    places = _places_of(builder, segments)
     peak, weight, tilt_moment, *moments = load_rows(
         builder, batch, (LOG_PEAK, WEIGHT, TILT_MOMENT, I0, I1, I2)
     )
     # In this order a pair without weight gives 0 also where its peak is beyond all others.
     scale = (peak * weight) * splat(builder, base)
-    _add_lanes(builder, g_weights, places, (peak * moments[0]) * splat(builder, base))
-    _add_lanes(builder, g_tilts, places, scale * tilt_moment)
+    _add_lanes(builder, g_weights, (peak * moments[0]) * splat(builder, base))
+    _add_lanes(builder, g_tilts, scale * tilt_moment)
     i0, i1, i2 = (scale * moment for moment in moments)
     moved = scalars(builder, displacement, n_direction)
     by_d, by_r, q = _correction(load_rows(builder, extra, range(n_extra(n_direction))), n_direction)
@@ -235,13 +212,11 @@ def _emit_pairs(builder, n_direction, args):
 
     def step(band, totals):
         x, p = star_in(builder, mag, inverse, band)
-        at, target = (band_of(builder, array, stride, band) for array in (track, g_track))
-        start = _gather(builder, at, places)
-        d, r = _gather(builder, offset(builder, at, 1), places) - start, x - start
+        start, end = ends_of(builder, nodes, n_band, band)
+        d, r = end - start, x - start
         u = []
         for k in range(n_direction):
-            of = _direction_at(builder, directions, n_band, stride, band, k)
-            u.append(_gather(builder, of, places))
+            u.append(load(builder, _direction_at(builder, directions, n_band, band, k)))
             r = r - moved[k] * u[k]
         # v_k P u_k / D
         pu = []
@@ -255,16 +230,16 @@ def _emit_pairs(builder, n_direction, args):
         for k in range(n_direction):
             diagonal = diagonal - pu[k] * u[k] * p
         at_end, at_both = pr * i1 - pd * i2, pr * i0 - pd * i1
-        _add_lanes(builder, target, places, at_both - at_end)
-        _add_lanes(builder, offset(builder, target, 1), places, at_end)
+        _add_lanes(builder, row_of(builder, g_nodes, band), at_both - at_end)
+        _add_lanes(builder, row_of(builder, g_nodes, builder.add(n_band, band)), at_end)
         # A star that moves is the model that moves the other way.
-        _add_to(builder, g_mag, band, sum_lanes(builder, at_both * -1.0))
+        _add_lanes(builder, row_of(builder, g_mag, band), at_both * -1.0)
         half = (pr * at_both - pd * at_end - diagonal * i0) * 0.5
-        _add_to(builder, g_variance, band, sum_lanes(builder, half))
+        _add_lanes(builder, row_of(builder, g_variance, band), half)
         for k in range(n_direction):
             spread = pr * both[k] - pd * ends[k] - pu[k] * i0
-            of = _direction_at(builder, g_directions, n_band, stride, band, k)
-            _add_lanes(builder, of, places, spread + moved[k] * at_both)
+            of = _direction_at(builder, g_directions, n_band, band, k)
+            _add_lanes(builder, of, spread + moved[k] * at_both)
             totals[2 * k] = totals[2 * k] + u[k] * spread
             totals[2 * k + 1] = totals[2 * k + 1] + u[k] * at_both
         return totals
@@ -280,11 +255,10 @@ def _pairs_with(n_direction):
 
     @intrinsic
     def pairs(
-        typingctx, n_band, mag, inverse, track, stride, directions, displacement, segments, batch,
-        extra, base, g_track, g_directions, g_weights, g_tilts, g_mag, g_variance, g_spread,
-        g_offset,
+        typingctx, n_band, mag, inverse, nodes, directions, displacement, batch, extra, base,
+        g_nodes, g_directions, g_weights, g_tilts, g_mag, g_variance, g_spread, g_offset,
     ):  # fmt: skip
-        signature = types.void(*([types.intp] * 10), types.float64, *([types.intp] * 8))
+        signature = types.void(*([types.intp] * 8), types.float64, *([types.intp] * 8))
 
         def codegen(context, builder, signature, args):
             _emit_pairs(builder, n_direction, args)
@@ -297,5 +271,5 @@ def _pairs_with(n_direction):
 
 #: Rows of quadratic forms, by the number of directions.
 forms_0, forms_1, forms_2, forms_3 = (_forms_with(n) for n in range(MOST_DIRECTIONS + 1))
-#: Derivatives of eight pairs, times `base`; lanes without a pair have weight 0 and any index.
+#: Derivatives of eight pairs, times `base`; what is added is at the addresses of the same names.
 pairs_0, pairs_1, pairs_2, pairs_3 = (_pairs_with(n) for n in range(MOST_DIRECTIONS + 1))

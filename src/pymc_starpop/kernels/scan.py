@@ -1,70 +1,73 @@
-"""Find the segments that matter to one star, and integrate them.
+"""Find the blocks of segments that matter to one star, and integrate them.
 
 Rows, groups, blocks and segments are kept while an upper bound of their contribution is above
 exp(LOG_TOLERANCE) of what the star already has, from its best segment or from the field.
 All functions work on the addresses of `star_room`.
 """
 
-import math
-
 import numba
 import numpy as np
 
 from pymc_starpop.kernels.capsules import capsules_1, capsules_2, capsules_3, n_field
 from pymc_starpop.kernels.pair_vectors import forms_0, forms_1, forms_2, forms_3
-from pymc_starpop.kernels.segment import (
-    N_ROW,
-    TILT,
-    WEIGHT,
-    A,
-    B,
-    C,
-    integrate_pairs,
-    sum_pairs,
-)
+from pymc_starpop.kernels.segment import LOG_PEAK, N_ROW, TILT, WEIGHT, integrate_pairs, sum_pairs
 from pymc_starpop.kernels.simd import (
     LANES,
+    WORD,
     get,
     get_integer,
     lowest_bit,
-    put,
     put_integer,
 )
-from pymc_starpop.kernels.star_room import BOUND, N_FORM, ROW_BYTES, WORD
+from pymc_starpop.kernels.star_room import ROW_BYTES
 from pymc_starpop.kernels.star_vectors import (
+    bits_above,
     bound_boxes,
     bound_segments,
     estimate_segments,
     largest_of,
 )
+from pymc_starpop.kernels.tile_vectors import copy_lanes
+from pymc_starpop.kernels.tiles import fill_nodes
 
 #: A (star, segment) pair below exp(-18) = 1.5e-8 of the star's likelihood is left out. A hundred
 #: of them, all at the bound, would move a log-likelihood by 1.5e-6.
 LOG_TOLERANCE = -18.0
-_TWO_PI = 2.0 * math.pi
-
-# Lanes of a batch that hold no pair lie this far from the star.
-_FAR = 1e6
 # The lowest threshold: finite, so that padding, which is at -inf, never passes.
 _LOWEST = -1e300
+# Bounds of the segments of a batch lie where the logs of their peaks will.
+_BOUND_BYTES = LOG_PEAK * ROW_BYTES
 
 _n_field = numba.njit(n_field, error_model="numpy")
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _set_forms(at, first, form):
-    """Set the quadratic forms of the eight segments from point `first` on."""
-    n, tracks, directions = at.n_band, at.tracks + WORD * first, at.directions + WORD * first
-    mag, inverse, stride = at.mag, at.inverse, at.n_point
-    moved, scatter, extra = at.displacement, at.scatter, form + N_FORM * ROW_BYTES
+def _fill(at, block):
+    """Copy the magnitudes of the tile of a block, where that has not been done."""
+    g = block // LANES
+    if get_integer(at.filled, g) == 0:
+        fill_nodes(
+            at.n_band, at.n_point, at.tracks + WORD * get_integer(at.start, g),
+            get_integer(at.across, g),
+            at.nodes + get_integer(at.row, g * LANES) * at.node_bytes,
+        )  # fmt: skip
+        put_integer(at.filled, g, 1)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _set_forms(at, block, batch):
+    """Set the quadratic forms of a block's segments."""
+    n, mag, inverse, moved, scatter = at.n_band, at.mag, at.inverse, at.displacement, at.scatter
+    nodes = at.nodes + get_integer(at.row, block) * at.node_bytes
+    along, extra = at.along + block * at.along_bytes, batch + N_ROW * ROW_BYTES
     if at.n_direction == 0:
-        forms_0(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
+        forms_0(n, mag, inverse, nodes, along, moved, scatter, batch, extra)
     elif at.n_direction == 1:
-        forms_1(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
+        forms_1(n, mag, inverse, nodes, along, moved, scatter, batch, extra)
     elif at.n_direction == 2:
-        forms_2(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
+        forms_2(n, mag, inverse, nodes, along, moved, scatter, batch, extra)
     else:
-        forms_3(n, mag, inverse, tracks, stride, directions, moved, scatter, form, extra)
+        forms_3(n, mag, inverse, nodes, along, moved, scatter, batch, extra)
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -74,54 +77,49 @@ def _bound_candidates(at, n_order, threshold):
     No branch depends on the data here, so that the processor works on several blocks at once.
     """
     for n in range(n_order):
+        _fill(at, get_integer(at.order, n))
+    for n in range(n_order):
         block = get_integer(at.order, n)
-        form = at.form + n * at.form_bytes
-        _set_forms(at, get_integer(at.first, block), form)
+        batch = at.batch + n * at.batch_bytes
+        _set_forms(at, block, batch)
         bits = bound_segments(
-            form, get(at.block_weight, block), get_integer(at.alive, block), threshold,
-            form + BOUND * ROW_BYTES,
+            batch, get(at.block_weight, block), get_integer(at.alive, block), threshold,
+            batch + _BOUND_BYTES,
         )  # fmt: skip
         put_integer(at.mask, n, bits)
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _estimate(at, block):
-    """Log of a lower bound of what a block contributes to the star."""
-    first = get_integer(at.first, block)
-    _set_forms(at, first, at.form)
+def _estimate_block(at, block, batch):
+    """Log of a lower bound of what a block contributes to the star, from its forms."""
+    skip = block * ROW_BYTES
     return estimate_segments(
-        at.form, at.weights + WORD * first, at.tilts + WORD * first, get_integer(at.alive, block)
+        batch, at.weights + skip, at.tilts + skip, get_integer(at.alive, block)
     )
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _collect(at, n_order, threshold):
-    """Copy the segments whose bits are set and that matter into batches; return their number."""
+def _estimate(at, block):
+    """Log of a lower bound of what a block contributes to the star."""
+    _fill(at, block)
+    _set_forms(at, block, at.batch)
+    return _estimate_block(at, block, at.batch)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _keep(at, n_order, threshold):
+    """List the places of the blocks of which a segment matters; return their number."""
     n = 0
     for place in range(n_order):
-        bits = get_integer(at.mask, place)
-        first = get_integer(at.first, get_integer(at.order, place))
-        form = at.form + place * at.form_bytes
-        while bits != 0:
-            lane = lowest_bit(bits)
-            bits &= bits - 1
-            bound, a = get(form, BOUND * LANES + lane), get(form, lane)
-            if bound < threshold:
-                continue
-            # The integral is at most that of the whole Gaussian.
-            near = bound < threshold + 3.0 and a > _TWO_PI
-            if near and bound - 0.5 * math.log(a / _TWO_PI) < threshold:
-                continue
-            put_integer(at.segment, n, first + lane)
-            pair = at.batch + (n // LANES) * at.batch_bytes + WORD * (n % LANES)
-            put(pair, A * LANES, a)
-            put(pair, B * LANES, get(form, LANES + lane))
-            put(pair, C * LANES, get(form, 2 * LANES + lane))
-            put(pair, TILT * LANES, get(at.tilts, first + lane))
-            put(pair, WEIGHT * LANES, get(at.weights, first + lane))
-            for row in range(at.n_extra):
-                put(pair, (N_ROW + row) * LANES, get(form, (N_FORM + row) * LANES + lane))
-            n += 1
+        batch = at.batch + place * at.batch_bytes
+        above = bits_above(batch + _BOUND_BYTES, threshold) & get_integer(at.mask, place)
+        put_integer(at.kept, n, place)
+        n += 1 if above != 0 else 0
+    for m in range(n):
+        place = get_integer(at.kept, m)
+        batch, skip = at.batch + place * at.batch_bytes, get_integer(at.order, place) * ROW_BYTES
+        copy_lanes(at.weights + skip, batch + WEIGHT * ROW_BYTES)
+        copy_lanes(at.tilts + skip, batch + TILT * ROW_BYTES)
     return n
 
 
@@ -130,40 +128,25 @@ def _estimate_candidates(at, n_order):
     """Log of a lower bound of what the candidate with the highest bound contributes."""
     best, best_bound = 0, -np.inf
     for n in range(n_order):
-        bound = largest_of(at.form + n * at.form_bytes + BOUND * ROW_BYTES)
+        bound = largest_of(at.batch + n * at.batch_bytes + _BOUND_BYTES)
         if bound > best_bound:
             best, best_bound = n, bound
-    block = get_integer(at.order, best)
-    first = get_integer(at.first, block)
-    return estimate_segments(
-        at.form + best * at.form_bytes, at.weights + WORD * first, at.tilts + WORD * first,
-        get_integer(at.alive, block),
-    )  # fmt: skip
+    return _estimate_block(at, get_integer(at.order, best), at.batch + best * at.batch_bytes)
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _integrate(at, n_pair):
-    """Integrate the pairs; return the log of the largest Gaussian and the sum relative to it.
+def _integrate(at, n_kept):
+    """Integrate the blocks kept; return the log of the largest Gaussian and the sum relative to it.
 
     Leaves exp(log_peak - largest) in the row LOG_PEAK.
     """
-    n_batch = (n_pair + LANES - 1) // LANES
-    for n in range(n_pair, n_batch * LANES):
-        put_integer(at.segment, n, 0)
-        pair = at.batch + (n // LANES) * at.batch_bytes + WORD * (n % LANES)
-        put(pair, A * LANES, 1.0)
-        put(pair, B * LANES, 0.0)
-        put(pair, C * LANES, _FAR)
-        put(pair, TILT * LANES, 0.0)
-        put(pair, WEIGHT * LANES, 0.0)
-        for row in range(at.n_extra):
-            put(pair, (N_ROW + row) * LANES, 0.0)
-    top = -np.inf
-    for m in range(n_batch):
-        top = max(top, integrate_pairs(at.batch + m * at.batch_bytes))
-    total = 0.0
-    for m in range(n_batch):
-        total += sum_pairs(at.batch + m * at.batch_bytes, top)
+    top, total = -np.inf, 0.0
+    for m in range(n_kept):
+        batch = at.batch + get_integer(at.kept, m) * at.batch_bytes
+        top = max(top, integrate_pairs(batch))
+    for m in range(n_kept):
+        batch = at.batch + get_integer(at.kept, m) * at.batch_bytes
+        total += sum_pairs(batch, top)
     return top, total
 
 
@@ -266,7 +249,7 @@ def _list_candidates_in_capsules(at, threshold):
 
 @numba.njit(error_model="numpy", inline="always")
 def scan_star(at, floor, log_prior):
-    """Collect and integrate the segments that matter to one star.
+    """List and integrate the blocks that matter to one star.
 
     Parameters
     ----------
@@ -279,7 +262,8 @@ def scan_star(at, floor, log_prior):
 
     Returns
     -------
-    n_pair : int
+    n_kept : int
+        Blocks in `kept`.
     top, total : float
         The integral is exp(top) times total.
     """
@@ -297,6 +281,6 @@ def scan_star(at, floor, log_prior):
     if n_order > 0:
         best = log_prior + _estimate_candidates(at, n_order)
         threshold = max(threshold, LOG_TOLERANCE + best)
-    n_pair = _collect(at, n_order, threshold)
-    top, total = _integrate(at, n_pair)
-    return n_pair, top, total
+    n_kept = _keep(at, n_order, threshold)
+    top, total = _integrate(at, n_kept)
+    return n_kept, top, total

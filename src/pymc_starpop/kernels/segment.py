@@ -43,6 +43,7 @@ from pymc_starpop.kernels.simd import (
     bits_of_lanes,
     largest_lane,
     load_rows,
+    polynomial,
     splat,
     store_rows,
     sum_lanes,
@@ -86,25 +87,32 @@ def _erfcx_coefficients(degree):
 _ERFCX = _erfcx_coefficients(20)
 
 
-def _erfcx(x):
-    """exp(x^2) erfc(x) for x >= 0."""
-    y = (x - _ERFCX_SHIFT) / (x + _ERFCX_SHIFT)
-    series = y * float(_ERFCX[-1]) + float(_ERFCX[-2])
-    for coefficient in _ERFCX[-3::-1]:
-        series = series * y + float(coefficient)
-    return series / (x * 2.0 + 1.0)
+def _erfcx_of_both(first, second):
+    """exp(x^2) erfc(x) for two vectors x >= 0.
+
+    One division serves all four quotients: vectors are divided slowly.
+    """
+    low = [x + _ERFCX_SHIFT for x in (first, second)]
+    line = [x * 2.0 + 1.0 for x in (first, second)]
+    below = [a * b for a, b in zip(low, line, strict=True)]
+    inverse = 1.0 / (below[0] * below[1])
+    found = []
+    for x, a, b, other in zip((first, second), low, line, below[::-1], strict=True):
+        by_both = inverse * other
+        y = (x - _ERFCX_SHIFT) * b * by_both
+        found.append(polynomial(y, _ERFCX) * a * by_both)
+    return found
 
 
-def _closed_integrals(a, b, peak, slope, inside):
+def _closed_integrals(a, b, inverse, peak, slope, inside):
     """Integrals of t^k g(t) / g(peak), k = 0 to 3, over the segment by error functions."""
-    root = (0.5 / a).sqrt()
+    root = (inverse * 0.5).sqrt()
     at_start = (peak * (a * peak * -0.5 + slope)).maximum(-700.0).exp()
     rest = 1.0 - peak
     at_end = (rest * (a * rest * -0.5 - slope)).maximum(-700.0).exp()
-    start = at_start * _erfcx(b.abs() * root)
-    end = at_end * _erfcx((a - b).abs() * root)
+    tails = _erfcx_of_both(b.abs() * root, (a - b).abs() * root)
+    start, end = at_start * tails[0], at_end * tails[1]
     j0 = (2.0 - start - end).where(inside, (start - end).abs()) * (root * math.sqrt(math.pi))
-    inverse = 1.0 / a
     j1 = (b * j0 - (at_end - at_start)) * inverse
     j2 = (j0 + b * j1 - at_end) * inverse
     j3 = (j1 * 2.0 + b * j2 - at_end) * inverse
@@ -130,7 +138,9 @@ def _quadrature_integrals(a, peak, slope):
 def _moments(a, b, c, tilt):
     """Log g at its maximum on the segment, and I_0, I_1, I_2, T relative to it, of eight pairs."""
     builder = a.builder
-    peak = b.maximum(0.0).minimum(a) / a.maximum(1e-300)
+    inverse = 1.0 / a.maximum(1e-300)
+    # A product may round to more than 1.
+    peak = (b.maximum(0.0).minimum(a) * inverse).minimum(1.0)
     log_peak = (c - peak * (b * 2.0 - a * peak)).maximum(0.0) * -0.5
     # Inside, the slope at the peak is 0 but for rounding.
     inside = builder.and_(b.compare(">", 0.0), b.compare("<", a))
@@ -141,11 +151,13 @@ def _moments(a, b, c, tilt):
     none = builder.icmp_unsigned("==", bits_of_lanes(builder, awkward), _ZERO)
     with builder.if_else(none) as (then, other):
         with then:
-            for slot, j in zip(slots, _closed_integrals(a, b, peak, slope, inside), strict=True):
+            closed = _closed_integrals(a, b, inverse, peak, slope, inside)
+            for slot, j in zip(slots, closed, strict=True):
                 builder.store(j.value, slot)
         with other:
             # One awkward pair among eight, and all of them go the long way.
-            closed = _closed_integrals(a.maximum(_SHORTEST), b, peak, slope, inside)
+            long, short = a.maximum(_SHORTEST), inverse.minimum(1.0 / _SHORTEST)
+            closed = _closed_integrals(long, b, short, peak, slope, inside)
             summed = _quadrature_integrals(a, peak, slope)
             for slot, exact, j in zip(slots, closed, summed, strict=True):
                 builder.store(j.where(awkward, exact).value, slot)

@@ -8,6 +8,7 @@ are those of `address_of`, in bytes, and need no alignment beyond that of a floa
 
 import math
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -17,7 +18,7 @@ LANES = 8
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, LANES)
 _INTEGERS = ir.VectorType(ir.IntType(64), LANES)
-_WORD = 8  # bytes of a float64
+WORD = 8  # bytes of a float64
 # Contraction to fused multiply-add; nothing that touches NaN or infinity.
 _FLAGS = ("contract",)
 
@@ -146,20 +147,29 @@ class Vector:
         shifted = self * _LOG2E + _ROUND_TO_INTEGER
         n = shifted - _ROUND_TO_INTEGER
         r = (self - n * _LN2_HIGH) - n * _LN2_LOW
-        series = r * (1.0 / math.factorial(11)) + 1.0 / math.factorial(10)
-        for k in range(9, -1, -1):
-            series = series * r + 1.0 / math.factorial(k)
+        series = polynomial(r, [1.0 / math.factorial(k) for k in range(12)])
         exponent = builder.add(builder.bitcast(shifted.value, _INTEGERS), _integers(1023))
         power = builder.shl(exponent, _integers(52))
         return series * Vector(builder, builder.bitcast(power, _VECTOR))
 
 
+def polynomial(x, coefficients):
+    """Sum of coefficients[k] x^k, by the scheme of Estrin (1960).
+
+    Neighbors are joined in pairs, with x, x^2, x^4 ...: a chain of a few steps that depend on each
+    other, where Horner's scheme has one for each coefficient, and the processor waits.
+    """
+    terms = [float(c) for c in coefficients]
+    while len(terms) > 1:
+        pairs = [x * high + low for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[2 * len(pairs) :]
+        x = x * x
+    return terms[0]
+
+
 def _log_of(power, s):
     """Logarithm from the exponent and s = (m - 1) / (m + 1) of the mantissa m."""
-    square = s * s
-    series = square * (2.0 / 21.0) + 2.0 / 19.0
-    for k in range(17, 0, -2):
-        series = series * square + 2.0 / k
+    series = polynomial(s * s, [2.0 / k for k in range(1, 22, 2)])
     return power * math.log(2.0) + s * series
 
 
@@ -268,28 +278,28 @@ def pointer(builder, address, kind=_DOUBLE):
 def offset(builder, address, words):
     """Address that lies a number of float64 further; `words` is a Python int or an IR integer."""
     if isinstance(words, int):
-        return builder.add(address, ir.Constant(address.type, _WORD * words))
-    return builder.add(address, builder.mul(words, ir.Constant(words.type, _WORD)))
+        return builder.add(address, ir.Constant(address.type, WORD * words))
+    return builder.add(address, builder.mul(words, ir.Constant(words.type, WORD)))
 
 
 def load_scalar(builder, address):
     """The float64 at an address."""
-    return builder.load(pointer(builder, address), align=_WORD)
+    return builder.load(pointer(builder, address), align=WORD)
 
 
 def store_scalar(builder, value, address):
     """Store a float64."""
-    builder.store(value, pointer(builder, address), align=_WORD)
+    builder.store(value, pointer(builder, address), align=WORD)
 
 
 def load(builder, address):
     """Vector of the eight float64 at an address."""
-    return Vector(builder, builder.load(pointer(builder, address, _VECTOR), align=_WORD))
+    return Vector(builder, builder.load(pointer(builder, address, _VECTOR), align=WORD))
 
 
 def store(builder, vector, address):
     """Store eight float64."""
-    builder.store(vector.value, pointer(builder, address, _VECTOR), align=_WORD)
+    builder.store(vector.value, pointer(builder, address, _VECTOR), align=WORD)
 
 
 def load_rows(builder, address, rows):
@@ -328,9 +338,17 @@ def address_of(typingctx, array, start):
     def codegen(context, builder, signature, args):
         struct = context.make_array(signature.args[0])(context, builder, args[0])
         begin = builder.ptrtoint(struct.data, ir.IntType(64))
-        return builder.add(begin, builder.mul(args[1], ir.Constant(ir.IntType(64), _WORD)))
+        return builder.add(begin, builder.mul(args[1], ir.Constant(ir.IntType(64), WORD)))
 
     return types.intp(array, types.intp), codegen
+
+
+@njit(cache=True, error_model="numpy")
+def aligned_empty(n):
+    """Allocate n float64 that begin at a line of the cache: vectors then lie in one line each."""
+    room = np.empty(n + LANES)
+    skip = -(address_of(room, 0) // WORD) % LANES
+    return room[skip : skip + n]
 
 
 @njit(cache=True, inline="never")
@@ -377,7 +395,7 @@ def get_integer(typingctx, address, index):
 
     def codegen(context, builder, signature, args):
         place = pointer(builder, offset(builder, *args), ir.IntType(64))
-        return builder.load(place, align=_WORD)
+        return builder.load(place, align=WORD)
 
     return types.int64(types.intp, types.intp), codegen
 
@@ -388,7 +406,7 @@ def put_integer(typingctx, address, index, value):
 
     def codegen(context, builder, signature, args):
         place = pointer(builder, offset(builder, args[0], args[1]), ir.IntType(64))
-        builder.store(args[2], place, align=_WORD)
+        builder.store(args[2], place, align=WORD)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.int64), codegen

@@ -14,19 +14,19 @@ import math
 import numba
 import numpy as np
 
-from pymc_starpop.kernels.blocks import MIN_POINT, build_blocks
+from pymc_starpop.kernels.blocks import build_blocks
 from pymc_starpop.kernels.cluster import prepare_star
 from pymc_starpop.kernels.scan import scan_star
 from pymc_starpop.kernels.segment import CUT, I0, LOG_PEAK, TILT, WEIGHT, A, B
-from pymc_starpop.kernels.simd import LANES, address_of, get, get_integer, still_needed
-from pymc_starpop.kernels.star_room import ROW_BYTES, WORD, addresses_of, new_arrays
+from pymc_starpop.kernels.simd import LANES, WORD, address_of, get, get_integer, still_needed
+from pymc_starpop.kernels.star_room import addresses_of, new_arrays
+from pymc_starpop.kernels.tiles import build_tiles, segment_of
 from pymc_starpop.kernels.track_model import (
     StarData,
     TrackModel,
     active_directions,
     check_shapes,
     has_offsets,
-    lengthened,
     typical_inverse,
     with_mean_directions,
 )
@@ -101,18 +101,20 @@ def place_on_segment(a, b, tilt, uniform):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _choose_pair(at, n_pair, total, uniform):
-    """Index of the pair that a share `uniform` of the integral reaches."""
-    wanted, chosen = uniform * total, -1
-    for n in range(n_pair):
-        pair = at.batch + (n // LANES) * at.batch_bytes + WORD * (n % LANES)
-        share = get(pair, WEIGHT * LANES) * get(pair, I0 * LANES) * get(pair, LOG_PEAK * LANES)
-        if share > 0.0:
-            chosen = n
-            wanted -= share
-            if wanted < 0.0:
-                break
-    return chosen
+def _choose_pair(at, n_kept, total, uniform):
+    """Place of the block and lane that a share `uniform` of the integral reaches, -1 for none."""
+    wanted, place, lane = uniform * total, -1, 0
+    for m in range(n_kept):
+        batch = at.batch + get_integer(at.kept, m) * at.batch_bytes
+        for k in range(LANES):
+            pair = batch + WORD * k
+            share = get(pair, WEIGHT * LANES) * get(pair, I0 * LANES) * get(pair, LOG_PEAK * LANES)
+            if share > 0.0:
+                place, lane = get_integer(at.kept, m), k
+                wanted -= share
+                if wanted < 0.0:
+                    return place, lane
+    return place, lane
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -147,36 +149,36 @@ def draw_stars(
         raise ValueError("point_mass, point_ratio: expected one number for each point of tracks")
     if uniforms.shape[0] != mag.shape[0] or uniforms.shape[1] < 2:
         raise ValueError("uniforms: expected shape (star, 2), or more columns")
-    if tracks.shape[1] < MIN_POINT:
-        model = lengthened(model)
     n_star, n_band = mag.shape
     model = with_mean_directions(data, model)
     mass, ratio, log_member = np.empty(n_star), np.empty(n_star), np.empty(n_star)
     track = np.empty(n_star, dtype=np.int64)
     n_direction, with_offset = active_directions(data, model), has_offsets(data)
-    blocks = build_blocks(model, n_direction, typical_inverse(data))
-    arrays = new_arrays(blocks, n_band, n_direction)
+    tiles = build_tiles(model, n_direction)
+    blocks = build_blocks(tiles, n_direction, typical_inverse(data))
+    arrays = new_arrays(tiles, n_band, n_direction)
     arrays.scatter[:] = model.spread[:n_direction] ** 2
-    at = addresses_of(model, blocks, arrays)
+    at = addresses_of(model.tracks, tiles, blocks, arrays)
     for i in range(n_star):
         log_norm = prepare_star(
             at, address_of(mag, i * n_band), address_of(variance, i * n_band),
             address_of(offset, i * n_direction), with_offset,
         )  # fmt: skip
-        n_pair, top, total = scan_star(at, -np.inf, 0.0)
-        n = _choose_pair(at, n_pair, total, uniforms[i, 0])
-        if n < 0:
+        n_kept, top, total = scan_star(at, -np.inf, 0.0)
+        place, lane = _choose_pair(at, n_kept, total, uniforms[i, 0])
+        if place < 0:
             mass[i], ratio[i], track[i], log_member[i] = np.nan, np.nan, -1, -np.inf
             continue
         log_member[i] = log_norm + top + math.log(total)
-        pair = at.batch + (n // LANES) * at.batch_bytes + WORD * (n % LANES)
-        s = get_integer(at.segment + (n // LANES) * ROW_BYTES, n % LANES)
+        pair = at.batch + place * at.batch_bytes + WORD * lane
+        s = segment_of(tiles, get_integer(at.order, place), lane)
         t = place_on_segment(
             get(pair, A * LANES), get(pair, B * LANES), get(pair, TILT * LANES), uniforms[i, 1]
         )
         mass[i] = (1.0 - t) * point_mass[s] + t * point_mass[s + 1]
         ratio[i] = (1.0 - t) * point_ratio[s] + t * point_ratio[s + 1]
         track[i] = np.searchsorted(starts, s, side="right") - 1
+    still_needed(tiles)
     still_needed(blocks)
     still_needed(arrays)
     return mass, ratio, track, log_member

@@ -1,8 +1,7 @@
 """The loops over bands that one star runs through, for eight boxes or segments at a time.
 
-Tracks are stored band by band, (B, P): the starts of eight neighboring segments are eight numbers
-in a row, and their ends the same row one further. `stride` is the number of points P. Boxes and
-quadratic forms are tables (rows, 8). Whatever is called an address comes from `address_of`.
+Boxes, nodes and quadratic forms are tables (rows, 8). The starts of eight segments in all bands are
+B rows, and their ends the next B. Whatever is called an address comes from `address_of`.
 """
 
 from llvmlite import ir
@@ -37,9 +36,11 @@ def row_of(builder, table, band):
     return offset(builder, table, builder.mul(band, ir.Constant(band.type, LANES)))
 
 
-def band_of(builder, track, stride, band):
-    """Address of the same point in another band."""
-    return offset(builder, track, builder.mul(band, stride))
+def ends_of(builder, nodes, n_band, band):
+    """Where eight segments start and end in a band, from the address of their rows of nodes."""
+    return [
+        load(builder, row_of(builder, nodes, row)) for row in (band, builder.add(n_band, band))
+    ]
 
 
 def star_in(builder, mag, inverse, band):
@@ -51,34 +52,23 @@ def star_in(builder, mag, inverse, band):
 
 
 @intrinsic
-def live_segments(typingctx, scale):
-    """Bits of those among eight segments whose scale is above 0."""
-
-    def codegen(context, builder, signature, args):
-        return bits_of_lanes(builder, load(builder, args[0]).compare(">", 0.0))
-
-    return types.int64(types.intp), codegen
-
-
-@intrinsic
-def segment_box(typingctx, n_band, track, stride, scale, alive, low, high):
-    """Store the box of those of eight segments whose bits are set; return their largest scale.
+def block_box(typingctx, n_band, nodes, alive, low, high):
+    """Store the box of those of eight segments whose bits are set, from their rows of nodes.
 
     Addresses low and high are those of one lane of boxes (B, 8).
     """
-    signature = types.float64(*([types.intp] * 4), types.int64, types.intp, types.intp)
+    signature = types.void(types.intp, types.intp, types.int64, types.intp, types.intp)
 
     def codegen(context, builder, signature, args):
-        n_band, track, stride, scale, alive, low, high = args
+        n_band, nodes, alive, low, high = args
         live = lanes_of_bits(builder, alive)
         with cgutils.for_range(builder, n_band) as loop:
-            at = band_of(builder, track, stride, loop.index)
-            begin, end = load(builder, at), load(builder, offset(builder, at, 1))
+            begin, end = ends_of(builder, nodes, n_band, loop.index)
             bottom = smallest_lane(builder, begin.minimum(end).where(live, 1e300))
             top = largest_lane(builder, begin.maximum(end).where(live, -1e300))
             store_scalar(builder, bottom, row_of(builder, low, loop.index))
             store_scalar(builder, top, row_of(builder, high, loop.index))
-        return largest_lane(builder, load(builder, scale).where(live, 0.0))
+        return context.get_dummy_value()
 
     return signature, codegen
 
@@ -170,6 +160,17 @@ def bound_segments(typingctx, form, weight, alive, threshold, out):
         return builder.and_(near, alive)
 
     return signature, codegen
+
+
+@intrinsic
+def bits_above(typingctx, values, threshold):
+    """Bits of those among eight numbers that are at least the threshold."""
+
+    def codegen(context, builder, signature, args):
+        least = splat(builder, args[1])
+        return bits_of_lanes(builder, load(builder, args[0]).compare(">=", least))
+
+    return types.int64(types.intp, types.float64), codegen
 
 
 @intrinsic

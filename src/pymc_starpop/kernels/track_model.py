@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from pymc_starpop.kernels.blocks import MIN_POINT
 from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
 from pymc_starpop.kernels.simd import LANES, address_of, still_needed
 from pymc_starpop.kernels.star_vectors import zeros_of
@@ -80,34 +79,6 @@ def all_finite(values):
         total += 0.0 * flat[k]
     still_needed(flat)
     return total == 0.0
-
-
-@numba.njit(cache=True, error_model="numpy")
-def resized(array, n_point):
-    """Return the array (K, B, P) with another number of points, filled up with zeros."""
-    n_direction, n_band = array.shape[:2]
-    out = np.zeros((n_direction, n_band, n_point))
-    # Loops: slices of several axes take seconds to compile.
-    for k in range(n_direction):
-        for b in range(n_band):
-            for p in range(min(n_point, array.shape[2])):
-                out[k, b, p] = array[k, b, p]
-    return out
-
-
-@numba.njit(cache=True, error_model="numpy")
-def lengthened(model):
-    """Return the model with `MIN_POINT` points, those added without weight."""
-    segments = np.zeros((3, MIN_POINT - 1))
-    for s in range(model.weights.shape[0]):
-        segments[0, s] = model.weights[s]
-        segments[1, s] = model.tilts[s]
-        segments[2, s] = model.scale[s]
-    return TrackModel(
-        resized(np.expand_dims(model.tracks, 0), MIN_POINT)[0],
-        resized(model.directions, MIN_POINT), segments[0], segments[1], segments[2],
-        model.starts, model.spread,
-    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -22,6 +22,8 @@ from pymc_starpop.kernels import (
     simd,
     star_room,
     star_vectors,
+    tile_vectors,
+    tiles,
     track_model,
 )
 from pymc_starpop.kernels import cluster as kernels
@@ -37,7 +39,7 @@ from pymc_starpop.ops._numba import (
 # PyTensor's cache cannot see into the kernels.
 KERNEL_VERSION = source_version(
     blocks, capsules, kernels, pair_vectors, quadrature, scan, segment, simd, star_room,
-    star_vectors, track_model,
+    star_vectors, tile_vectors, tiles, track_model,
 )  # fmt: skip
 
 _NAMES = (
