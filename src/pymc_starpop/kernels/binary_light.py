@@ -18,11 +18,13 @@ from pymc_starpop.kernels.simd import (
     LANES,
     Vector,
     address_of,
+    aligned_empty,
     constant,
     load,
     load_rows,
     load_scalar,
     offset,
+    polynomial,
     splat,
     still_needed,
     store,
@@ -66,10 +68,7 @@ def added_light(first, second):
     by_log, by_share = u + 2.0, u + 1.0
     scaled = u / (by_log * by_share)
     s, fainter = scaled * by_share, scaled * by_log
-    y = s * s * 18.0 - 1.0
-    series = y * float(_LOG1P[-1]) + float(_LOG1P[-2])
-    for coefficient in _LOG1P[-3::-1]:
-        series = series * y + float(coefficient)
+    series = polynomial(s * s * 18.0 - 1.0, _LOG1P)
     total = first.minimum(second) - s * series * (1.0 / MAG_TO_LN)
     return total, fainter.where(difference.compare(">=", 0.0), 1.0 - fainter)
 
@@ -175,7 +174,8 @@ def _any_of(typingctx, n_band, values, stride):
 def _by_node(mag, first_band):
     """Return up to eight bands of magnitudes (R, E) as a table (E, 8), zeros beyond the bands."""
     n_band = min(mag.shape[0] - first_band, LANES)
-    out = np.zeros((mag.shape[1], LANES))
+    out = aligned_empty(mag.shape[1] * LANES).reshape((mag.shape[1], LANES))
+    out[:] = 0.0
     for b in range(n_band):
         for e in range(mag.shape[1]):
             out[e, b] = mag[first_band + b, e]

@@ -204,9 +204,7 @@ def _enclose_segments(
 
 
 @intrinsic
-def _enclose_capsules(
-    typingctx, n_band, n_direction, capsules, weight, begin, end, unit, out
-):
+def _enclose_capsules(typingctx, n_band, n_direction, capsules, weight, begin, end, unit, out):
     """Store the capsule around those of eight that have weight, at one lane of a table.
 
     They follow each other along the tracks: the chord leads from the start of number `begin` to the

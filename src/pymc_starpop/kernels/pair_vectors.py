@@ -132,9 +132,7 @@ def _forms_with(n_direction):
     """Make the intrinsic for a number of directions."""
 
     @intrinsic
-    def forms(
-        typingctx, n_band, mag, inverse, nodes, directions, displacement, spread, out, extra
-    ):
+    def forms(typingctx, n_band, mag, inverse, nodes, directions, displacement, spread, out, extra):
         signature = types.void(*([types.intp] * 9))
 
         def codegen(context, builder, signature, args):

@@ -38,9 +38,7 @@ def row_of(builder, table, band):
 
 def ends_of(builder, nodes, n_band, band):
     """Where eight segments start and end in a band, from the address of their rows of nodes."""
-    return [
-        load(builder, row_of(builder, nodes, row)) for row in (band, builder.add(n_band, band))
-    ]
+    return [load(builder, row_of(builder, nodes, row)) for row in (band, builder.add(n_band, band))]
 
 
 def star_in(builder, mag, inverse, band):

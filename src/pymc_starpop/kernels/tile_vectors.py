@@ -56,8 +56,8 @@ def add_tile(typingctx, table, apart, track, across):
 
     def codegen(context, builder, signature, args):
         table, apart, track, across = args
-        rows = [load(builder, line) for line in _lines(builder, table, apart)]
-        for row, line in zip(transposed(builder, rows), _lines(builder, track, across), strict=True):
+        rows = transposed(builder, [load(builder, line) for line in _lines(builder, table, apart)])
+        for row, line in zip(rows, _lines(builder, track, across), strict=True):
             store(builder, load(builder, line) + row, line)
         return context.get_dummy_value()
 

@@ -7,8 +7,7 @@ and the blocks of a tile follow along them. Else a block is eight segments of on
 and a tile 64 of them. At the ends of tracks, and where their number is no multiple of eight, a tile
 begins earlier and what it shares with another one is no segment of it: bits say which lanes count.
 
-Points are copied to *rows* (B, 8), one for each place: the starts of a block's segments are one
-row, the ends the next.
+Points are copied to *rows* (B, 8): the starts of a block's segments are one row, the ends the next.
 """
 
 from typing import NamedTuple
@@ -48,7 +47,8 @@ class Tiles(NamedTuple):
     weights, tilts : (8 G, 8) as the model has them; weights 0 in lanes that do not count
     low, high : (G, B, 8) smallest and largest magnitude of each block; (1e300, -1e300) where empty
     largest : (G, 8) largest scale of a segment of each block; 0 where empty
-    filled : (G,) whether `nodes` of the tile hold its magnitudes; else a star that comes near does it
+    filled : (G,) whether `nodes` hold the magnitudes of the tile; else the first star that needs
+        them copies them
     """
 
     start: np.ndarray
@@ -124,9 +124,7 @@ def _list_tiles(starts):
 def fill_nodes(n_band, n_point, track, across, nodes):
     """Copy the magnitudes of a tile of eight tracks, from and to addresses."""
     for b in range(n_band):
-        turn_nodes(
-            track + WORD * b * n_point, across, nodes + WORD * b * LANES, n_band * LANES
-        )
+        turn_nodes(track + WORD * b * n_point, across, nodes + WORD * b * LANES, n_band * LANES)
 
 
 @numba.njit(cache=True, error_model="numpy")
