@@ -97,13 +97,23 @@ def test_both_forms_of_the_hierarchy_are_one_model(small):
 @pytest.mark.parametrize("sampler", ["nutpie", "pymc"])
 def test_thirty_clusters_are_sampled(sampler):
     disc = EXAMPLE.simulate(30, seed=1)
-    idata, minutes = EXAMPLE.sample(EXAMPLE.build_hierarchy(disc), sampler, 1000, 600)
+    idata, minutes = EXAMPLE.sample(EXAMPLE.build_hierarchy(disc), sampler, 2000, 800)
     posterior = idata["posterior"].dataset
     pulls = EXAMPLE.pulls(posterior, disc.truth)
     print(f"{sampler}: {minutes:.1f} minutes, pulls", {k: round(v, 2) for k, v in pulls.items()})
     assert float(azs.rhat(posterior).to_dataarray().max()) <= 1.01
     assert int(idata["sample_stats"]["diverging"].sum()) == 0
     assert max(map(abs, pulls.values())) < 2.5, pulls
+
+
+def one_chain(start, draws, seed):
+    """Draws of one chain, and the effective number of the worst hyperparameter."""
+    idata = pm.sample(
+        draws, tune=300, cores=1, random_seed=seed, progressbar=False, quiet=True,
+        **start.sample_kwargs("pymc", chains=1),
+    )  # fmt: skip
+    posterior = idata["posterior"].dataset
+    return posterior, float(azs.ess(posterior[list(EXAMPLE.HYPER)]).to_dataarray().min())
 
 
 @pytest.mark.slow
@@ -114,12 +124,11 @@ def test_hyperparameters_of_many_discs_are_recovered():
         disc = draw_disc(seed)
         with EXAMPLE.build_hierarchy(disc):
             start = psp.find_start(6, random_seed=seed, progressbar=False)
-            idata = pm.sample(
-                400, tune=300, cores=1, random_seed=seed, progressbar=False, quiet=True,
-                **start.sample_kwargs("pymc", chains=1),
-            )  # fmt: skip
-        posterior = idata["posterior"].dataset
-        assert float(azs.ess(posterior[list(found)]).to_dataarray().min()) > 40, seed
+            posterior, effective = one_chain(start, 400, seed)
+            if effective < 40.0:
+                # A small scatter of [Fe/H] is sampled slowly.
+                posterior, effective = one_chain(start, 2000, seed)
+        assert effective > 40.0, seed
         pulls = EXAMPLE.pulls(posterior, disc.truth)
         print(seed, {name: round(pull, 2) for name, pull in pulls.items()}, flush=True)
         for name, pull in pulls.items():
