@@ -8,7 +8,6 @@ from pymc_starpop.kernels.simd import LANES
 from pymc_starpop.kernels.tiles import (
     add_tiles,
     build_tiles,
-    fill_nodes,
     new_tile_gradient,
     segment_of,
 )
@@ -36,20 +35,6 @@ def random_model(lengths, n_direction, rng):
     )  # fmt: skip
 
 
-def filled(model, tiles):
-    """Copy the magnitudes that the kernel copies when a star comes near."""
-    for g in np.flatnonzero(tiles.filled == 0):
-        fill_nodes(
-            N_BAND, model.tracks.shape[1], address_at(model.tracks, tiles.start[g]),
-            tiles.across[g], address_at(tiles.nodes, tiles.row[g * LANES] * N_BAND * LANES),
-        )  # fmt: skip
-    return tiles
-
-
-def address_at(array, start):
-    return array.ctypes.data + 8 * int(start)
-
-
 def live_lanes(tiles):
     """Block, lane and segment of every lane that counts."""
     return [
@@ -64,7 +49,7 @@ def live_lanes(tiles):
 @pytest.mark.parametrize("case", TRACKS)
 def test_every_segment_is_in_one_lane(case, n_direction, rng):
     model = random_model(TRACKS[case], n_direction, rng)
-    tiles = filled(model, build_tiles(model, n_direction))
+    tiles = build_tiles(model, n_direction)
     found = live_lanes(tiles)
     assert sorted(s for _, _, s in found) == list(np.flatnonzero(model.scale > 0.0))
     for k, lane, s in found:

@@ -234,7 +234,7 @@ def cluster_kernel(data, model, mixture, cotangent, grad, log_likelihood):
     arrays = new_arrays(tiles, n_band, n_direction)
     arrays.scatter[:] = model.spread[:n_direction] ** 2
     tables = new_tile_gradient(tiles, with_gradient)
-    at, into = addresses_of(model.tracks, tiles, blocks, arrays), _addresses_of_gradient(tables)
+    at, into = addresses_of(tiles, blocks, arrays), _addresses_of_gradient(tables)
     all_mag, all_variance = address_of(data.mag, 0), address_of(data.variance, 0)
     all_offset = address_of(data.offset, 0)
     all_member = address_of(mixture.member, 0)

@@ -25,6 +25,7 @@ from pymc_starpop.kernels.simd import (
     address_of,
     load,
     offset,
+    polynomial,
     splat,
     still_needed,
     store,
@@ -86,11 +87,8 @@ def _normal_cdf(x):
     low, high = z + _CDF_SHIFT, z * 2.0 + 1.0
     inverse = 1.0 / (low * high)
     y = (z - _CDF_SHIFT) * high * inverse
-    series = y * float(_CDF[-1]) + float(_CDF[-2])
-    for coefficient in _CDF[-3::-1]:
-        series = series * y + float(coefficient)
     gauss = (z * z * -0.5).exp()
-    tail = gauss * series * low * inverse
+    tail = gauss * polynomial(y, _CDF) * low * inverse
     return tail.where(x.compare("<", 0.0), 1.0 - tail), gauss
 
 

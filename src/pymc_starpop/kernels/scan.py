@@ -13,7 +13,6 @@ from pymc_starpop.kernels.pair_vectors import forms_0, forms_1, forms_2, forms_3
 from pymc_starpop.kernels.segment import LOG_PEAK, N_ROW, TILT, WEIGHT, integrate_pairs, sum_pairs
 from pymc_starpop.kernels.simd import (
     LANES,
-    WORD,
     get,
     get_integer,
     lowest_bit,
@@ -28,7 +27,6 @@ from pymc_starpop.kernels.star_vectors import (
     largest_of,
 )
 from pymc_starpop.kernels.tile_vectors import copy_lanes
-from pymc_starpop.kernels.tiles import fill_nodes
 
 #: A (star, segment) pair below exp(-18) = 1.5e-8 of the star's likelihood is left out. A hundred
 #: of them, all at the bound, would move a log-likelihood by 1.5e-6.
@@ -39,19 +37,6 @@ _LOWEST = -1e300
 _BOUND_BYTES = LOG_PEAK * ROW_BYTES
 
 _n_field = numba.njit(n_field, error_model="numpy")
-
-
-@numba.njit(error_model="numpy", inline="always")
-def _fill(at, block):
-    """Copy the magnitudes of the tile of a block, where that has not been done."""
-    g = block // LANES
-    if get_integer(at.filled, g) == 0:
-        fill_nodes(
-            at.n_band, at.n_point, at.tracks + WORD * get_integer(at.start, g),
-            get_integer(at.across, g),
-            at.nodes + get_integer(at.row, g * LANES) * at.node_bytes,
-        )  # fmt: skip
-        put_integer(at.filled, g, 1)
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -71,22 +56,16 @@ def _set_forms(at, block, batch):
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _bound_candidates(at, n_order, threshold):
-    """Set quadratic forms and bounds of the listed blocks, and the bits above the threshold.
+def _bound_candidates(at, n_order):
+    """Set quadratic forms and bounds of the listed blocks.
 
     No branch depends on the data here, so that the processor works on several blocks at once.
     """
     for n in range(n_order):
-        _fill(at, get_integer(at.order, n))
-    for n in range(n_order):
         block = get_integer(at.order, n)
         batch = at.batch + n * at.batch_bytes
         _set_forms(at, block, batch)
-        bits = bound_segments(
-            batch, get(at.block_weight, block), get_integer(at.alive, block), threshold,
-            batch + _BOUND_BYTES,
-        )  # fmt: skip
-        put_integer(at.mask, n, bits)
+        bound_segments(batch, get(at.block_weight, block), batch + _BOUND_BYTES)
 
 
 @numba.njit(error_model="numpy", inline="always")
@@ -101,7 +80,6 @@ def _estimate_block(at, block, batch):
 @numba.njit(error_model="numpy", inline="always")
 def _estimate(at, block):
     """Log of a lower bound of what a block contributes to the star."""
-    _fill(at, block)
     _set_forms(at, block, at.batch)
     return _estimate_block(at, block, at.batch)
 
@@ -111,8 +89,9 @@ def _keep(at, n_order, threshold):
     """List the places of the blocks of which a segment matters; return their number."""
     n = 0
     for place in range(n_order):
-        batch = at.batch + place * at.batch_bytes
-        above = bits_above(batch + _BOUND_BYTES, threshold) & get_integer(at.mask, place)
+        bounds = at.batch + place * at.batch_bytes + _BOUND_BYTES
+        alive = get_integer(at.alive, get_integer(at.order, place))
+        above = bits_above(bounds, threshold) & alive
         put_integer(at.kept, n, place)
         n += 1 if above != 0 else 0
     for m in range(n):
@@ -277,7 +256,7 @@ def scan_star(at, floor, log_prior):
             n_order = _list_candidates(at, threshold)
         else:
             n_order = _list_candidates_in_capsules(at, threshold)
-    _bound_candidates(at, n_order, threshold)
+    _bound_candidates(at, n_order)
     if n_order > 0:
         best = log_prior + _estimate_candidates(at, n_order)
         threshold = max(threshold, LOG_TOLERANCE + best)

@@ -158,7 +158,7 @@ def draw_stars(
     blocks = build_blocks(tiles, n_direction, typical_inverse(data))
     arrays = new_arrays(tiles, n_band, n_direction)
     arrays.scatter[:] = model.spread[:n_direction] ** 2
-    at = addresses_of(model.tracks, tiles, blocks, arrays)
+    at = addresses_of(tiles, blocks, arrays)
     for i in range(n_star):
         log_norm = prepare_star(
             at, address_of(mag, i * n_band), address_of(variance, i * n_band),

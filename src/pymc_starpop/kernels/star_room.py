@@ -31,7 +31,6 @@ class Arrays(NamedTuple):
     bound : (R, 8) bounds of boxes or of the capsules of groups
     block_bound : (8,) bounds of capsules of blocks
     order : (M,) indices of the blocks that may matter
-    mask : (M,) bits of their segments above the threshold
     kept : (M,) places in `order` of the blocks that do matter
     batch : (M, N_ROW + E, 8) the rows of `segment` of each block in `order`, and of directions
     """
@@ -44,7 +43,6 @@ class Arrays(NamedTuple):
     bound: np.ndarray
     block_bound: np.ndarray
     order: np.ndarray
-    mask: np.ndarray
     kept: np.ndarray
     batch: np.ndarray
 
@@ -58,18 +56,12 @@ class Addresses(NamedTuple):
 
     n_band: int
     n_direction: int
-    n_extra: int
     n_top: int
     n_row: int
     n_block: int
     batch_bytes: int
     node_bytes: int
     along_bytes: int
-    tracks: int
-    n_point: int
-    start: int
-    across: int
-    filled: int
     row: int
     alive: int
     nodes: int
@@ -95,7 +87,6 @@ class Addresses(NamedTuple):
     bound: int
     block_bound: int
     order: int
-    mask: int
     kept: int
     batch: int
 
@@ -104,28 +95,26 @@ class Addresses(NamedTuple):
 def new_arrays(tiles, n_band, n_direction):
     """Allocate the room for one star: for far more pairs than most stars ever touch."""
     n_block, n_row = tiles.alive.shape[0], (tiles.start.shape[0] + LANES - 1) // LANES
-    n_word = N_ROW + _n_extra(n_direction)
+    n_batch = N_ROW + _n_extra(n_direction)
     return Arrays(
         np.empty(n_band), np.empty(n_band), np.zeros(n_direction), np.zeros(n_direction),
         aligned_empty(2 * n_band * LANES).reshape((2 * n_band, LANES)),
         np.empty((max(n_row, 1), LANES)), np.empty(LANES), np.empty(n_block, dtype=np.int64),
-        np.empty(n_block, dtype=np.int64), np.empty(n_block, dtype=np.int64),
-        aligned_empty(n_block * n_word * LANES).reshape((n_block, n_word, LANES)),
+        np.empty(n_block, dtype=np.int64),
+        aligned_empty(n_block * n_batch * LANES).reshape((n_block, n_batch, LANES)),
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
-def addresses_of(tracks, tiles, blocks, arrays):
+def addresses_of(tiles, blocks, arrays):
     """Collect sizes and addresses."""
     n_band, n_direction = arrays.mag.shape[0], arrays.scatter.shape[0]
     return Addresses(
-        n_band, n_direction, _n_extra(n_direction), blocks.row_weight.shape[0],
+        n_band, n_direction, blocks.row_weight.shape[0],
         blocks.group_weight.shape[0], tiles.alive.shape[0], ROW_BYTES * arrays.batch.shape[1],
-        ROW_BYTES * n_band, ROW_BYTES * n_band * n_direction, address_of(tracks, 0),
-        tracks.shape[1], address_of(tiles.start, 0), address_of(tiles.across, 0),
-        address_of(tiles.filled, 0), address_of(tiles.row, 0), address_of(tiles.alive, 0),
-        address_of(tiles.nodes, 0), address_of(tiles.along, 0), address_of(tiles.weights, 0),
-        address_of(tiles.tilts, 0),
+        ROW_BYTES * n_band, ROW_BYTES * n_band * n_direction, address_of(tiles.row, 0),
+        address_of(tiles.alive, 0), address_of(tiles.nodes, 0), address_of(tiles.along, 0),
+        address_of(tiles.weights, 0), address_of(tiles.tilts, 0),
         address_of(blocks.row_low, 0), address_of(blocks.row_high, 0),
         address_of(blocks.row_weight, 0), address_of(blocks.group_low, 0),
         address_of(blocks.group_high, 0), address_of(blocks.group_weight, 0),
@@ -135,5 +124,5 @@ def addresses_of(tracks, tiles, blocks, arrays):
         address_of(arrays.inverse, 0), address_of(arrays.displacement, 0),
         address_of(arrays.scatter, 0), address_of(arrays.by_star, 0), address_of(arrays.bound, 0),
         address_of(arrays.block_bound, 0), address_of(arrays.order, 0),
-        address_of(arrays.mask, 0), address_of(arrays.kept, 0), address_of(arrays.batch, 0),
+        address_of(arrays.kept, 0), address_of(arrays.batch, 0),
     )  # fmt: skip

@@ -142,22 +142,16 @@ def nearest(a, b, c):
 
 
 @intrinsic
-def bound_segments(typingctx, form, weight, alive, threshold, out):
-    """out[j] = weight - (smallest chi2 on segment j) / 2, from rows 0 to 2 of form.
-
-    Returns the bits of the segments, among those alive, whose bound is at least the threshold.
-    """
-    signature = types.int64(types.intp, types.float64, types.int64, types.float64, types.intp)
+def bound_segments(typingctx, form, weight, out):
+    """out[j] = weight - (smallest chi2 on segment j) / 2, from rows 0 to 2 of form."""
 
     def codegen(context, builder, signature, args):
-        form, weight, alive, threshold, out = args
+        form, weight, out = args
         _, chi2 = nearest(*load_rows(builder, form, range(3)))
-        bound = splat(builder, weight) - chi2 * 0.5
-        store(builder, bound, out)
-        near = bits_of_lanes(builder, bound.compare(">=", splat(builder, threshold)))
-        return builder.and_(near, alive)
+        store(builder, splat(builder, weight) - chi2 * 0.5, out)
+        return context.get_dummy_value()
 
-    return signature, codegen
+    return types.void(types.intp, types.float64, types.intp), codegen
 
 
 @intrinsic

@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 
 from pymc_starpop.kernels.simd import (
     LANES,
+    WORD,
     Vector,
     bits_of_lanes,
     constant,
@@ -36,15 +37,21 @@ def _lines(builder, address, apart):
     ]
 
 
+def _turn(builder, tracks, outs):
+    """Store the eight points at each of eight addresses as eight vectors; return the points."""
+    rows = [load(builder, track) for track in tracks]
+    for row, out in zip(transposed(builder, rows), outs, strict=True):
+        store(builder, row, out)
+    return rows
+
+
 @intrinsic
 def turn_tile(typingctx, track, across, out, apart):
     """Store the points of eight tracks as eight vectors, `apart` words from each other."""
 
     def codegen(context, builder, signature, args):
         track, across, out, apart = args
-        rows = [load(builder, line) for line in _lines(builder, track, across)]
-        for row, line in zip(transposed(builder, rows), _lines(builder, out, apart), strict=True):
-            store(builder, row, line)
+        _turn(builder, _lines(builder, track, across), _lines(builder, out, apart))
         return context.get_dummy_value()
 
     return types.void(*([types.intp] * 4)), codegen
@@ -65,38 +72,28 @@ def add_tile(typingctx, table, apart, track, across):
 
 
 @intrinsic
-def turn_nodes(typingctx, track, across, out, apart):
-    """Store nine points of eight tracks as nine vectors, `apart` words from each other."""
+def turn_nodes(typingctx, track, across, out, apart, low, high):
+    """Store nine points of eight tracks as nine vectors, and the boxes of the segments between.
+
+    Vectors lie `apart` words from each other; at `low` and `high` are the smallest and the largest
+    value of all tracks on each of the eight segments.
+    """
 
     def codegen(context, builder, signature, args):
-        track, across, out, apart = args
-        tracks, lines = _lines(builder, track, across), _lines(builder, out, apart)
-        rows = transposed(builder, [load(builder, line) for line in tracks])
-        for row, line in zip(rows, lines, strict=True):
-            store(builder, row, line)
+        track, across, out, apart, low, high = args
+        tracks, outs = _lines(builder, track, across), _lines(builder, out, apart)
+        rows = _turn(builder, tracks, outs)
         ninth = [load_scalar(builder, offset(builder, line, LANES)) for line in tracks]
-        store(builder, gather(builder, ninth), offset(builder, lines[-1], apart))
-        return context.get_dummy_value()
-
-    return types.void(*([types.intp] * 4)), codegen
-
-
-@intrinsic
-def box_of_nodes(typingctx, track, across, low, high):
-    """Store the smallest and the largest value of eight tracks on each of eight segments."""
-
-    def codegen(context, builder, signature, args):
-        track, across, low, high = args
-        bottom = top = None
-        for line in _lines(builder, track, across):
-            for points in (load(builder, line), load(builder, offset(builder, line, 1))):
-                bottom = points if bottom is None else bottom.minimum(points)
-                top = points if top is None else top.maximum(points)
+        store(builder, gather(builder, ninth), offset(builder, outs[-1], apart))
+        ends = [load(builder, offset(builder, line, 1)) for line in tracks]
+        bottom = top = rows[0]
+        for points in (*rows[1:], *ends):
+            bottom, top = bottom.minimum(points), top.maximum(points)
         store(builder, bottom, low)
         store(builder, top, high)
         return context.get_dummy_value()
 
-    return types.void(*([types.intp] * 4)), codegen
+    return types.void(*([types.intp] * 6)), codegen
 
 
 @intrinsic
@@ -139,7 +136,7 @@ def turn_segments(
             bits = bits_of_lanes(builder, live)
             bits = builder.select(count, bits, ir.Constant(bits.type, 0))
             place = pointer(builder, offset(builder, alive, k), bits.type)
-            builder.store(bits, place, align=8)
+            builder.store(bits, place, align=WORD)
             of_block = weight.where(lanes_of_bits(builder, bits), 0.0)
             store(builder, of_block, offset(builder, out_weights, LANES * k))
             store(builder, tilt, offset(builder, out_tilts, LANES * k))

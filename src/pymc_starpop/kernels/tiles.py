@@ -15,12 +15,11 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from pymc_starpop.kernels.simd import LANES, WORD, address_of, aligned_empty, still_needed
+from pymc_starpop.kernels.simd import LANES, address_of, aligned_empty, still_needed
 from pymc_starpop.kernels.star_vectors import block_box
 from pymc_starpop.kernels.tile_vectors import (
     add_column,
     add_tile,
-    box_of_nodes,
     clear_lanes,
     turn_nodes,
     turn_segments,
@@ -47,8 +46,6 @@ class Tiles(NamedTuple):
     weights, tilts : (8 G, 8) as the model has them; weights 0 in lanes that do not count
     low, high : (G, B, 8) smallest and largest magnitude of each block; (1e300, -1e300) where empty
     largest : (G, 8) largest scale of a segment of each block; 0 where empty
-    filled : (G,) whether `nodes` hold the magnitudes of the tile; else the first star that needs
-        them copies them
     """
 
     start: np.ndarray
@@ -63,7 +60,6 @@ class Tiles(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     largest: np.ndarray
-    filled: np.ndarray
 
 
 class TileGradient(NamedTuple):
@@ -120,13 +116,6 @@ def _list_tiles(starts):
     return out[:n].copy()
 
 
-@numba.njit(error_model="numpy", inline="always")
-def fill_nodes(n_band, n_point, track, across, nodes):
-    """Copy the magnitudes of a tile of eight tracks, from and to addresses."""
-    for b in range(n_band):
-        turn_nodes(track + WORD * b * n_point, across, nodes + WORD * b * LANES, n_band * LANES)
-
-
 @numba.njit(cache=True, error_model="numpy")
 def _fill_lines(tiles, model):
     """Fill the tiles of one track."""
@@ -160,23 +149,29 @@ def _fill_lines(tiles, model):
             n_band, address_of(tiles.nodes, row * n_band * LANES), bits,
             address_of(tiles.low, box), address_of(tiles.high, box),
         )  # fmt: skip
-        tiles.filled[g] = 1
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _fill_sheets(tiles, model, plan):
-    """Fill the tiles of eight tracks; without directions, all but the magnitudes."""
+    """Fill the tiles of eight tracks."""
     n_band, n_point = model.tracks.shape
-    n_direction = tiles.along.shape[1]
+    n_direction, by_row = tiles.along.shape[1], n_band * LANES
     for g in range(tiles.start.shape[0]):
         start, across, first = tiles.start[g], tiles.across[g], g * LANES
         if across == 0:
             continue
         for b in range(n_band):
             box = (g * n_band + b) * LANES
-            box_of_nodes(
+            turn_nodes(
                 address_of(model.tracks, b * n_point + start), across,
+                address_of(tiles.nodes, tiles.row[first] * by_row + b * LANES), by_row,
                 address_of(tiles.low, box), address_of(tiles.high, box),
+            )  # fmt: skip
+        for d in range(n_direction * n_band):
+            turn_tile(
+                address_of(model.directions, d * n_point + start), across,
+                address_of(tiles.along, (first * n_direction * n_band + d) * LANES),
+                n_direction * by_row,
             )  # fmt: skip
         turn_segments(
             address_of(model.weights, start), address_of(model.tilts, start),
@@ -184,20 +179,6 @@ def _fill_sheets(tiles, model, plan):
             address_of(tiles.weights, first * LANES), address_of(tiles.tilts, first * LANES),
             address_of(tiles.alive, first), address_of(tiles.largest, first),
         )  # fmt: skip
-        if n_direction == 0:
-            continue
-        for d in range(n_direction * n_band):
-            turn_tile(
-                address_of(model.directions, d * n_point + start), across,
-                address_of(tiles.along, (first * n_direction * n_band + d) * LANES),
-                n_direction * n_band * LANES,
-            )  # fmt: skip
-        # Capsules need them.
-        fill_nodes(
-            n_band, n_point, address_of(model.tracks, start), across,
-            address_of(tiles.nodes, tiles.row[first] * n_band * LANES),
-        )  # fmt: skip
-        tiles.filled[g] = 1
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -212,10 +193,11 @@ def build_tiles(model, n_direction):
     n_tile = plan.shape[0]
     row, n_row = np.empty(n_tile * LANES, dtype=np.int64), 0
     for g in range(n_tile):
-        step = 2 if plan[g, 1] == 0 else 1
+        is_line = plan[g, 1] == 0
         for e in range(LANES):
-            row[g * LANES + e] = n_row + e * step
-        n_row += LANES * step + (2 - step)
+            row[g * LANES + e] = n_row + (2 * e if is_line else e)
+        # In a tile of eight tracks a block ends where the next one starts.
+        n_row += 2 * LANES if is_line else LANES + 1
     n_block = n_tile * LANES
     tiles = Tiles(
         plan[:, 0].copy(), plan[:, 1].copy(), plan[:, 2].copy(), row,
@@ -228,7 +210,7 @@ def build_tiles(model, n_direction):
         aligned_empty(n_block * LANES).reshape((n_block, LANES)),
         aligned_empty(n_block * n_band).reshape((n_tile, n_band, LANES)),
         aligned_empty(n_block * n_band).reshape((n_tile, n_band, LANES)),
-        aligned_empty(n_block).reshape((n_tile, LANES)), np.zeros(n_tile, dtype=np.int64),
+        aligned_empty(n_block).reshape((n_tile, LANES)),
     )  # fmt: skip
     _fill_lines(tiles, model)
     _fill_sheets(tiles, model, plan)
