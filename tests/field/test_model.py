@@ -51,7 +51,7 @@ def test_scale_is_a_number_or_symbolic():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, "5", [1.0, 2.0], None, True])
 def test_bad_scales(scale):
-    with pytest.raises(ValueError, match="scale must be a positive finite number"):
+    with pytest.raises(ValueError, match="scale must be a positive finite number, a scalar tensor"):
         InflatedScatterField(scale)
 
 

@@ -100,6 +100,7 @@ CATALOGS = {
     "spectra of one": lambda name, cat: spectra(cat, 8) if name == "far" else without(cat),
     "fluxes": lambda name, cat: fluxes(cat),
     "colors": lambda name, cat: colors(cat),
+    "colors of one": lambda name, cat: colors(cat) if name == "far" else without(cat),
 }
 
 
@@ -183,6 +184,9 @@ BY_BAND = {"zero_points": ZERO_POINTS[0], "intrinsic_scatter": SCATTER[0]}
 BY_CLUSTER_AND_BAND = {"zero_points": ZERO_POINTS, "intrinsic_scatter": SCATTER}
 AV_OF_STARS = {"av": list(np.linspace(0.1, 0.7, 16))}
 SECOND = {"second_population.fraction": [0.2, 0.3], "second_population.feh": 0.15}
+THREE_SCATTERS = {
+    "av_scatter": [0.05, 0.1], "distance_modulus_scatter": 0.05, "log_age_scatter": [0.02, 0.04]
+}  # fmt: skip
 COMPLETE_NEAR = {"selection": {"near": COMPLETE["near"], "far": None}}
 FIELD_OF_EACH = {"field": {"near": psp.InflatedScatterField(4.0), "far": psp.UniformField()}}
 
@@ -221,6 +225,8 @@ ALL = {
     "corrections": (
         "photometry", EACH | {"corrections.dtdm": [0.08, 0.1], "corrections.msto_smooth": 31.0}, {}
     ),
+    "colors of one": ("colors of one", EACH | {"intrinsic_scatter": [0.02, 0.03]}, {}),
+    "three ways to differ": ("photometry", EACH | THREE_SCATTERS, {"age_nodes": 3}),
     "chi-square field": ("photometry", EACH, {"field": psp.ChiSquareField()}),
     "field of each": ("photometry", EACH, FIELD_OF_EACH),
     "densities of the field": ("photometry", EACH, {"field": np.linspace(-9.0, -6.0, 16)}),
@@ -235,6 +241,19 @@ def test_a_stack_is_the_sum_of_its_clusters(coarse, measured, case):
     catalogs, numbers, options = CASES[case]
     cats = psp.StarCatalog.stack({n: CATALOGS[catalogs](n, c) for n, c in measured.items()})
     check(coarse, cats, numbers, options)
+
+
+def test_a_cluster_whose_number_is_zero_does_without(coarse, measured):
+    cats = psp.StarCatalog.stack({name: without(c) for name, c in measured.items()})
+    shared = {"feh": 0.0, "log_age": 9.1, "binary_fraction": 0.3} | OPTIONS
+    moduli, scatter = [8.0, 9.5], [0.0, 0.1]
+    found = psp.cluster_logp(coarse, cats, distance_modulus=moduli, av_scatter=scatter, **shared)
+    singles = [
+        psp.cluster_logp(coarse, cats[name], distance_modulus=mu, av_scatter=width, **shared)
+        for name, mu, width in zip(cats, moduli, scatter, strict=True)
+    ]
+    got, expected = (x.eval(mode="FAST_COMPILE") for x in (found, pt.concatenate(singles)))
+    assert_close(got, expected, "stacked")
 
 
 def kernel_nodes(function):

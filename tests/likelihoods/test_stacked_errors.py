@@ -61,7 +61,34 @@ CASES = {
         {"field": {name: psp.UniformField() for name in ("a", "b", "c", "m67")}},
         r"field has unknown m67",
     ),
-    "a mapping of parameters": ({"av": {"a": 0.1}}, r"av must be a number"),
+    "a mapping of parameters": (
+        {"av": {"a": 0.1}},
+        r"^av must be a number, a PyTensor expression or a vector, got a mapping; give one value "
+        r"for each cluster in the order of the stack, a, b, c",
+    ),
+    "mass functions by name": ({"imf": {"a": psp.Kroupa()}}, r"^imf must be a mass function"),
+    "corrections by name": ({"corrections": {"a": None}}, r"^corrections must be None or"),
+    "populations by name": ({"second_population": {}}, r"^second_population must be None or"),
+    "options by name": (
+        {"eep_max": {"a": 600, "b": 600, "c": 600}},
+        r"clusters 'a', 'b', 'c': eep_max=\{'a': 600, .* give another eep_max or leave it out",
+    ),
+    "the same in all": (
+        {"age_nodes": 4}, r"clusters 'a', 'b', 'c': age_nodes=4 is not possible: expected an odd"
+    ),
+    "the same in two": (
+        {"log_age": [9.0, 12.0, 12.0]}, r"clusters 'b', 'c': log_age=12.0 is out of range"
+    ),
+    "two faults": ({"log_age": [9.0, 12.0, 13.0]}, r"cluster 'b': log_age=12.0 is out of range"),
+    "scales of a field of one cluster": (
+        {"field": {"a": psp.InflatedScatterField(pt.as_tensor([3.0, 4.0, 5.0])),
+                   "b": psp.InflatedScatterField(3.0), "c": psp.UniformField()}},
+        r"cluster 'a': the scale of an InflatedScatterField of a mapping must be one number",
+    ),
+    "scales of another length": (
+        {"field": psp.InflatedScatterField(pt.as_tensor([3.0, 4.0]))},
+        r"field.scale has the shape \(2,\) for 3 clusters",
+    ),
     "a selection that a star does not pass": (
         {"selection": {"a": LIMITS, "b": psp.MagnitudeLimits("Gaia_G_EDR3", 5.0, 14.0), "c": None}},
         r"cluster 'b': selection says that every star",
@@ -89,7 +116,9 @@ CASES = {
         {"feh": xr.DataArray([0.0, 0.1, 0.2], dims="band", coords={"band": list(BANDS)})},
         r"feh has the shape \(3,\), by band, for 3 clusters",
     ),
-    "two distances": ({"distance_pc": 400.0}, r"cluster 'a': give either distance_modulus"),
+    "two distances": (
+        {"distance_pc": 400.0}, r"clusters 'a', 'b', 'c': give either distance_modulus"
+    ),
     "an unknown name": ({"metallicity": 0.0}, r"unknown argument\(s\) metallicity"),
 }  # fmt: skip
 

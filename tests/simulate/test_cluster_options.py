@@ -1,6 +1,7 @@
 """Simulated clusters with stars that differ: moments of every option."""
 
 import numpy as np
+import pytensor.tensor as pt
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
@@ -219,6 +220,11 @@ def test_fields_with_a_sampler(coarse):
         ({"mag_err": np.inf}, "mag_err must be positive and finite"),
         ({"field_fraction": 0.5, "field": psp.ChiSquareField()}, "cannot be drawn from"),
         ({"field": 0.1}, "field must be a model of field stars"),
+        (
+            {"field": psp.InflatedScatterField(pt.as_tensor([3.0, 4.0]))},
+            "scale of InflatedScatterField must be a number",
+        ),
+        ({"eep_max": [480, 600]}, "eep_max=.480, 600. is not possible"),
     ],
 )
 def test_bad_input(coarse, options, words):

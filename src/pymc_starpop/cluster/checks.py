@@ -15,6 +15,7 @@ from pymc_starpop.cluster.parameters import (
     SecondPopulation,
     is_zero,
 )
+from pymc_starpop.field import InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.population.ages import AgeDistribution
@@ -30,6 +31,7 @@ __all__ = [
     "check_shape",
     "check_spread",
     "check_structure",
+    "check_types",
     "number_of",
     "parameter_ranges",
     "ranged_values",
@@ -106,7 +108,7 @@ def check_structure(grid: IsochroneGrid, p: ClusterParameters, options: ClusterO
         )
     _check_distance(p)
     _check_ages(p, options)
-    _check_types(p)
+    check_types(p)
     check_options(grid, options)
 
 
@@ -140,6 +142,8 @@ def check_numbers(
         number = number_of(name, value)
         check_shape(name, number.shape, len(bands), n_star)
         check_number(name, number, limits, meaning)
+    if isinstance(options.field, InflatedScatterField):
+        number_of("scale of InflatedScatterField", options.field.scale)
     check_spread(grid, p, options)
     for amount in (p.av, p.av_scatter):
         grid.check_extinction(bands, amount, p.rv)
@@ -205,8 +209,8 @@ def check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
             _is_number(options.mass_min) and lowest <= options.mass_min < 0.5,
             f"{lowest:g} to 0.5 Msun, where the models begin",
         ),
-        "eep_max": (options.eep_max in grid.eep, nodes),
-        "binary_eep_max": (options.binary_eep_max in grid.eep, nodes),
+        "eep_max": (_is_node(options.eep_max, grid), nodes),
+        "binary_eep_max": (_is_node(options.binary_eep_max, grid), nodes),
         "mass_ratio_min": (
             _is_number(options.mass_ratio_min) and 0.0 < options.mass_ratio_min < 1.0,
             "between 0 and 1",
@@ -229,8 +233,8 @@ def check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
     for name, (valid, expected) in rules.items():
         if not valid:
             raise ValueError(
-                f"{name}={getattr(options, name)} is not possible: expected {expected}; give such "
-                f"a {name} or leave it out"
+                f"{name}={getattr(options, name)} is not possible: expected {expected}; give "
+                f"another {name} or leave it out"
             )
     if options.eep_max < options.binary_eep_max:
         raise ValueError(
@@ -263,7 +267,8 @@ def _check_ages(p: ClusterParameters, options: ClusterOptions) -> None:
         )
 
 
-def _check_types(p: ClusterParameters) -> None:
+def check_types(p: ClusterParameters) -> None:
+    """Check that what holds parameters of its own is of the right type."""
     if not isinstance(p.imf, InitialMassFunction):
         raise ValueError(
             f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa()"
@@ -297,6 +302,11 @@ def _is_whole(value: Any, least: int) -> bool:
     """Whether a value is an integer, not below `least`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     return whole and int(value) >= least
+
+
+def _is_node(value: Any, grid: IsochroneGrid) -> bool:
+    """Whether a value is the number of a node of the isochrones."""
+    return _is_number(value) and value in grid.eep
 
 
 def _is_number(value: Any) -> bool:

@@ -31,6 +31,7 @@ class InflatedScatterField(UniformColumns):
     ----------
     scale : float or PyTensor variable
         How much more than S the outliers scatter, in units of its standard deviations; positive.
+        For several clusters also a tensor with one value for each.
     parallax_range, teff_range, feh_range : (float, float), optional
         Mas, K and dex; by default from the least to the greatest in the catalog.
 
@@ -59,8 +60,9 @@ class InflatedScatterField(UniformColumns):
         value = np.asarray(self.scale)
         if value.ndim or value.dtype.kind not in "iuf" or not 0.0 < value < np.inf:
             raise ValueError(
-                f"scale must be a positive finite number or a PyTensor variable, got "
-                f"{self.scale!r}; 5 is a start, or give it a prior such as pm.HalfNormal."
+                "scale must be a positive finite number, a scalar tensor, or for several clusters "
+                f"a tensor with one value for each, got {self.scale!r}; 5 is a start, or give it a "
+                "prior such as pm.HalfNormal."
             )
 
     def log_density(

@@ -18,7 +18,7 @@ from pytensor.graph.traversal import explicit_graph_inputs
 from pymc_starpop.cluster.parameters import BY_BAND, BY_STAR
 from pymc_starpop.stars.stacked import StackedCatalog
 
-__all__ = ["Parameter", "resolved"]
+__all__ = ["Parameter", "few", "resolved"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
     ValueError
         For a shape that fits none, or several; the message says how to label it.
     """
+    if isinstance(value, Mapping):
+        raise ValueError(
+            f"{name} must be a number, a PyTensor expression or a vector, got a mapping; give one "
+            f"value for each cluster in the order of the stack, {few(cats.cluster_names)}"
+        )
     if isinstance(value, xr.DataArray):
         dims = tuple(_axis_of(name, str(d), _labels(value, d), cats) for d in value.dims)
         value = value.to_numpy()
@@ -167,20 +172,20 @@ def _axis_of(name: str, dim: str, labels: Any, cats: StackedCatalog) -> str | No
         if given is not None and len(given) > 1 and sorted(map(str, given)) == sorted(expected):
             raise ValueError(
                 f"{name} has the dimension {dim!r} with the labels of the {axis}s in another "
-                f"order, {_few(given)}; expected {_few(expected)}: sort it as the catalogs are"
+                f"order, {few(given)}; expected {few(expected)}: sort it as the catalogs are"
             )
     plain = dim.removeprefix("model_")
     if plain in own:
         if given is not None:
             raise ValueError(
-                f"{name} has the dimension {dim!r} with the labels {_few(given)}, expected those "
-                f"of the {plain}s, {_few(own[plain])}; build the model with coords=cats.coords()"
+                f"{name} has the dimension {dim!r} with the labels {few(given)}, expected those "
+                f"of the {plain}s, {few(own[plain])}; build the model with coords=cats.coords()"
             )
         return plain
     return None
 
 
-def _few(labels: Sequence[Any]) -> str:
+def few(labels: Sequence[Any]) -> str:
     """Show the first labels."""
     shown = ", ".join(str(label) for label in labels[:4])
     return shown + (", ..." if len(labels) > 4 else "")

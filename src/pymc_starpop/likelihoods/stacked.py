@@ -4,8 +4,7 @@ The parameters of each cluster are read off those of all (`axes`), clusters of o
 together (`kinds`), and one Op (`pymc_starpop.ops.each_cluster`) evaluates a kind.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +14,7 @@ from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop.cluster.checks import check_types
 from pymc_starpop.cluster.parameters import (
     ClusterOptions,
     ClusterParameters,
@@ -23,7 +23,7 @@ from pymc_starpop.cluster.parameters import (
 )
 from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.axes import Parameter, resolved
+from pymc_starpop.likelihoods.axes import Parameter, few, resolved
 from pymc_starpop.likelihoods.checks import check_catalog, check_priors, check_values
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
@@ -176,13 +176,27 @@ def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([np.pad(array, (0, longest - array.size)) for array in arrays])
 
 
-@contextmanager
-def _naming(cluster: str) -> Iterator[None]:
-    """Say of an error for which cluster it was."""
+def _for_each[T](cats: StackedCatalog, function: Callable[[int], T]) -> list[T]:
+    """Return ``function(place)`` for the place of each cluster; an error names its clusters."""
+    found = []
+    for place in range(cats.n_cluster):
+        try:
+            found.append(function(place))
+        except ValueError as error:
+            later = range(place + 1, cats.n_cluster)
+            places = [place, *(i for i in later if _error_of(function, i) == str(error))]
+            named = few([repr(cats.cluster_names[i]) for i in places])
+            raise ValueError(f"cluster{'s' * (len(places) > 1)} {named}: {error}") from error
+    return found
+
+
+def _error_of(function: Callable[[int], Any], place: int) -> str | None:
+    """Return what is wrong with a cluster."""
     try:
-        yield
+        function(place)
     except ValueError as error:
-        raise ValueError(f"cluster {cluster!r}: {error}") from error
+        return str(error)
+    return None
 
 
 def _by_name(name: str, value: Any, cats: StackedCatalog) -> list[Any]:
@@ -252,6 +266,13 @@ class Stack:
         p = self.arguments.map_values(take)
         return p, map_field_scale(self.options[place], take)
 
+    def check(self, place: int) -> None:
+        """Check the arguments of one cluster."""
+        grid, catalog = self.grids[place], self.cats[self.cats.cluster_names[place]]
+        p, options = self.of_cluster(place)
+        check_catalog(grid, catalog, options)
+        check_values(grid, p, options, catalog)
+
 
 def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) -> Stack:
     """Check the arguments of a likelihood of several clusters and sort them.
@@ -285,16 +306,13 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
         parameters[name] = resolved(name, value, cats)
         return value
 
+    check_types(split[0][0])
     p = split[0][0].map_values(note)
     scale = _field_scale(options, cats)
     if scale is not None:
         parameters["field.scale"] = scale
     stack = Stack(cats, grids, options, p, parameters)
-    for place, name in enumerate(cats.cluster_names):
-        with _naming(name):
-            own, own_options = stack.of_cluster(place)
-            check_catalog(grids[place], cats[name], own_options)
-            check_values(grids[place], own, own_options, cats[name])
+    _for_each(cats, stack.check)
     _check_all_priors(stack)
     return stack
 
@@ -330,6 +348,13 @@ def _field_scale(options: Sequence[ClusterOptions], cats: StackedCatalog) -> Par
         return resolved("field.scale", given[0], cats)
     # Of other fields no scale is read.
     numbers = [1.0 if scale is None else scale for scale in scales]
+    for name, scale in zip(cats.cluster_names, numbers, strict=True):
+        if np.ndim(scale):
+            raise ValueError(
+                f"cluster {name!r}: the scale of an InflatedScatterField of a mapping must be one "
+                f"number or a scalar tensor, got {scale!r}; index it, or give one field for all "
+                "clusters, not a mapping"
+            )
     symbolic = any(isinstance(scale, Variable) for scale in numbers)
     if symbolic:
         parts = [pt.as_tensor(scale, dtype="float64") for scale in numbers]
@@ -348,11 +373,7 @@ def stacked_model(stack: Stack) -> tuple[StackedModel, dict[str, Any], dict[str,
     values : dict of str to expression
         The parameters that are inputs of the graphs.
     """
-    names = stack.cats.cluster_names
-    found = []
-    for place, name in enumerate(names):
-        with _naming(name):
-            found.append(_member(stack, place))
+    found = _for_each(stack.cats, lambda place: _member(stack, place))
     members = tuple(member for member, _ in found)
     slots = {name for member in members for name in member.kind.slots}
     numbers = {name for member in members for name in member.numbers}
