@@ -1,7 +1,9 @@
 """What several clusters in one likelihood refuse, and how they say it."""
 
 import numpy as np
+import pandas as pd
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
@@ -85,6 +87,26 @@ CASES = {
                    "b": psp.InflatedScatterField(3.0), "c": psp.UniformField()}},
         r"cluster 'a': the scale of an InflatedScatterField of a mapping must be one number",
     ),
+    "constant densities of one cluster's other stars": (
+        {"field": {"a": np.full(4, -3.0), "b": psp.FieldDensity(pt.as_tensor(np.full(4, -3.0))),
+                   "c": psp.UniformField()}, "field_fraction": 0.1},
+        r"cluster 'b': field holds 4 log densities for 5 stars",
+    ),
+    "a density that is no number": (
+        {"field": {"a": np.full(4, -3.0), "b": [np.nan] * 5, "c": psp.UniformField()}},
+        r"cluster 'b': .* must be finite or -inf, got nan in row 0",
+    ),
+    "ragged rows": ({"feh": [[0.0], [0.0, 0.1], [0.0]]}, r"feh must be numbers in rows of one len"),
+    "text in a vector": ({"av": ["x"] * 11}, r"av must be a number or a PyTensor expression"),
+    "nothing in a vector": ({"feh": [0.0, None, 0.0]}, r"feh must be a number or a PyTensor expr"),
+    "no scatter": ({"log_age_scatter": None}, r"log_age_scatter must be a number or a PyTensor"),
+    "a share in words": (
+        {"second_population": psp.SecondPopulation("x", feh=0.1)},
+        r"second_population.fraction must be a number",
+    ),
+    "a series in another order": (
+        {"feh": pd.Series({"c": 0.2, "a": 0.0, "b": 0.1})}, r"feh .* in another order, c, a, b"
+    ),
     "scales of another length": (
         {"field": psp.InflatedScatterField(pt.as_tensor([3.0, 4.0]))},
         r"field.scale has the shape \(2,\) for 3 clusters",
@@ -157,7 +179,7 @@ def test_an_empty_cluster(cats):
 def test_a_prior_of_one_cluster_outside(coarse, cats):
     with pm.Model(coords=cats.coords()):
         age = pm.Normal("log_age", [9.0, 9.3, 10.3], 0.05, dims="cluster")
-        with pytest.warns(UserWarning, match=r"log_age: .* of the prior of log_age lies outside"):
+        with pytest.warns(UserWarning, match=r"cluster 'c': log_age: .* of the prior of log_age"):
             logp(coarse, cats, log_age=age)
 
 
@@ -175,6 +197,71 @@ def test_dimensions_of_the_model_say_which(coarse, cats, dims):
     labeled = xr.DataArray(point[shift], dims=dims, coords={dims: cats.coords()[dims]})
     numbers = logp(coarse, cats, zero_points=labeled).eval(mode="FAST_COMPILE")
     np.testing.assert_allclose(numbers, found.eval(point, mode="FAST_COMPILE"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, np.nan, [3.0, -1.0]])
+def test_constant_scales_are_checked(value):
+    with pytest.raises(ValueError, match="scale must be a positive finite number"):
+        psp.InflatedScatterField(pt.as_tensor(np.array(value)))
+
+
+def test_densities_that_are_no_numbers_are_refused_as_constants():
+    with pytest.raises(ValueError, match="must be finite or -inf, got nan in row 1"):
+        psp.FieldDensity(pt.as_tensor(np.array([-3.0, np.nan])))
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", "NUMBA"])
+def test_lengths_that_are_known_late(coarse, mode):
+    """No number comes where an expression turns out to be too short or too long."""
+    rng = np.random.default_rng(2)
+
+    def varied(n):
+        mag = rng.uniform(12.0, 15.0, (n, 3))
+        return psp.StarCatalog(mag, np.full(mag.shape, 0.02), bands=BANDS)
+
+    cats = psp.StarCatalog.stack({"a": varied(4), "b": varied(5), "c": varied(2)})
+    vector = pt.dvector("vector")
+    options = {"mass_ratio_nodes": 5, "field_fraction": 0.1}
+    of_one = {"a": psp.UniformField(), "b": vector, "c": psp.UniformField()}
+    cases = {
+        "feh": (logp(coarse, cats, feh=vector, **options), 3, "feh must have 3 values"),
+        "all": (logp(coarse, cats, field=vector, **options), 11, "field must have 11 values"),
+        "one": (logp(coarse, cats, field=of_one, **options), 5, "cluster 'b': field must have 5"),
+        "single": (
+            psp.cluster_logp(
+                coarse, cats["b"], feh=0.0, log_age=9.0, distance_modulus=8.0, field=vector,
+                **options,
+            ),
+            5, "field: its length is not the number of stars",
+        ),
+    }  # fmt: skip
+    for found, length, message in cases.values():
+        function = pytensor.function([vector], found, mode=mode)
+        assert np.isfinite(function(np.full(length, -0.1))).all()
+        for other in (length - 1, length + 1):
+            with pytest.raises(ValueError, match=message):
+                function(np.full(other, -0.1))
+
+
+def test_extinctions_without_length(coarse, cats):
+    with pytest.raises(ValueError, match=r"av has the shape \(\?,\), which could mean"):
+        logp(coarse, cats, av=pt.dvector("av"))
+
+
+def test_clusters_of_the_model_in_another_order(coarse, cats):
+    with (
+        pm.Model(coords=cats.coords() | {"cluster": ["b", "a", "c"]}),
+        pytest.raises(ValueError, match=r"the model's coordinate 'cluster' has 3 labels that are"),
+    ):
+        psp.ClusterPhotometry("stars", coarse, observed=cats, **VALID)
+
+
+def test_stars_along_the_clusters(coarse, cats):
+    with (
+        pm.Model(coords=cats.coords()),
+        pytest.raises(ValueError, match="'cluster' is the dimension of the clusters"),
+    ):
+        psp.ClusterPhotometry("stars", coarse, observed=cats, dims=("cluster", "band"), **VALID)
 
 
 def test_an_expression_without_length(coarse, cats):

@@ -3,6 +3,7 @@
 What is symbolic is passed over here; `pymc_starpop.likelihoods.checks` looks at it.
 """
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,11 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
+
+# What may be left out, or holds parameters.
+_OPTIONAL = (
+    "log_age", "distance_modulus", "distance_pc", "second_population", "imf", "corrections",
+)  # fmt: skip
 
 
 def parameter_ranges(grid: IsochroneGrid) -> dict[str, tuple[Range, str]]:
@@ -90,13 +96,19 @@ def number_of(name: str, value: Any) -> np.ndarray:
             f"{name} has masked entries, got {value!r}; give numbers, or leave {name} out where it "
             "has a default"
         )
-    if value is None or np.asarray(value).dtype.kind not in "iuf":
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be numbers in rows of one length, got {value!r}; give each row as many"
+        ) from error
+    if value is None or array.dtype.kind not in "iuf":
         raise ValueError(
             f"{name} must be a number or a PyTensor expression, got {value!r} of type "
             f"{type(value).__name__}; give a number, a random variable of the model, or leave "
             f"{name} out where it has a default"
         )
-    return np.asarray(value, dtype=np.float64)
+    return array.astype(np.float64)
 
 
 def check_structure(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions) -> None:
@@ -268,7 +280,15 @@ def _check_ages(p: ClusterParameters, options: ClusterOptions) -> None:
 
 
 def check_types(p: ClusterParameters) -> None:
-    """Check that what holds parameters of its own is of the right type."""
+    """Check that no parameter is text or missing, and the types of what holds parameters."""
+    second = p.second_population
+    values = {f.name: getattr(p, f.name) for f in fields(p) if f.name not in _OPTIONAL}
+    if isinstance(second, SecondPopulation):
+        values |= {f"second_population.{n}": value for n, value in second.own().items()}
+        values["second_population.fraction"] = second.fraction
+    for name, value in values.items():
+        if value is None or isinstance(value, str):
+            number_of(name, value)
     if not isinstance(p.imf, InitialMassFunction):
         raise ValueError(
             f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa()"

@@ -228,6 +228,8 @@ def split_arguments(
             f"unknown argument(s) {', '.join(unknown)}; parameters are {', '.join(sorted(known))}, "
             f"options are {', '.join(sorted(option_names))}"
         )
+    if "feh" not in parameters:
+        raise TypeError("missing argument feh, [Fe/H] in dex")
     if "log_age" not in parameters and options.get("age_distribution") is None:
         raise TypeError("missing argument log_age, log10(age / yr), or age_distribution")
     if "field" in options and is_vector(options["field"]):

@@ -108,10 +108,15 @@ class ClusterPhotometry(Distribution):
         model = pm.modelcontext(None)
         _check_observed(observed)
         star, band = _check_dims(dims)
+        if "cluster" in (star, band) and isinstance(observed, StackedCatalog):
+            raise ValueError(
+                f"dims={dims!r}: 'cluster' is the dimension of the clusters of the stack; give the "
+                'stars and bands others, such as ("star", "band")'
+            )
         for dim, labels in observed.coords(star=star, band=band).items():
             if dim not in model.coords:
                 model.add_coord(dim, labels)
-            elif dim != "cluster" and list(model.coords[dim]) != list(labels):
+            elif not _serves(dim, list(model.coords[dim]), list(labels)):
                 raise ValueError(
                     f"observed: the model's coordinate {dim!r} has {len(model.coords[dim])} "
                     f"labels that are not those of the catalog ({len(labels)}); build the model "
@@ -155,6 +160,14 @@ class ClusterPhotometry(Distribution):
         op = ClusterPhotometryRV(model, f"{','.join(cores)}->(b)")
         next_rng, rv = op(*inputs, rng=rng, return_next_rng=True)
         return (next_rng, rv) if return_next_rng else rv
+
+
+def _serves(dim: str, present: list[Any], labels: list[Any]) -> bool:
+    """Whether a coordinate of the model can be that of a catalog.
+
+    A model with two stacks has the clusters of the first as its coordinate.
+    """
+    return present == labels or (dim == "cluster" and not set(present) & set(labels))
 
 
 def _check_dims(dims: Any) -> tuple[str, str]:

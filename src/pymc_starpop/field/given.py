@@ -10,7 +10,14 @@ import numpy as np
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.selection import MagnitudeLimits
 
-__all__ = ["FieldDensity"]
+__all__ = ["FieldDensity", "without_constant"]
+
+
+def without_constant(value: Any) -> Any:
+    """Return the numbers of a constant of PyTensor, anything else as it is."""
+    data = getattr(value, "data", None)
+    is_constant = hasattr(value, "owner") and isinstance(data, np.ndarray)
+    return np.array(data) if is_constant else value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,6 +54,7 @@ class FieldDensity:
 
     def __post_init__(self) -> None:
         """Check the shape and the numbers."""
+        object.__setattr__(self, "values", without_constant(self.values))
         if self.sampler is not None and not callable(self.sampler):
             raise ValueError(
                 f"sampler must be a function of (n, bands, rng, selection), got {self.sampler!r}; "

@@ -9,6 +9,7 @@ from scipy.stats import chi2
 
 from pymc_starpop.field._columns import UniformColumns
 from pymc_starpop.field._ranges import Range
+from pymc_starpop.field.given import without_constant
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.selection import MagnitudeLimits
 
@@ -55,10 +56,13 @@ class InflatedScatterField(UniformColumns):
 
     def __post_init__(self) -> None:
         """Check a number; a symbolic scale is checked where it is used."""
-        if hasattr(self.scale, "owner"):  # a PyTensor variable
+        value = without_constant(self.scale)
+        if hasattr(value, "owner"):  # a PyTensor variable
             return
-        value = np.asarray(self.scale)
-        if value.ndim or value.dtype.kind not in "iuf" or not 0.0 < value < np.inf:
+        most = 1 if hasattr(self.scale, "owner") else 0
+        value = np.asarray(value)
+        is_number = value.dtype.kind in "iuf" and value.ndim <= most
+        if not (is_number and np.all((value > 0.0) & (value < np.inf))):
             raise ValueError(
                 "scale must be a positive finite number, a scalar tensor, or for several clusters "
                 f"a tensor with one value for each, got {self.scale!r}; 5 is a start, or give it a "

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor
 import xarray as xr
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
+from pymc_starpop.cluster.checks import number_of
 from pymc_starpop.cluster.parameters import BY_BAND, BY_STAR
 from pymc_starpop.stars.stacked import StackedCatalog
 
-__all__ = ["Parameter", "few", "resolved"]
+__all__ = ["Parameter", "few", "resolved", "sizes_of"]
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,23 @@ def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
             f"{name} must be a number, a PyTensor expression or a vector, got a mapping; give one "
             f"value for each cluster in the order of the stack, {few(cats.cluster_names)}"
         )
+    if isinstance(value, pd.Series):
+        value = value.to_xarray()
     if isinstance(value, xr.DataArray):
         dims = tuple(_axis_of(name, str(d), _labels(value, d), cats) for d in value.dims)
         value = value.to_numpy()
     else:
+        value = number_of(name, value) if isinstance(value, list | tuple) else value
         dims = _dims_of(name, value, cats)
     if isinstance(value, Constant):
         value = value.data
-    if not isinstance(value, Variable) and np.ndim(value):
-        value = np.asarray(value)
+    if not isinstance(value, Variable) and isinstance(value, list | tuple | np.ndarray):
+        value = number_of(name, value)
     ndim = value.ndim if isinstance(value, Variable) else np.ndim(value)
     if not ndim:
         return Parameter(value, ())
     shape = _shape_of(value)
-    sizes = _sizes(cats)
+    sizes = sizes_of(cats)
     possible = _possible(name)
     if ("cluster", "band") in possible and ndim == 2 and 1 in shape:
         value, shape, dims = _squeezed(value, shape, dims, sizes)
@@ -101,7 +106,8 @@ def _possible(name: str) -> list[tuple[str, ...]]:
     return [("cluster",), ("star",)] if name in BY_STAR else [("cluster",)]
 
 
-def _sizes(cats: StackedCatalog) -> dict[str, int]:
+def sizes_of(cats: StackedCatalog) -> dict[str, int]:
+    """Return how many clusters, stars and bands there are."""
     return {"cluster": cats.n_cluster, "star": cats.n_star, "band": len(cats.model_bands)}
 
 
@@ -118,7 +124,8 @@ def _fits(
 
 def _means_the_same(found: list[tuple[str, ...]], sizes: Mapping[str, int]) -> bool:
     """Whether it makes no difference: one star in each cluster, or one of everything."""
-    return found == [("cluster",), ("star",)] or (sizes["cluster"] == 1 == sizes["band"])
+    one_each = sizes["cluster"] == sizes["star"] and found == [("cluster",), ("star",)]
+    return one_each or (sizes["cluster"] == 1 == sizes["band"])
 
 
 def _squeezed(value: Any, shape: tuple[Any, ...], dims: tuple[Any, ...], sizes: Any) -> Any:

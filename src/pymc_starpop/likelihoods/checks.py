@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,14 @@ def check_values(
     _check_corrections(p.corrections)
 
 
-def check_priors(grid: IsochroneGrid, p: ClusterParameters) -> None:
-    """Compare draws of the parameters that are random with their ranges."""
+def check_priors(grid: IsochroneGrid, p: ClusterParameters, clusters: Sequence[str] = ()) -> None:
+    """Compare draws of the parameters that are random with their ranges.
+
+    Vectors with an entry for each of some clusters are told by their length.
+    """
     for name, value, (limits, meaning) in ranged_values(grid, p):
         if constant_value(name, value) is None:
-            _check_prior(name, value, limits, meaning)
+            _check_prior(name, value, limits, meaning, clusters)
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:
@@ -176,7 +180,9 @@ def _check_corrections(corrections: Any) -> None:
             constant_value(f"corrections.{field.name}", getattr(corrections, field.name))
 
 
-def _check_prior(name: str, value: Variable, limits: Range, meaning: str) -> None:
+def _check_prior(
+    name: str, value: Variable, limits: Range, meaning: str, clusters: Sequence[str] = ()
+) -> None:
     """Compare draws of a random parameter with its range."""
     low, high = limits
     if not (np.isfinite(low) or np.isfinite(high)) or not _can_be_drawn(value):
@@ -187,8 +193,12 @@ def _check_prior(name: str, value: Variable, limits: Range, meaning: str) -> Non
         return  # pm.Flat and its like have a density but no draws
     outside = ~((draws >= low) & (draws <= high))
     # Of a vector, the worst entry.
-    share = float(np.max(np.mean(outside, axis=0)))
-    span = f"its draws span {np.min(draws):g} to {np.max(draws):g}"
+    shares = np.mean(outside, axis=0)
+    share, own = float(np.max(shares)), draws
+    if clusters and shares.shape == (len(clusters),):
+        worst = int(np.argmax(shares))
+        name, own = f"cluster {clusters[worst]!r}: {name}", draws[:, worst]
+    span = f"its draws span {np.min(own):g} to {np.max(own):g}"
     if share == 1.0:
         raise ValueError(
             f"{name}: the prior of {value} lies outside {low:g} to {high:g} ({meaning}); {span}; "

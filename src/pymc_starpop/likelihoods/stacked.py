@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pytensor import tensor as pt
 from pytensor.graph.basic import Variable
+from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.cluster.checks import check_types
@@ -23,7 +24,7 @@ from pymc_starpop.cluster.parameters import (
 )
 from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.axes import Parameter, few, resolved
+from pymc_starpop.likelihoods.axes import Parameter, few, resolved, sizes_of
 from pymc_starpop.likelihoods.checks import check_catalog, check_priors, check_values
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
@@ -34,6 +35,9 @@ from pymc_starpop.ops.each_cluster import each_cluster
 from pymc_starpop.stars.stacked import StackedCatalog
 
 __all__ = ["Stack", "StackedModel", "checked_stack", "stacked_logp", "stacked_model"]
+
+# What users call the arrays of stars that have other names here.
+_CALLED = {"log_field": "field"}
 
 # What may be a mapping by names of clusters.
 _BY_NAME = ("iso", "selection", "field", "age_distribution")
@@ -199,6 +203,20 @@ def _error_of(function: Callable[[int], Any], place: int) -> str | None:
     return None
 
 
+def _of_lengths(name: str, value: Any, lengths: Mapping[str, int], owner: str = "") -> Any:
+    """Return an expression that fails where its axes turn out to have other lengths.
+
+    Compiled code would read past their ends.
+    """
+    if not isinstance(value, Variable):
+        return value
+    for place, (axis, length) in enumerate(lengths.items()):
+        if value.type.shape[place] is None:
+            text = f"{owner}{name} must have {length} values, one for each {axis}, and has others"
+            value = CheckAndRaise(ValueError, text)(value, pt.eq(value.shape[place], length))
+    return value
+
+
 def _by_name(name: str, value: Any, cats: StackedCatalog) -> list[Any]:
     """Return one value for each cluster, from one for all or a mapping by name."""
     if not isinstance(value, Mapping):
@@ -225,9 +243,11 @@ def _split_field(field: Any, cats: StackedCatalog) -> Any:
             f"field holds {length} log densities for {cats.n_star} stars of {cats.n_cluster} "
             "clusters; give one for each star, in the order of the stack, or a mapping by cluster"
         )
+    values = density.values
+    if density.is_symbolic:
+        values = _of_lengths("field", values, {"star": cats.n_star})
     return {
-        name: FieldDensity(density.values[cats.rows(name)], density.sampler)
-        for name in cats.cluster_names
+        name: FieldDensity(values[cats.rows(name)], density.sampler) for name in cats.cluster_names
     }
 
 
@@ -295,10 +315,12 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
         given["field"] = _split_field(given["field"], cats)
     chosen = {name: _by_name(name, given.pop(name), cats) for name in _BY_NAME if name in given}
     grids = _by_name("iso", iso, cats)
-    split = [
-        split_arguments(given | {name: of[place] for name, of in chosen.items()}, grid)
-        for place, grid in enumerate(grids)
-    ]
+
+    def split_of(place: int) -> tuple[ClusterParameters, ClusterOptions]:
+        own = {name: of[place] for name, of in chosen.items()}
+        return split_arguments(given | own, grids[place])
+
+    split = _for_each(cats, split_of)
     options = [of for _, of in split]
     parameters: dict[str, Parameter] = {}
 
@@ -329,7 +351,8 @@ def _check_all_priors(stack: Stack) -> None:
             everyone = len(places) == len(stack.grids)
             return parameter.value[places] if by_cluster and not everyone else value
 
-        check_priors(grid, stack.arguments.map_values(take))
+        names = [stack.cats.cluster_names[place] for place in places]
+        check_priors(grid, stack.arguments.map_values(take), names)
 
 
 def _places(names: Sequence[str], chosen: Sequence[str]) -> tuple[int, ...]:
@@ -378,7 +401,11 @@ def stacked_model(stack: Stack) -> tuple[StackedModel, dict[str, Any], dict[str,
     slots = {name for member in members for name in member.kind.slots}
     numbers = {name for member in members for name in member.numbers}
     used = {name: of for name, of in stack.parameters.items() if name in slots - numbers}
-    values = {name: as_float64(name, of.value) for name, of in used.items()}
+    sizes = sizes_of(stack.cats)
+    values = {
+        name: _of_lengths(name, as_float64(name, of.value), {a: sizes[a] for a in of.axes})
+        for name, of in used.items()
+    }
     axes = {name: of.axes for name, of in used.items()}
     model = StackedModel(members, axes, stack.cats.n_band)
     return model, _star_arrays_of_all(stack.cats, members, [arrays for _, arrays in found]), values
@@ -435,6 +462,10 @@ def _star_arrays_of_all(
         sizes = [member.rows.stop - member.rows.start for member in members]
         parts = [own.get(name, np.zeros(n)) for own, n in zip(arrays, sizes, strict=True)]
         symbolic = any(isinstance(part, Variable) for part in parts)
+        parts = [
+            _of_lengths(_CALLED.get(name, name), part, {"star": n}, f"cluster {member.name!r}: ")
+            for part, n, member in zip(parts, sizes, members, strict=True)
+        ]
         whole[name] = pt.concatenate(parts) if symbolic else np.concatenate(parts)
     return whole
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
 
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.likelihoods.track import Layout
@@ -94,6 +96,8 @@ def star_arrays(
     log_field: Any = np.zeros(catalog.n_star)
     if needs_field(catalog, parameters) and hasattr(options.field, "log_density"):
         log_field = options.field.log_density(catalog, options.selection)
+    if isinstance(log_field, Variable):
+        _check_length(log_field, catalog.n_star)
     arrays = {
         "values": np.where(catalog.measured, catalog.values, 0.0),
         "variance": np.where(catalog.measured, catalog.errors**2, np.inf),
@@ -108,6 +112,18 @@ def star_arrays(
     if catalog.membership_prior is not None:
         arrays["membership_prior"] = np.asarray(catalog.membership_prior, dtype=np.float64)
     return arrays
+
+
+def _check_length(log_field: Variable, n_star: int) -> None:
+    """Check how many log densities there are, as far as it is known."""
+    length = log_field.type.shape[0]
+    if isinstance(log_field, SharedVariable):
+        length = len(log_field.get_value(borrow=True))
+    if length not in (None, n_star):
+        raise ValueError(
+            f"field holds {length} log densities for {n_star} stars; give one for each star of the "
+            "catalog"
+        )
 
 
 def layout_of(catalog: StarCatalog) -> Layout:

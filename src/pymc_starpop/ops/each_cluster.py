@@ -176,15 +176,26 @@ def _virtual_machine(graph: ClusterGraph, part: str) -> Callable[..., Any]:
     return pytensor.function(inputs, outputs, mode="FAST_COMPILE", on_unused_input="ignore")
 
 
+def _wrong_length(name: str, axis: Axis) -> str:
+    """What is wrong with an input of another length."""
+    return (
+        f"{name}: its length is not the number of {axis.value}s; give one value for each "
+        f"{axis.value}, in the order of the catalog"
+    )
+
+
 def _loop_source(
-    inputs: Sequence[tuple[Axis, int]], outputs: Sequence[tuple[Axis, int, int]]
-) -> str:
+    inputs: Sequence[tuple[Axis, int]], outputs: Sequence[tuple[Axis, int, int]],
+    described: Sequence[str],
+) -> str:  # fmt: skip
     """Source of the loop over clusters.
 
     Parameters
     ----------
     inputs : sequence of (Axis, int)
         Axis and dimensions of each input of the Op, after the first rows of the clusters.
+    described : sequence of str
+        What they are called in messages.
     outputs : sequence of (Axis, int, int)
         Axis and dimensions of each output, and the input whose shape it has.
     """
@@ -195,6 +206,11 @@ def _loop_source(
         for name, (_, ndim) in zip(names, inputs, strict=True)
         if ndim
     ]
+    lengths = {Axis.STAR: "starts[-1]", Axis.CLUSTER: "starts.shape[0] - 1"}
+    for name, (axis, _), called in zip(names, inputs, described, strict=True):
+        if axis in lengths:
+            lines.append(f"    if {name}.shape[0] != {lengths[axis]}:")
+            lines.append(f"        raise ValueError({_wrong_length(called, axis)!r})")
     for k, (axis, ndim, like) in enumerate(outputs):
         shape = f"x{like}.shape[0]" if axis is Axis.STAR else f"x{like}.shape"
         lines.append(f"    y{k} = np.zeros({shape})" if ndim else f"    y{k} = 0.0")
@@ -223,6 +239,10 @@ def _loop_source(
     return "\n".join(lines)
 
 
+# What users call the arrays that have other names in the graph.
+_CALLED = {"log_field": "field"}
+
+
 class EachCluster(Op):
     """Run a part of a `ClusterGraph` over clusters.
 
@@ -242,6 +262,13 @@ class EachCluster(Op):
         own = [(i.axis, i.ndim) for i in self.graph.inputs]
         own += [(Axis.NONE, table.type.ndim) for table in self.graph.tables]
         return [*own, (Axis.STAR, 1)] if self.part in ("gradient", "both") else own
+
+    @property
+    def input_names(self) -> list[str]:
+        """What the inputs of `input_axes` are called."""
+        names = [_CALLED.get(str(i.variable.name), str(i.variable.name)) for i in self.graph.inputs]
+        names += ["table"] * len(self.graph.tables)
+        return [*names, "cotangent"] if self.part in ("gradient", "both") else names
 
     @property
     def output_axes(self) -> list[tuple[Axis, int, int]]:
@@ -288,7 +315,7 @@ class EachCluster(Op):
 
     def _kept_or_compiled(self, types: tuple[Any, ...]) -> tuple[Callable[..., Any], str | None]:
         """Load the loop from the disk, or compile it and keep it there."""
-        source = _loop_source(self.input_axes, self.output_axes)
+        source = _loop_source(self.input_axes, self.output_axes, self.input_names)
         described = None
         if self.graph.is_described:
             described = kept_name(self.part, self.graph.key, source)
@@ -322,6 +349,10 @@ class EachCluster(Op):
     def perform(self, node: Apply, inputs: Sequence[np.ndarray], output_storage: Any) -> None:
         """Run the graph over the clusters in PyTensor's virtual machine."""
         starts, *arrays = inputs
+        lengths = {Axis.STAR: starts[-1], Axis.CLUSTER: len(starts) - 1}
+        for x, (axis, _), name in zip(arrays, self.input_axes, self.input_names, strict=True):
+            if axis in lengths and len(x) != lengths[axis]:
+                raise ValueError(_wrong_length(name, axis))
         one_cluster = self.graph.virtual_machine(self.part)
         found = []
         for c, (first, end) in enumerate(pairwise(starts)):
