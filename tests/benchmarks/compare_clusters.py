@@ -79,7 +79,8 @@ def make_cases(psp):
     fifty = importlib.import_module("fifty_clusters")
     catalogs, truth = fifty.fifty_clusters(iso)
     if hasattr(psp.StarCatalog, "stack"):
-        symbols = {n: pt.dscalar(n) if n in fifty.SHARED else pt.dvector(n) for n in TRUTH}
+        shapes = {n: () if n in fifty.SHARED else (fifty.N_CLUSTER,) for n in TRUTH}
+        symbols = {n: pt.tensor(n, dtype="float64", shape=shape) for n, shape in shapes.items()}
         together = compiled(psp, iso, psp.StarCatalog.stack(catalogs), symbols)
         values = [np.asarray(truth[name]) for name in TRUTH]
         cases["fifty clusters"] = ([lambda: together(*values)], 1.0)

@@ -47,7 +47,8 @@ def compiled(iso, catalog, symbols):
 def test_fifty_clusters_in_one(iso):
     catalogs, truth = fifty_clusters(iso)
     cats = psp.StarCatalog.stack(catalogs)
-    symbols = {n: pt.dscalar(n) if n in SHARED else pt.dvector(n) for n in truth}
+    shapes = {n: () if n in SHARED else (N_CLUSTER,) for n in truth}
+    symbols = {n: pt.tensor(n, dtype="float64", shape=shape) for n, shape in shapes.items()}
     function, start = compiled(iso, cats, symbols)
     point = [np.asarray(value, dtype=float) for value in truth.values()]
     function(*point)

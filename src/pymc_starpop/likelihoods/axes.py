@@ -219,6 +219,11 @@ def _shapes_shown(possible: Sequence[tuple[str, ...]]) -> str:
 
 
 def _how_to_label(name: str) -> str:
+    if name in BY_STAR:
+        return (
+            f'give {name} dims in the model (dims="cluster" or dims="star"), or a length, such as '
+            "pt.specify_shape(x, n)"
+        )
     return (
         f'give {name} dims in the model (dims="cluster" or dims="band"), or write x[:, None] '
         "for one value for each cluster and x[None, :] for one for each band"
