@@ -292,3 +292,27 @@ def test_vectors_of_numbers_in_holders_are_tensors(make):
     name = "high_slope" if make is psp.Kroupa else "dtdm"
     with pytest.raises(ValueError, match=f"{name} must be a number, a scalar tensor, or for sev"):
         make(**{name: np.array([0.1, 0.2])})
+
+
+def test_ages_of_two_kinds(coarse, cats):
+    spread = psp.AgeDistribution([8.9, 9.0, 9.1], [0.3, 0.4, 0.3])
+    ages = {"a": spread, "b": None, "c": spread}
+    with pytest.raises(ValueError, match="age_distribution is None for b, expected a distribution"):
+        logp(coarse, cats, log_age=None, age_distribution=ages)
+
+
+def test_catalogs_that_were_not_stacked(coarse):
+    with pytest.raises(ValueError, match=r"got dict; stack several catalogs with psp\.StarCatalog"):
+        logp(coarse, {"a": catalog(4), "b": catalog(5)})
+    with pytest.raises(ValueError, match="holds no cluster"):
+        psp.StackedCatalog({})
+
+
+@pytest.mark.parametrize("name", ["iso", "selection", "field", "age_distribution"])
+def test_a_mapping_for_one_cluster(coarse, name):
+    values = {"iso": coarse, "log_age": 9.0, "feh": 0.0, "distance_modulus": 8.0}
+    values[name] = {"a": values.get(name)}
+    with pytest.raises(ValueError, match=f"{name} is a mapping by cluster, but catalog is a StarC"):
+        psp.cluster_logp(catalog=catalog(4), **values)
+    with pm.Model(), pytest.raises(ValueError, match=f"^{name} is a mapping by cluster"):
+        psp.ClusterPhotometry("stars", observed=catalog(4), **values)

@@ -15,7 +15,7 @@ from pymc_starpop.cluster.parameters import split_arguments
 from pymc_starpop.distributions.cluster_model import ClusterModel, cluster_model
 from pymc_starpop.distributions.stacked_model import StackedPhotometryModel, photometry_of_stack
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.checks import check_catalog, check_cluster
+from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, check_single
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.stacked import checked_stack
 from pymc_starpop.stars.catalog import StarCatalog
@@ -153,6 +153,7 @@ class ClusterPhotometry(Distribution):
             model, inputs, cores = photometry_of_stack(checked_stack(iso, catalog, kwargs))
         else:
             grid: Any = iso
+            check_single(grid, catalog, kwargs)
             p, options = split_arguments(kwargs, grid)
             check_catalog(grid, catalog, options)
             check_cluster(grid, p, options, catalog)

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,18 @@ from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import shared_bands
 
-__all__ = ["check_catalog", "check_cluster", "check_priors", "check_values", "inside_support"]
+__all__ = [
+    "OPTIONS_BY_NAME",
+    "check_catalog",
+    "check_cluster",
+    "check_priors",
+    "check_single",
+    "check_values",
+    "inside_support",
+]
+
+# Options of which each cluster of a stack may have its own, as a mapping by names.
+OPTIONS_BY_NAME = ("selection", "field", "age_distribution")
 
 _N_DRAW = 2000
 _SEED = 20250101
@@ -65,6 +76,23 @@ def inside_support(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOp
     if p.corrections is not None and isinstance(p.corrections.msto_smooth, Variable):
         inside = inside & (p.corrections.msto_smooth > 0.0)
     return inside
+
+
+def check_single(iso: Any, catalog: Any, parameters: Mapping[str, Any]) -> None:
+    """Refuse mappings by the name of a cluster with a catalog that is no stack."""
+    if isinstance(catalog, Mapping):
+        raise ValueError(
+            f"catalog must be a StarCatalog or a StackedCatalog, got {type(catalog).__name__}; "
+            "stack several catalogs with psp.StarCatalog.stack(catalogs)"
+        )
+    given = {"iso": iso, **{name: parameters.get(name) for name in OPTIONS_BY_NAME}}
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            raise ValueError(
+                f"{name} is a mapping by cluster, but catalog is a {type(catalog).__name__}, which "
+                "has no names of clusters; give the one value, or stack the catalogs with "
+                'psp.StarCatalog.stack({"a": catalog, ...})'
+            )
 
 
 def check_catalog(grid: IsochroneGrid, catalog: StarCatalog, options: ClusterOptions) -> None:

@@ -25,7 +25,12 @@ from pymc_starpop.cluster.parameters import (
 from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.axes import Parameter, few, resolved, sizes_of
-from pymc_starpop.likelihoods.checks import check_catalog, check_priors, check_values
+from pymc_starpop.likelihoods.checks import (
+    OPTIONS_BY_NAME,
+    check_catalog,
+    check_priors,
+    check_values,
+)
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
@@ -38,9 +43,6 @@ __all__ = ["Stack", "StackedModel", "checked_stack", "stacked_logp", "stacked_mo
 
 # What users call the arrays of stars that have other names here.
 _CALLED = {"log_field": "field"}
-
-# What may be a mapping by names of clusters.
-_BY_NAME = ("iso", "selection", "field", "age_distribution")
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,8 +315,10 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
     given = dict(arguments)
     if "field" in given:
         given["field"] = _split_field(given["field"], cats)
-    chosen = {name: _by_name(name, given.pop(name), cats) for name in _BY_NAME if name in given}
+    named = [name for name in OPTIONS_BY_NAME if name in given]
+    chosen = {name: _by_name(name, given.pop(name), cats) for name in named}
     grids = _by_name("iso", iso, cats)
+    _check_ages(chosen.get("age_distribution", []), cats)
 
     def split_of(place: int) -> tuple[ClusterParameters, ClusterOptions]:
         own = {name: of[place] for name, of in chosen.items()}
@@ -337,6 +341,19 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
     _for_each(cats, stack.check)
     _check_all_priors(stack)
     return stack
+
+
+def _check_ages(distributions: Sequence[Any], cats: StackedCatalog) -> None:
+    """Refuse clusters with an age next to clusters with a distribution of ages."""
+    without = [
+        name for name, of in zip(cats.cluster_names, distributions, strict=False) if of is None
+    ]
+    if without and len(without) < cats.n_cluster:
+        raise ValueError(
+            f"age_distribution is None for {few(without)}, expected a distribution for every "
+            "cluster: a stack has log_age for all clusters, or age_distribution for all; give "
+            "those of one age a narrow distribution, or give log_age with log_age_scatter to all"
+        )
 
 
 def _check_all_priors(stack: Stack) -> None:

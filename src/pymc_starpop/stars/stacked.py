@@ -48,6 +48,11 @@ class StackedCatalog:
     # Of `StarCatalog`, which imports this module for its method `stack`.
     clusters: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        """Check that there is a cluster."""
+        if not self.clusters:
+            raise ValueError("clusters holds no cluster; stack at least one catalog.")
+
     @property
     def cluster_names(self) -> tuple[str, ...]:
         """Names of the C clusters."""
