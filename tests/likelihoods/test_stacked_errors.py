@@ -68,7 +68,10 @@ CASES = {
         r"^av must be a number, a PyTensor expression or a vector, got a mapping; give one value "
         r"for each cluster in the order of the stack, a, b, c",
     ),
-    "mass functions by name": ({"imf": {"a": psp.Kroupa()}}, r"^imf must be a mass function"),
+    "mass functions by name": (
+        {"imf": {"a": psp.Kroupa()}},
+        r"^imf must be a mass function, .* what differs between them are its parameters",
+    ),
     "corrections by name": ({"corrections": {"a": None}}, r"^corrections must be None or"),
     "populations by name": ({"second_population": {}}, r"^second_population must be None or"),
     "options by name": (
@@ -106,6 +109,30 @@ CASES = {
     ),
     "a series in another order": (
         {"feh": pd.Series({"c": 0.2, "a": 0.0, "b": 0.1})}, r"feh .* in another order, c, a, b"
+    ),
+    "a series with labels of others": (
+        {"feh": pd.Series({"a": 0.2, "b": 0.0, "m67": 0.1})},
+        r"feh has the dimension 'index' with the labels a, b, m67, expected those of the clusters, "
+        r"a, b, c, or of the bands",
+    ),
+    "an array with labels of others": (
+        {"feh": xr.DataArray([0.0, 0.1, 0.2], dims="run", coords={"run": ["x", "y", "z"]})},
+        r"feh has the dimension 'run' with the labels x, y, z, expected those of the clusters",
+    ),
+    "extinctions with labels of others": (
+        {"av": pd.Series(np.full(11, 0.1), index=list("abcdefghijk"))},
+        r"av has the dimension 'index' with the labels a, b, c, d, ..., expected those of",
+    ),
+    "a matrix of one entry": (
+        {"intrinsic_scatter": [[0.02]]}, r"intrinsic_scatter has the shape \(1, 1\) for"
+    ),
+    "a mapping that lacks one and has another": (
+        {"selection": {"a": LIMITS, "b": LIMITS, "C": LIMITS}},
+        r"selection lacks c and has unknown C; as a mapping",
+    ),
+    "fields in a list": (
+        {"field": [psp.UniformField()] * 3},
+        r"clusters 'a', 'b', 'c': field must be .* or to several clusters a mapping of models by",
     ),
     "scales of another length": (
         {"field": psp.InflatedScatterField(pt.as_tensor([3.0, 4.0]))},
@@ -181,6 +208,37 @@ def test_a_prior_of_one_cluster_outside(coarse, cats):
         age = pm.Normal("log_age", [9.0, 9.3, 10.3], 0.05, dims="cluster")
         with pytest.warns(UserWarning, match=r"cluster 'c': log_age: .* of the prior of log_age"):
             logp(coarse, cats, log_age=age)
+
+
+def test_a_prior_of_several_clusters_outside(coarse, cats):
+    with pm.Model(coords=cats.coords()):
+        age = pm.Normal("log_age", [12.0, 9.3, 13.0], 0.05, dims="cluster")
+        with pytest.raises(ValueError, match=r"clusters 'a', 'c': log_age: .* lies outside"):
+            logp(coarse, cats, log_age=age)
+
+
+def test_values_without_labels(coarse, cats):
+    """Labels that only count are none; they are taken by place, as those of the clusters are."""
+    wanted = logp(coarse, cats, feh=[0.0, 0.1, 0.2]).eval(mode="FAST_COMPILE")
+    for feh in (pd.Series([0.0, 0.1, 0.2]), pd.Series({"a": 0.0, "b": 0.1, "c": 0.2})):
+        np.testing.assert_array_equal(logp(coarse, cats, feh=feh).eval(mode="FAST_COMPILE"), wanted)
+
+
+def test_labels_of_one_cluster(coarse):
+    """They are looked at for the catalog of one cluster, too."""
+    given = {"feh": 0.0, "log_age": 9.0, "distance_modulus": 8.0}
+    shift = pd.Series([0.0, 0.01, 0.02], index=BANDS)
+    found = psp.cluster_logp(coarse, catalog(4), zero_points=shift, **given)
+    wanted = psp.cluster_logp(coarse, catalog(4), zero_points=shift.to_numpy(), **given)
+    np.testing.assert_array_equal(*(x.eval(mode="FAST_COMPILE") for x in (found, wanted)))
+    with pytest.raises(
+        ValueError, match=r"zero_points has .* labels of the bands in another order"
+    ):
+        psp.cluster_logp(coarse, catalog(4), zero_points=shift[::-1], **given)
+    with pm.Model(coords={"band": BANDS[::-1]}):
+        scatter = pm.HalfNormal("scatter", 0.02, dims="band")
+        with pytest.raises(ValueError, match=r"intrinsic_scatter has .* in another order"):
+            psp.cluster_logp(coarse, catalog(4), intrinsic_scatter=scatter, **given)
 
 
 @pytest.mark.parametrize("dims", ["cluster", "band"])
@@ -304,6 +362,11 @@ def test_ages_of_two_kinds(coarse, cats):
 def test_catalogs_that_were_not_stacked(coarse):
     with pytest.raises(ValueError, match=r"got dict; stack several catalogs with psp\.StarCatalog"):
         logp(coarse, {"a": catalog(4), "b": catalog(5)})
+    with pytest.raises(ValueError, match=r"got list; stack several catalogs with psp\.StarCatalog"):
+        logp(coarse, [catalog(4), catalog(5)])
+    cats = psp.StarCatalog.stack({"a": catalog(4)})
+    with pytest.raises(ValueError, match=r"must be a StarCatalog, got StackedCatalog; of a stack"):
+        psp.reference.cluster_logp(coarse, cats, **VALID)
     with pytest.raises(ValueError, match="holds no cluster"):
         psp.StackedCatalog({})
 

@@ -380,3 +380,28 @@ def test_one_cluster_of_a_stack(cats, catalog):
         plot_cmd(cats, COLOR, G, ax=ax)
     with pytest.raises(ValueError, match=r"the stars of one cluster, without a name"):
         plot_cmd(catalog, COLOR, G, cluster="faint")
+
+
+def test_clusters_with_other_bands(catalog):
+    other = StarCatalog(catalog.mag[:, [0, 2]], catalog.mag_err[:, [0, 2]], bands=[G, "2MASS_Ks"])
+    cats = StarCatalog.stack({"optical": catalog, "infrared": other})
+    plt.close("all")
+    with pytest.raises(
+        ValueError, match=r"cluster 'infrared': color names .* or choose one with cl"
+    ):
+        plot_cmd(cats, COLOR, G)
+    with pytest.raises(ValueError, match=r"color lacks infrared; as a mapping it needs"):
+        plot_cmd(cats, {"optical": COLOR}, G)
+    assert not plt.get_fignums()
+    axes = plot_cmd(cats, {"optical": COLOR, "infrared": (G, "2MASS_Ks")}, G)
+    for ax, alone in zip(axes, (catalog, other), strict=True):
+        color = COLOR if alone is catalog else (G, "2MASS_Ks")
+        expected = points(plot_cmd(alone, color, G)).get_offsets()
+        assert_array_equal(points(ax).get_offsets(), expected)
+
+
+def test_membership_of_one_cluster_of_a_stack(cats):
+    membership = np.linspace(0.0, 1.0, cats.n_star)
+    own = membership[cats.rows("faint")]
+    shown = [plot_cmd(cats, COLOR, G, cluster="faint", membership=p) for p in (membership, own)]
+    assert_array_equal(*(points(ax).get_array() for ax in shown))

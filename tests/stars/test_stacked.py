@@ -136,3 +136,53 @@ def test_clear_errors(near, far, given, message):
         given = [catalog(value) for value in given]
     with pytest.raises(ValueError, match=message):
         psp.StarCatalog.stack(given)
+
+
+def of_labels(labels):
+    n = len(labels)
+    return psp.StarCatalog(
+        np.full((n, 1), 12.0), np.full((n, 1), 0.01), bands=["TESS"], star=labels
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.array([2**62 + 1, 2**62 + 2], dtype=np.uint64), np.array([0, 1])),
+        (np.array([1, 2]), np.array(["1", "2"])),
+        (np.array([1, 2]), np.array([0.5, 1.5])),
+        (np.array([1, "x"], dtype=object), np.array(["1", "y"], dtype=object)),
+    ],
+    ids=["long numbers", "text of numbers", "fractions", "objects"],
+)
+def test_labels_of_different_kinds_stay_apart(first, second):
+    """One array of both would round them, or make one text of two."""
+    cats = psp.StarCatalog.stack({"a": of_labels(first), "b": of_labels(second)})
+    assert cats.star.tolist() == [
+        f"{name}: {label}" for name, labels in (("a", first), ("b", second)) for label in labels
+    ]
+
+
+def test_labels_that_become_one():
+    catalogs = {
+        "a": of_labels(["x", "b: y"]), "a: b": of_labels(["y", "z"]), "c": of_labels(["x", "w"]),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"two stars have one label .* other names, or the stars"):
+        psp.StarCatalog.stack(catalogs)
+
+
+def test_limits_of_all_clusters(cats):
+    limits = psp.MagnitudeLimits(cats["near"].bands[0], 0.0, 12.5)
+    assert limits.mask(cats).tolist() == [bool(x) for name in cats for x in limits.mask(cats[name])]
+
+
+def test_what_only_one_cluster_has(cats):
+    with pytest.raises(AttributeError, match=r"has no 'flux', .* such as cats\['near'\]\.flux"):
+        _ = cats.flux
+    assert not hasattr(cats, "something_else")
+    with pytest.raises(AttributeError, match=r"no 'flux', the catalog of each cluster has"):
+        psp.UniformField().log_density(cats)
+    with pytest.raises(ValueError, match="star='x', band='x'; give different names"):
+        cats.coords(star="x", band="x")
+    with pytest.raises(ValueError, match="star='x', band='x'; give different names"):
+        cats["near"].coords(star="x", band="x")

@@ -185,5 +185,23 @@ def test_other_stars_are_those_of_one_cluster(model, cats, posterior):
     found = psp.membership(posterior, model, few, cluster="near", progressbar=False)
     whole = psp.membership(posterior, model, cluster="near", progressbar=False)
     assert_close(found, whole.isel(star=[2, 5]), "stacked")
-    with pytest.raises(ValueError, match=r"say with cluster= of which of near, far"):
+    with pytest.raises(ValueError, match=r"but no cluster= says of which; give cluster= one"):
         psp.membership(posterior, model, few, progressbar=False)
+
+
+def test_other_stars_of_a_stack(model, cats, posterior):
+    with pytest.raises(
+        ValueError, match=r"but no cluster= says of which; give cluster= one of near"
+    ):
+        psp.membership(posterior, model, catalog=cats["near"], progressbar=False)
+    with pytest.raises(
+        ValueError, match=r"must be a StarCatalog with stars of one cluster, got Sta"
+    ):
+        psp.membership(posterior, model, cluster="near", catalog=cats, progressbar=False)
+    with pytest.raises(ValueError, match=r"none of those of the cluster 'near': .* with cluster="):
+        psp.luminosity_function(posterior, "2MASS_Ks", [8.0, 9.0], model, progressbar=False)
+
+
+def test_the_variable_has_a_short_name(model):
+    """PyTensor's warnings show that of the Op."""
+    assert str(model["stars"].owner.op) == "ClusterPhotometryRV"

@@ -45,6 +45,11 @@ _OPTIONAL = (
     "log_age", "distance_modulus", "distance_pc", "second_population", "imf", "corrections",
 )  # fmt: skip
 
+_ONE_FOR_ALL = (
+    "one for all clusters; what differs between them are its parameters, tensors with a value for "
+    "each"
+)
+
 
 def parameter_ranges(grid: IsochroneGrid) -> dict[str, tuple[Range, str]]:
     """Closed range in which each parameter has a likelihood, and the reason for it."""
@@ -211,7 +216,8 @@ def check_options(grid: IsochroneGrid, options: ClusterOptions) -> None:
     if isinstance(field, type) or not is_model:
         raise ValueError(
             f"field must be a model of field stars with a method log_density, or a vector of log "
-            f"densities, got {field!r}; give psp.UniformField()"
+            f"densities, got {field!r}; give psp.UniformField(), or to several clusters a mapping "
+            "of models by name"
         )
     first, last = int(grid.eep[0]), int(grid.eep[-1])
     lowest = grid.option_defaults["mass_min"]
@@ -291,17 +297,18 @@ def check_types(p: ClusterParameters) -> None:
             number_of(name, value)
     if not isinstance(p.imf, InitialMassFunction):
         raise ValueError(
-            f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa()"
+            f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa(), "
+            f"{_ONE_FOR_ALL}"
         )
     if p.corrections is not None and not isinstance(p.corrections, EmpiricalCorrections):
         raise ValueError(
             f"corrections must be None or EmpiricalCorrections, got {p.corrections!r}; give "
-            "psp.EmpiricalCorrections() for the published ones"
+            f"psp.EmpiricalCorrections() for the published ones, {_ONE_FOR_ALL}"
         )
     if p.second_population is not None and not isinstance(p.second_population, SecondPopulation):
         raise ValueError(
             f"second_population must be None or SecondPopulation, got {p.second_population!r}; "
-            "give psp.SecondPopulation(fraction, feh=...)"
+            f"give psp.SecondPopulation(fraction, feh=...), {_ONE_FOR_ALL}"
         )
 
 

@@ -241,6 +241,8 @@ def split_arguments(
 
 def is_vector(field: Any) -> bool:
     """Whether a field was given as log densities of the stars."""
+    if isinstance(field, list | tuple) and any(hasattr(entry, "log_density") for entry in field):
+        return False
     return isinstance(field, np.ndarray | list | tuple) or hasattr(field, "owner")
 
 

@@ -17,6 +17,7 @@ from pymc_starpop.distributions.stacked_model import StackedPhotometryModel, pho
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, check_single
 from pymc_starpop.likelihoods.cluster import as_float64
+from pymc_starpop.likelihoods.labels import without_labels
 from pymc_starpop.likelihoods.stacked import checked_stack
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.stacked import StackedCatalog
@@ -39,6 +40,10 @@ class ClusterPhotometryRV(RandomVariable):
     def __init__(self, model: ClusterModel | StackedPhotometryModel, signature: str, **kwargs: Any):
         self.model = model
         super().__init__(signature=signature, **{"dtype": "float64", **kwargs})
+
+    def __str__(self) -> str:
+        """Return the name alone: warnings of PyTensor show it, and the model has much to say."""
+        return type(self).__name__
 
     def rng_fn(self, rng, *args):
         """Draw members from the isochrone and field stars from the field model."""
@@ -154,7 +159,7 @@ class ClusterPhotometry(Distribution):
         else:
             grid: Any = iso
             check_single(grid, catalog, kwargs)
-            p, options = split_arguments(kwargs, grid)
+            p, options = split_arguments(without_labels(kwargs, catalog), grid)
             check_catalog(grid, catalog, options)
             check_cluster(grid, p, options, catalog)
             model, inputs, cores = cluster_model(grid, catalog, p.map_values(as_float64), options)

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pymc as pm
 import pytensor
-import xarray as xr
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
 from pymc_starpop.cluster.checks import number_of
 from pymc_starpop.cluster.parameters import BY_BAND, BY_STAR
+from pymc_starpop.likelihoods.labels import dims_of, few
 from pymc_starpop.stars.stacked import StackedCatalog
 
-__all__ = ["Parameter", "few", "resolved", "sizes_of"]
+__all__ = ["Parameter", "resolved", "sizes_of"]
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,8 @@ def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
             f"{name} must be a number, a PyTensor expression or a vector, got a mapping; give one "
             f"value for each cluster in the order of the stack, {few(cats.cluster_names)}"
         )
-    if isinstance(value, pd.Series):
-        value = value.to_xarray()
-    if isinstance(value, xr.DataArray):
-        dims = tuple(_axis_of(name, str(d), _labels(value, d), cats) for d in value.dims)
-        value = value.to_numpy()
-    else:
-        value = number_of(name, value) if isinstance(value, list | tuple) else value
-        dims = _dims_of(name, value, cats)
+    value = number_of(name, value) if isinstance(value, list | tuple) else value
+    value, dims = dims_of(name, value, cats)
     if isinstance(value, Constant):
         value = value.data
     if not isinstance(value, Variable) and isinstance(value, list | tuple | np.ndarray):
@@ -130,9 +122,9 @@ def _means_the_same(found: list[tuple[str, ...]], sizes: Mapping[str, int]) -> b
 
 def _squeezed(value: Any, shape: tuple[Any, ...], dims: tuple[Any, ...], sizes: Any) -> Any:
     """Take a vector by band, (1, B), or by cluster, (C, 1), out of its two dimensions."""
-    if shape[0] == 1 and sizes["cluster"] != 1:
+    if shape[0] == 1 != sizes["cluster"] and shape[1] in (None, sizes["band"]):
         return value[0], shape[1:], (dims[1] or "band",)
-    if shape[1] == 1 and sizes["band"] != 1:
+    if shape[1] == 1 != sizes["band"] and shape[0] in (None, sizes["cluster"]):
         return value[:, 0], shape[:1], (dims[0] or "cluster",)
     return value, shape, dims
 
@@ -146,56 +138,6 @@ def _shape_of(value: Any) -> tuple[int | None, ...]:
     # The lengths of dimensions of a model are shared variables.
     lengths = pytensor.function([], value.shape, mode="FAST_COMPILE")()
     return tuple(int(n) for n in lengths)
-
-
-def _dims_of(name: str, value: Any, cats: StackedCatalog) -> tuple[str | None, ...]:
-    """Return what the dimensions of a variable are in the model, None where nothing is known."""
-    ndim = value.ndim if hasattr(value, "ndim") else np.ndim(value)
-    model = pm.modelcontext(None) if pm.Model.get_context(error_if_none=False) else None
-    own = getattr(value, "name", None)
-    if model is None or own is None or model.named_vars.get(own) is not value:
-        return (None,) * ndim
-    dims = model.named_vars_to_dims.get(own, (None,) * ndim)
-    return tuple(
-        None if dim is None else _axis_of(name, dim, model.coords.get(dim), cats) for dim in dims
-    )
-
-
-def _labels(array: xr.DataArray, dim: Any) -> Any:
-    return array.coords[dim].to_numpy() if dim in array.coords else None
-
-
-def _axis_of(name: str, dim: str, labels: Any, cats: StackedCatalog) -> str | None:
-    """Return the axis that a dimension is, by its labels or else by its name."""
-    own = {
-        "cluster": list(cats.cluster_names),
-        "band": list(cats.model_bands),
-        "star": list(cats.star),
-    }
-    given = None if labels is None else list(labels)
-    for axis, expected in own.items():
-        if given == expected:
-            return axis
-        if given is not None and len(given) > 1 and sorted(map(str, given)) == sorted(expected):
-            raise ValueError(
-                f"{name} has the dimension {dim!r} with the labels of the {axis}s in another "
-                f"order, {few(given)}; expected {few(expected)}: sort it as the catalogs are"
-            )
-    plain = dim.removeprefix("model_")
-    if plain in own:
-        if given is not None:
-            raise ValueError(
-                f"{name} has the dimension {dim!r} with the labels {few(given)}, expected those "
-                f"of the {plain}s, {few(own[plain])}; build the model with coords=cats.coords()"
-            )
-        return plain
-    return None
-
-
-def few(labels: Sequence[Any]) -> str:
-    """Show the first labels."""
-    shown = ", ".join(str(label) for label in labels[:4])
-    return shown + (", ..." if len(labels) > 4 else "")
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:

@@ -29,6 +29,7 @@ from pymc_starpop.field import ChiSquareField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
+from pymc_starpop.likelihoods.labels import few
 from pymc_starpop.likelihoods.slots import map_field_scale
 from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
 from pymc_starpop.stars.catalog import StarCatalog
@@ -80,10 +81,10 @@ def inside_support(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOp
 
 def check_single(iso: Any, catalog: Any, parameters: Mapping[str, Any]) -> None:
     """Refuse mappings by the name of a cluster with a catalog that is no stack."""
-    if isinstance(catalog, Mapping):
+    if isinstance(catalog, Mapping | list | tuple):
         raise ValueError(
             f"catalog must be a StarCatalog or a StackedCatalog, got {type(catalog).__name__}; "
-            "stack several catalogs with psp.StarCatalog.stack(catalogs)"
+            'stack several catalogs with psp.StarCatalog.stack({"a": catalog, ...})'
         )
     given = {"iso": iso, **{name: parameters.get(name) for name in OPTIONS_BY_NAME}}
     for name, value in given.items():
@@ -220,12 +221,14 @@ def _check_prior(
     except NotImplementedError:
         return  # pm.Flat and its like have a density but no draws
     outside = ~((draws >= low) & (draws <= high))
-    # Of a vector, the worst entry.
+    # Of a vector, the worst entry decides.
     shares = np.mean(outside, axis=0)
     share, own = float(np.max(shares)), draws
     if clusters and shares.shape == (len(clusters),):
-        worst = int(np.argmax(shares))
-        name, own = f"cluster {clusters[worst]!r}: {name}", draws[:, worst]
+        wrong = np.flatnonzero((shares > _TOLERATED) & ((shares == 1.0) | (share < 1.0)))
+        named = few([repr(clusters[int(place)]) for place in wrong])
+        name = f"cluster{'s' * (wrong.size > 1)} {named}: {name}"
+        own = draws[:, wrong] if wrong.size else draws
     span = f"its draws span {np.min(own):g} to {np.max(own):g}"
     if share == 1.0:
         raise ValueError(
@@ -234,12 +237,17 @@ def _check_prior(
         )
     if share > _TOLERATED:
         warnings.warn(
-            f"{name}: {100 * share:.0f} % of the prior of {value} lies outside {low:g} to "
-            f"{high:g} ({meaning}), where the likelihood is 0; {span}; bound the prior to silence "
-            "this warning",
+            f"{name}: {_up_to(shares)}{100 * share:.0f} % of the prior of {value} lies outside "
+            f"{low:g} to {high:g} ({meaning}), where the likelihood is 0; {span}; bound the prior "
+            "to silence this warning",
             UserWarning,
             skip_file_prefixes=_LIBRARIES,
         )
+
+
+def _up_to(shares: np.ndarray) -> str:
+    """Say so where not all entries of a vector have the greatest share."""
+    return "up to " if np.min(shares) < np.max(shares) else ""
 
 
 def _can_be_drawn(value: Variable) -> bool:

@@ -24,7 +24,7 @@ from pymc_starpop.cluster.parameters import (
 )
 from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.axes import Parameter, few, resolved, sizes_of
+from pymc_starpop.likelihoods.axes import Parameter, resolved, sizes_of
 from pymc_starpop.likelihoods.checks import (
     OPTIONS_BY_NAME,
     check_catalog,
@@ -33,6 +33,7 @@ from pymc_starpop.likelihoods.checks import (
 )
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
+from pymc_starpop.likelihoods.labels import few
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
 from pymc_starpop.likelihoods.stars import layout_of, limits_of, needs_field, star_arrays
 from pymc_starpop.ops._tables import shared_input
@@ -226,10 +227,11 @@ def _by_name(name: str, value: Any, cats: StackedCatalog) -> list[Any]:
     missing = [cluster for cluster in cats.cluster_names if cluster not in value]
     unknown = [str(key) for key in value if key not in cats.cluster_names]
     if missing or unknown:
-        which = "lacks" if missing else "has unknown"
+        wrong = {"lacks": missing, "has unknown": unknown}
+        said = " and ".join(f"{which} {', '.join(of)}" for which, of in wrong.items() if of)
         raise ValueError(
-            f"{name} {which} {', '.join(missing or unknown)}; as a mapping it needs one value for "
-            f"each of the clusters {', '.join(cats.cluster_names)} and no other"
+            f"{name} {said}; as a mapping it needs one value for each of the clusters "
+            f"{', '.join(cats.cluster_names)} and no other"
         )
     return [value[cluster] for cluster in cats.cluster_names]
 

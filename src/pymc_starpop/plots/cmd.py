@@ -31,8 +31,8 @@ _MEMBERSHIP_MAP = "viridis_r"
 
 def plot_cmd(
     catalog: StarCatalog | StackedCatalog,
-    color: Sequence[str],
-    mag: str,
+    color: Sequence[str] | Mapping[str, Sequence[str]],
+    mag: str | Mapping[str, str],
     *,
     iso: IsochroneGrid | Mapping[str, IsochroneGrid] | None = None,
     samples: xr.Dataset | xr.DataTree | None = None,
@@ -58,9 +58,10 @@ def plot_cmd(
         each cluster.
     color : (str, str)
         Bands whose difference, first minus second, is the abscissa (mag). Where the catalog has
-        a column of this color, that is shown.
+        a column of this color, that is shown. Of a stack also a mapping by cluster, where they
+        have different bands.
     mag : str
-        Band of the ordinate (mag), brighter upwards.
+        Band of the ordinate (mag), brighter upwards; likewise.
     iso : IsochroneGrid, optional
         Isochrones; needed with `samples` and `parameters`. Of a stack also a mapping by cluster.
     samples : xarray.Dataset or xarray.DataTree, optional
@@ -74,7 +75,7 @@ def plot_cmd(
     corrections : EmpiricalCorrections, optional
         Numbers, or variables of the model, whose values are looked up in `samples` by name.
     membership : array-like, shape (N,), optional
-        Probability of membership, 0 to 1, shown by color.
+        Probability of membership, 0 to 1, shown by color. With `cluster` also of its stars alone.
     binary_sequence : bool
         Whether to add a dashed line for binaries of equal mass on the main sequence, 0.753 mag
         above the isochrone (the middle draw, for `samples`).
@@ -123,19 +124,19 @@ def plot_cmd(
             f"cluster={cluster!r}: the catalog has the stars of one cluster, without a name; leave "
             "cluster out"
         )
+    bands = _check_cmd_bands(catalog, color, mag)
     return _plot_cluster(
-        catalog, color, mag, ax, iso=iso, samples=samples, parameters=parameters,
+        catalog, bands, ax, iso=iso, samples=samples, parameters=parameters,
         corrections=corrections, membership=membership, rng=rng, **options,
     )  # fmt: skip
 
 
 def _plot_cluster(
-    catalog: StarCatalog, color: Sequence[str], mag: str, ax: Axes | None, *, iso: Any,
+    catalog: StarCatalog, bands: tuple[str, str, str], ax: Axes | None, *, iso: Any,
     samples: Any, parameters: Mapping[str, float] | None, corrections: EmpiricalCorrections | None,
     membership: Any, binary_sequence: bool, error_bars: bool, n_samples: int, rng: Any,
 ) -> Axes:  # fmt: skip
-    """Plot one cluster."""
-    bands = _check_cmd_bands(catalog, color, mag)
+    """Plot one cluster, in the two bands of the color and in the third one."""
     draws = track_parameters(iso, samples, parameters, corrections, n_samples, rng)
     tracks = [build_track(iso, p, bands) for p in draws] if iso is not None else []
     rows = _complete_rows(catalog, bands)
@@ -153,7 +154,7 @@ def _plot_cluster(
 
 
 def _plot_clusters(
-    catalog: StackedCatalog, color: Sequence[str], mag: str, cluster: str | None, ax: Any, *,
+    catalog: StackedCatalog, color: Any, mag: Any, cluster: str | None, ax: Any, *,
     iso: Any, samples: Any, parameters: Mapping[str, Any] | None, membership: Any, **options: Any,
 ) -> Any:  # fmt: skip
     """Plot the clusters of a stack, or the one that is named, each in a panel."""
@@ -164,7 +165,10 @@ def _plot_clusters(
             f"cluster={cluster!r} is none of the clusters of the catalog: "
             f"{', '.join(catalog.cluster_names)}"
         )
-    probability = _check_membership(membership, catalog.n_star)
+    shown = {name: _check_bands_of(catalog, name, color, mag) for name in names}
+    n_own = catalog[names[0]].n_star
+    own = cluster is not None and np.shape(membership) == (n_own,)
+    probability = _check_membership(membership, n_own if own else catalog.n_star)
     several = cluster is None
     new = ax is None and several
     axes = list(panels(len(names)) if new else np.ravel(np.array(ax, dtype=object)))
@@ -175,19 +179,40 @@ def _plot_clusters(
         )
     for k, name in enumerate(names):
         place = catalog.cluster_names.index(name)
+        rows = slice(None) if own else catalog.rows(name)
         axes[k] = _plot_cluster(
-            catalog[name], color, mag, axes[k],
+            catalog[name], shown[name], axes[k],
             iso=iso[name] if isinstance(iso, Mapping) else iso,
             samples=of_cluster(samples, place, catalog.cluster_names),
             parameters=None if parameters is None else {
                 key: np.ravel(value)[place] if np.ndim(value) else value
                 for key, value in parameters.items()
             },
-            membership=None if probability is None else probability[catalog.rows(name)],
+            membership=None if probability is None else probability[rows],
             **options,
         )  # fmt: skip
         axes[k].set_title(name, loc="left", fontsize="medium")
     return np.array(axes) if several else axes[0]
+
+
+def _check_bands_of(
+    catalog: StackedCatalog, name: str, color: Any, mag: Any
+) -> tuple[str, str, str]:
+    """Return the bands to show of one cluster of a stack."""
+    for argument, value in (("color", color), ("mag", mag)):
+        if isinstance(value, Mapping) and name not in value:
+            raise ValueError(
+                f"{argument} lacks {name}; as a mapping it needs the bands of each cluster that is "
+                "shown"
+            )
+    of_cluster = [value[name] if isinstance(value, Mapping) else value for value in (color, mag)]
+    try:
+        return _check_cmd_bands(catalog[name], *of_cluster)
+    except ValueError as error:
+        raise ValueError(
+            f"cluster {name!r}: {error}; clusters with other bands take color and mag as mappings "
+            "by their names, or choose one with cluster="
+        ) from error
 
 
 def _complete_rows(catalog: StarCatalog, bands: tuple[str, str, str]) -> np.ndarray:

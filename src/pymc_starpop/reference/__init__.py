@@ -38,6 +38,11 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
     >>> psp.reference.cluster_logp(iso, cat, feh=0.1, log_age=9.4, distance_pc=305.0).shape
     (2,)
     """
+    if not isinstance(catalog, StarCatalog):
+        raise ValueError(
+            f"catalog must be a StarCatalog, got {type(catalog).__name__}; of a stack give each "
+            "cluster with its own numbers: cats[name]"
+        )
     p, options = split_arguments(parameters, iso)
     tracks = model_tracks(iso, catalog, p, options)
     log_cluster = log_member_density(catalog, tracks, p)

@@ -411,6 +411,7 @@ class StarCatalog:
         >>> StarCatalog([[12.1]], [[0.01]], bands=["TESS"]).coords()["band"]
         ['TESS']
         """
+        checks.check_dimensions(star=star, band=band)
         coords = {star: self.star, band: list(self.bands)}
         if self.model_bands == self.bands:
             return coords

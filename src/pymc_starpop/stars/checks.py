@@ -1,5 +1,6 @@
 """Checks of what a `StarCatalog` is made of."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ __all__ = [
     "check_agreement",
     "check_bands",
     "check_colors",
+    "check_dimensions",
     "check_errors",
     "check_floor_names",
     "check_keywords",
@@ -53,6 +55,13 @@ def as_floats(name: str, values: Any) -> np.ndarray:
             f"{name} must hold numbers in rows of equal length, got {type(values).__name__} that "
             f"does not convert ({error}); use NaN where a value is missing."
         ) from error
+
+
+def check_dimensions(**dims: str) -> None:
+    """Dimensions must have different names."""
+    if len(set(dims.values())) < len(dims):
+        given = ", ".join(f"{argument}={name!r}" for argument, name in dims.items())
+        raise ValueError(f"the dimensions have one name twice, {given}; give different names.")
 
 
 def check_bands(bands: Sequence[str]) -> tuple[str, ...]:
@@ -230,11 +239,16 @@ def check_labels(star: np.ndarray, n_star: int) -> None:
         raise ValueError(
             f"star must have shape ({n_star},), got {star.shape}; give one label a star."
         )
-    labels, counts = np.unique(star, return_counts=True)
-    if counts.max() > 1:
+    if star.dtype.kind == "O":
+        # Numbers next to text cannot be sorted.
+        label, count = Counter(star.tolist()).most_common(1)[0]
+    else:
+        labels, counts = np.unique(star, return_counts=True)
+        label, count = labels[np.argmax(counts)], int(counts.max())
+    if count > 1:
         raise ValueError(
-            f"star must hold each label once, got {labels[counts > 1][0]!r} "
-            f"{counts.max()} times; drop repeated stars or leave star out."
+            f"star must hold each label once, got {label!r} {count} times; drop repeated stars or "
+            "leave star out."
         )
 
 

@@ -11,6 +11,7 @@ from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import pair_of
 from pymc_starpop.stars.completeness import CompletenessTable, evaluate_completeness, tabulate
 from pymc_starpop.stars.fluxes import MAG_PER_LN, flux_of_mag
+from pymc_starpop.stars.stacked import StackedCatalog
 
 __all__ = ["CompletenessTable", "FluxLimits", "MagnitudeLimits"]
 
@@ -251,8 +252,10 @@ class MagnitudeLimits:
         nearest = np.argsort(np.abs(values - inside), kind="stable")[:_NEAREST]
         return float(np.median(errors[nearest]))
 
-    def mask(self, catalog: StarCatalog) -> np.ndarray:
+    def mask(self, catalog: StarCatalog | StackedCatalog) -> np.ndarray:
         """Return which stars are measured in the band and lie within the limits, bool, shape (N,).
+
+        Of a stack of catalogs, those of all clusters.
 
         Examples
         --------
@@ -261,6 +264,8 @@ class MagnitudeLimits:
         >>> MagnitudeLimits("TESS", 10, 15).mask(cat).tolist()
         [True, False]
         """
+        if isinstance(catalog, StackedCatalog):
+            return np.concatenate([self.mask(own) for own in catalog.clusters.values()])
         index = catalog.band_index(self.band)
         if catalog.flux is not None:
             # Without a faint limit, fluxes below zero pass.

@@ -160,6 +160,16 @@ class StackedCatalog:
         ]
         return np.concatenate(parts)
 
+    def __getattr__(self, name: str) -> Any:
+        """Say where to find what only the catalog of one cluster has."""
+        clusters = self.__dict__.get("clusters", {})
+        if not name.startswith("_") and any(hasattr(c, name) for c in clusters.values()):
+            raise AttributeError(
+                f"a StackedCatalog has no {name!r}, the catalog of each cluster has: take one, "
+                f"such as cats[{next(iter(clusters))!r}].{name}, or each of cats.clusters"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def _photometry(self, name: str) -> np.ndarray:
         """A column of the photometry (N, B)."""
         whole = np.full((self.n_star, self.n_band), np.nan)
@@ -212,6 +222,7 @@ class StackedCatalog:
         >>> psp.StarCatalog.stack({"a": one, "b": one}).coords()["star"].tolist()
         ['a: 0', 'b: 0']
         """
+        checks.check_dimensions(cluster=cluster, star=star, band=band)
         coords = {cluster: list(self.cluster_names), star: self.star, band: list(self.bands)}
         if self.model_bands != self.bands:
             coords[f"model_{band}"] = list(self.model_bands)
@@ -263,13 +274,32 @@ def stack(kind: type, catalogs: Any) -> StackedCatalog:
                 "with psp.StarCatalog(mag, mag_err, bands=...) or psp.StarCatalog.from_table(...)."
             )
     _check_one_kind(named)
-    labels = np.concatenate([catalog.star.astype(object) for catalog in named.values()])
-    if len(set(labels.tolist())) < labels.size:
+    if not _told_apart(named):
         named = {
             name: replace(c, star=np.array([f"{name}{_SEPARATOR}{label}" for label in c.star]))
             for name, c in named.items()
         }
+        if not _told_apart(named):
+            names = ", ".join(map(repr, named))
+            raise ValueError(
+                f"two stars have one label with the names {names} before those of the catalogs; "
+                "give the clusters other names, or the stars labels that occur once."
+            )
     return StackedCatalog(named)
+
+
+def _told_apart(named: Mapping[str, Any]) -> bool:
+    """Whether each label of a star occurs once, in one array of all.
+
+    NumPy makes text or floats of labels of different kinds: 1 and "1" become one, and so do long
+    integers with and without a sign.
+    """
+    labels = [catalog.star for catalog in named.values()]
+    kinds = {array.dtype.kind for array in labels}
+    if len(kinds) > 1 and "O" not in kinds:
+        return False
+    whole = np.concatenate(labels).tolist()
+    return len(set(whole)) == len(whole) == len(set(map(str, whole)))
 
 
 def _named(catalogs: Any) -> dict[str, Any]:

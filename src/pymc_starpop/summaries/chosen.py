@@ -73,6 +73,12 @@ class ChosenCluster:
         """Refuse stars in other bands, and other stars than those to which vectors belong."""
         if catalog is None:
             return
+        if not isinstance(catalog, StarCatalog):
+            raise ValueError(
+                f"catalog must be a StarCatalog with stars of one cluster, got "
+                f"{type(catalog).__name__}; leave it out for the fitted stars, or take the stars "
+                "of one cluster out of a stack: cats[name]"
+            )
         cluster = self.cluster
         if tuple(catalog.bands) != cluster.bands:
             raise ValueError(
@@ -131,8 +137,9 @@ def chosen_clusters(
     elif cluster is None:
         if catalog is not None:
             raise ValueError(
-                "catalog holds stars of one cluster; say with cluster= of which of "
-                f"{', '.join(own.cluster_names)}"
+                "catalog holds stars of one cluster, but no cluster= says of which; give "
+                f"cluster= one of {', '.join(own.cluster_names)}, and a StarCatalog of its stars, "
+                "or leave catalog out for the fitted ones"
             )
         places = range(len(own.clusters))
     elif cluster in own.cluster_names:

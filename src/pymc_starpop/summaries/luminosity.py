@@ -91,8 +91,15 @@ def luminosity_function(
         raise ValueError(f"band={band!r} is a color; give a band of which there are magnitudes")
     for of in chosen:
         if band not in of.cluster.bands:
-            whose = "the catalog's" if of.name is None else f"those of {of.name!r}"
-            raise ValueError(f"band={band!r} is none of {whose}: {', '.join(of.cluster.bands)}")
+            single = of.name is None
+            whose = "the catalog's" if single else f"those of the cluster {of.name!r}"
+            remedy = (
+                "" if single else ", or choose clusters that have it, one by one, with cluster="
+            )
+            raise ValueError(
+                f"band={band!r} is none of {whose}: {', '.join(of.cluster.bands)}; give one of "
+                f"these{remedy}"
+            )
     edges = np.asarray(edges, dtype=float)
     if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0.0):
         raise ValueError(f"edges must be at least two ascending magnitudes, got {edges}")
