@@ -382,6 +382,11 @@ def test_one_cluster_of_a_stack(cats, catalog):
         plot_cmd(catalog, COLOR, G, cluster="faint")
 
 
+def test_isochrones_by_cluster(cats, iso):
+    with pytest.raises(ValueError, match=r"iso lacks faint; as a mapping it needs one value"):
+        plot_cmd(cats, COLOR, G, iso={"rup 147": iso}, parameters=CLUSTER)
+
+
 def test_clusters_with_other_bands(catalog):
     other = StarCatalog(catalog.mag[:, [0, 2]], catalog.mag_err[:, [0, 2]], bands=[G, "2MASS_Ks"])
     cats = StarCatalog.stack({"optical": catalog, "infrared": other})

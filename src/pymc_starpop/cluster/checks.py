@@ -40,11 +40,6 @@ __all__ = [
 
 Range = tuple[float, float]
 
-# What may be left out, or holds parameters.
-_OPTIONAL = (
-    "log_age", "distance_modulus", "distance_pc", "second_population", "imf", "corrections",
-)  # fmt: skip
-
 _ONE_FOR_ALL = (
     "one for all clusters; what differs between them are its parameters, tensors with a value for "
     "each"
@@ -287,14 +282,6 @@ def _check_ages(p: ClusterParameters, options: ClusterOptions) -> None:
 
 def check_types(p: ClusterParameters) -> None:
     """Check that no parameter is text or missing, and the types of what holds parameters."""
-    second = p.second_population
-    values = {f.name: getattr(p, f.name) for f in fields(p) if f.name not in _OPTIONAL}
-    if isinstance(second, SecondPopulation):
-        values |= {f"second_population.{n}": value for n, value in second.own().items()}
-        values["second_population.fraction"] = second.fraction
-    for name, value in values.items():
-        if value is None or isinstance(value, str):
-            number_of(name, value)
     if not isinstance(p.imf, InitialMassFunction):
         raise ValueError(
             f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa(), "
@@ -310,6 +297,13 @@ def check_types(p: ClusterParameters) -> None:
             f"second_population must be None or SecondPopulation, got {p.second_population!r}; "
             f"give psp.SecondPopulation(fraction, feh=...), {_ONE_FOR_ALL}"
         )
+    values = {f.name: getattr(p, f.name) for f in fields(p) if f.default is not None}
+    if p.second_population is not None:
+        own = p.second_population.own() | {"fraction": p.second_population.fraction}
+        values |= {f"second_population.{name}": value for name, value in own.items()}
+    for name, value in values.items():
+        if value is None or isinstance(value, str):
+            number_of(name, value)
 
 
 def check_spread(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions) -> None:

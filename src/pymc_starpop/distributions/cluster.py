@@ -11,13 +11,11 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 from pytensor.tensor.random.op import RandomVariable
 
-from pymc_starpop.cluster.parameters import split_arguments
 from pymc_starpop.distributions.cluster_model import ClusterModel, cluster_model
 from pymc_starpop.distributions.stacked_model import StackedPhotometryModel, photometry_of_stack
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, check_single
+from pymc_starpop.likelihoods.checks import checked_cluster
 from pymc_starpop.likelihoods.cluster import as_float64
-from pymc_starpop.likelihoods.labels import without_labels
 from pymc_starpop.likelihoods.stacked import checked_stack
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.stacked import StackedCatalog
@@ -158,10 +156,7 @@ class ClusterPhotometry(Distribution):
             model, inputs, cores = photometry_of_stack(checked_stack(iso, catalog, kwargs))
         else:
             grid: Any = iso
-            check_single(grid, catalog, kwargs)
-            p, options = split_arguments(without_labels(kwargs, catalog), grid)
-            check_catalog(grid, catalog, options)
-            check_cluster(grid, p, options, catalog)
+            p, options = checked_cluster(grid, catalog, kwargs)
             model, inputs, cores = cluster_model(grid, catalog, p.map_values(as_float64), options)
         op = ClusterPhotometryRV(model, f"{','.join(cores)}->(b)")
         next_rng, rv = op(*inputs, rng=rng, return_next_rng=True)

@@ -67,7 +67,7 @@ def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
     value, dims = dims_of(name, value, cats)
     if isinstance(value, Constant):
         value = value.data
-    if not isinstance(value, Variable) and isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, np.ndarray):
         value = number_of(name, value)
     ndim = value.ndim if isinstance(value, Variable) else np.ndim(value)
     if not ndim:

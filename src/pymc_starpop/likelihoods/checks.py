@@ -24,12 +24,17 @@ from pymc_starpop.cluster.checks import (
     number_of,
     ranged_values,
 )
-from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.cluster.parameters import (
+    ClusterOptions,
+    ClusterParameters,
+    is_zero,
+    split_arguments,
+)
 from pymc_starpop.field import ChiSquareField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import EmpiricalCorrections
 from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
-from pymc_starpop.likelihoods.labels import few
+from pymc_starpop.likelihoods.labels import few, without_labels
 from pymc_starpop.likelihoods.slots import map_field_scale
 from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
 from pymc_starpop.stars.catalog import StarCatalog
@@ -38,10 +43,9 @@ from pymc_starpop.stars.colors import shared_bands
 __all__ = [
     "OPTIONS_BY_NAME",
     "check_catalog",
-    "check_cluster",
     "check_priors",
-    "check_single",
     "check_values",
+    "checked_cluster",
     "inside_support",
 ]
 
@@ -79,7 +83,27 @@ def inside_support(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOp
     return inside
 
 
-def check_single(iso: Any, catalog: Any, parameters: Mapping[str, Any]) -> None:
+def checked_cluster(
+    iso: Any, catalog: Any, arguments: Mapping[str, Any]
+) -> tuple[ClusterParameters, ClusterOptions]:
+    """Check the arguments of a likelihood of one cluster and sort them.
+
+    Parameters
+    ----------
+    iso : IsochroneGrid
+    catalog : StarCatalog
+    arguments : mapping
+        As `pymc_starpop.cluster_logp` takes them.
+    """
+    _check_single(iso, catalog, arguments)
+    p, options = split_arguments(without_labels(arguments, catalog), iso)
+    check_catalog(iso, catalog, options)
+    check_values(iso, p, options, catalog)
+    check_priors(iso, p)
+    return p, options
+
+
+def _check_single(iso: Any, catalog: Any, parameters: Mapping[str, Any]) -> None:
     """Refuse mappings by the name of a cluster with a catalog that is no stack."""
     if isinstance(catalog, Mapping | list | tuple):
         raise ValueError(
@@ -117,14 +141,6 @@ def check_catalog(grid: IsochroneGrid, catalog: StarCatalog, options: ClusterOpt
         )
     if selection is not None:
         selection.check(catalog)
-
-
-def check_cluster(
-    grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog
-) -> None:
-    """Check the parameters that are numbers, the priors of the others, and the options."""
-    check_values(grid, p, options, catalog)
-    check_priors(grid, p)
 
 
 def check_values(
@@ -223,31 +239,28 @@ def _check_prior(
     outside = ~((draws >= low) & (draws <= high))
     # Of a vector, the worst entry decides.
     shares = np.mean(outside, axis=0)
-    share, own = float(np.max(shares)), draws
+    share = float(np.max(shares))
+    if share <= _TOLERATED:
+        return
     if clusters and shares.shape == (len(clusters),):
-        wrong = np.flatnonzero((shares > _TOLERATED) & ((shares == 1.0) | (share < 1.0)))
+        wrong = np.flatnonzero(shares == 1.0 if share == 1.0 else shares > _TOLERATED)
         named = few([repr(clusters[int(place)]) for place in wrong])
         name = f"cluster{'s' * (wrong.size > 1)} {named}: {name}"
-        own = draws[:, wrong] if wrong.size else draws
-    span = f"its draws span {np.min(own):g} to {np.max(own):g}"
+        draws = draws[:, wrong]
+    span = f"its draws span {np.min(draws):g} to {np.max(draws):g}"
     if share == 1.0:
         raise ValueError(
             f"{name}: the prior of {value} lies outside {low:g} to {high:g} ({meaning}); {span}; "
             "move or bound the prior"
         )
-    if share > _TOLERATED:
-        warnings.warn(
-            f"{name}: {_up_to(shares)}{100 * share:.0f} % of the prior of {value} lies outside "
-            f"{low:g} to {high:g} ({meaning}), where the likelihood is 0; {span}; bound the prior "
-            "to silence this warning",
-            UserWarning,
-            skip_file_prefixes=_LIBRARIES,
-        )
-
-
-def _up_to(shares: np.ndarray) -> str:
-    """Say so where not all entries of a vector have the greatest share."""
-    return "up to " if np.min(shares) < np.max(shares) else ""
+    up_to = "up to " if np.min(shares) < share else ""
+    warnings.warn(
+        f"{name}: {up_to}{100 * share:.0f} % of the prior of {value} lies outside {low:g} to "
+        f"{high:g} ({meaning}), where the likelihood is 0; {span}; bound the prior to silence "
+        "this warning",
+        UserWarning,
+        skip_file_prefixes=_LIBRARIES,
+    )
 
 
 def _can_be_drawn(value: Variable) -> bool:

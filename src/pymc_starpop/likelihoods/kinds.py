@@ -22,7 +22,7 @@ from pymc_starpop.field import ChiSquareField, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.cluster import cluster_parts, membership_of
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
-from pymc_starpop.likelihoods.stars import Limits, StarTerms
+from pymc_starpop.likelihoods.stars import Limits, StarTerms, called
 from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.ops.each_cluster import Axis, ClusterGraph, ClusterInput
 
@@ -159,7 +159,7 @@ class ClusterKind:
             inputs[f"{STARS}{name}"] = ClusterInput(matrix(name), Axis.STAR)
         for name in self.star_names:
             fitted = self.fitted_field and name == "log_field"
-            inputs[f"{STARS}{name}"] = ClusterInput(pt.dvector(name), Axis.STAR, fitted)
+            inputs[f"{STARS}{name}"] = ClusterInput(pt.dvector(called(name)), Axis.STAR, fitted)
         if self.limits is not None:
             names = ["ends", "errors"]
             names += ["nodes", "value", "slope"] if self.limits.has_completeness else []

@@ -36,13 +36,12 @@ def dims_of(
     ValueError
         For labels in another order than the catalog has them, and for labels of others.
     """
-    own = _labels_of(catalog)
     if isinstance(value, pd.Series):
         value = value.to_xarray()
     if isinstance(value, xr.DataArray):
         labels = {dim: value.coords[dim].to_numpy() for dim in value.dims if dim in value.coords}
         return value.to_numpy(), tuple(
-            _axis_of(name, str(d), labels.get(d), own, are_sure=True) for d in value.dims
+            _axis_of(name, str(d), labels.get(d), catalog, are_sure=True) for d in value.dims
         )
     ndim = value.ndim if hasattr(value, "ndim") else np.ndim(value)
     model = pm.modelcontext(None) if pm.Model.get_context(error_if_none=False) else None
@@ -51,7 +50,7 @@ def dims_of(
         return value, (None,) * ndim
     dims = model.named_vars_to_dims.get(called, (None,) * ndim)
     return value, tuple(
-        None if d is None else _axis_of(name, str(d), model.coords.get(d), own) for d in dims
+        None if d is None else _axis_of(name, str(d), model.coords.get(d), catalog) for d in dims
     )
 
 
@@ -79,13 +78,14 @@ def _labels_of(catalog: StarCatalog | StackedCatalog) -> dict[str, list[Any]]:
 
 
 def _axis_of(
-    name: str, dim: str, labels: Any, own: Mapping[str, list[Any]], are_sure: bool = False
+    name: str, dim: str, labels: Any, catalog: StarCatalog | StackedCatalog, are_sure: bool = False
 ) -> str | None:
     """Return the axis that a dimension is, by its labels or else by its name.
 
     ``are_sure`` says that the labels belong to the values; dimensions of a model may be the user's
     own, for other things.
     """
+    own = _labels_of(catalog)
     given: Any = None if labels is None else list(labels)
     texts = set(map(str, given or ()))
     for key, expected in own.items():

@@ -6,11 +6,9 @@ from typing import Any
 from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.cluster.parameters import split_arguments
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.likelihoods.checks import check_catalog, check_cluster, check_single
+from pymc_starpop.likelihoods.checks import checked_cluster
 from pymc_starpop.likelihoods.cluster import as_float64
-from pymc_starpop.likelihoods.labels import without_labels
 from pymc_starpop.likelihoods.single import single_logp
 from pymc_starpop.likelihoods.stacked import stacked_logp
 from pymc_starpop.likelihoods.stars import star_terms
@@ -136,9 +134,6 @@ def logp_of_stars(
     """
     if isinstance(catalog, StackedCatalog):
         return stacked_logp(iso, catalog, parameters)
-    check_single(iso, catalog, parameters)
-    p, options = split_arguments(without_labels(parameters, catalog), iso)
-    check_catalog(iso, catalog, options)
-    check_cluster(iso, p, options, catalog)
+    p, options = checked_cluster(iso, catalog, parameters)
     p = p.map_values(as_float64)
     return single_logp(iso, p, options, star_terms(catalog, p, options))

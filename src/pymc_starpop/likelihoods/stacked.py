@@ -35,15 +35,19 @@ from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
 from pymc_starpop.likelihoods.labels import few
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
-from pymc_starpop.likelihoods.stars import layout_of, limits_of, needs_field, star_arrays
+from pymc_starpop.likelihoods.stars import (
+    called,
+    known_length,
+    layout_of,
+    limits_of,
+    needs_field,
+    star_arrays,
+)
 from pymc_starpop.ops._tables import shared_input
 from pymc_starpop.ops.each_cluster import each_cluster
 from pymc_starpop.stars.stacked import StackedCatalog
 
 __all__ = ["Stack", "StackedModel", "checked_stack", "stacked_logp", "stacked_model"]
-
-# What users call the arrays of stars that have other names here.
-_CALLED = {"log_field": "field"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,15 +245,13 @@ def _split_field(field: Any, cats: StackedCatalog) -> Any:
     density = FieldDensity(field) if is_vector(field) else field
     if not isinstance(density, FieldDensity):
         return field
-    length = density.values.type.shape[0] if density.is_symbolic else density.values.size
+    length = known_length(density.values)
     if length not in (None, cats.n_star):
         raise ValueError(
             f"field holds {length} log densities for {cats.n_star} stars of {cats.n_cluster} "
             "clusters; give one for each star, in the order of the stack, or a mapping by cluster"
         )
-    values = density.values
-    if density.is_symbolic:
-        values = _of_lengths("field", values, {"star": cats.n_star})
+    values = _of_lengths("field", density.values, {"star": cats.n_star})
     return {
         name: FieldDensity(values[cats.rows(name)], density.sampler) for name in cats.cluster_names
     }
@@ -320,7 +322,8 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
     named = [name for name in OPTIONS_BY_NAME if name in given]
     chosen = {name: _by_name(name, given.pop(name), cats) for name in named}
     grids = _by_name("iso", iso, cats)
-    _check_ages(chosen.get("age_distribution", []), cats)
+    if "age_distribution" in chosen:
+        _check_ages(chosen["age_distribution"], cats)
 
     def split_of(place: int) -> tuple[ClusterParameters, ClusterOptions]:
         own = {name: of[place] for name, of in chosen.items()}
@@ -347,9 +350,8 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
 
 def _check_ages(distributions: Sequence[Any], cats: StackedCatalog) -> None:
     """Refuse clusters with an age next to clusters with a distribution of ages."""
-    without = [
-        name for name, of in zip(cats.cluster_names, distributions, strict=False) if of is None
-    ]
+    named = zip(cats.cluster_names, distributions, strict=True)
+    without = [name for name, of in named if of is None]
     if without and len(without) < cats.n_cluster:
         raise ValueError(
             f"age_distribution is None for {few(without)}, expected a distribution for every "
@@ -482,7 +484,7 @@ def _star_arrays_of_all(
         parts = [own.get(name, np.zeros(n)) for own, n in zip(arrays, sizes, strict=True)]
         symbolic = any(isinstance(part, Variable) for part in parts)
         parts = [
-            _of_lengths(_CALLED.get(name, name), part, {"star": n}, f"cluster {member.name!r}: ")
+            _of_lengths(called(name), part, {"star": n}, f"cluster {member.name!r}: ")
             for part, n, member in zip(parts, sizes, members, strict=True)
         ]
         whole[name] = pt.concatenate(parts) if symbolic else np.concatenate(parts)

@@ -84,6 +84,11 @@ STAR_ARRAYS = (
 )  # fmt: skip
 
 
+def called(name: str) -> str:
+    """Return what users call an array of stars."""
+    return "field" if name == "log_field" else name
+
+
 def needs_field(catalog: StarCatalog, p: ClusterParameters) -> bool:
     """Whether any star may be a field star."""
     return not is_zero(p.field_fraction) or catalog.membership_prior is not None
@@ -114,11 +119,16 @@ def star_arrays(
     return arrays
 
 
+def known_length(values: Any) -> int | None:
+    """Return how many values a vector holds, None where that is not known yet."""
+    if isinstance(values, SharedVariable):
+        return len(values.get_value(borrow=True))
+    return values.type.shape[0] if isinstance(values, Variable) else len(values)
+
+
 def _check_length(log_field: Variable, n_star: int) -> None:
     """Check how many log densities there are, as far as it is known."""
-    length = log_field.type.shape[0]
-    if isinstance(log_field, SharedVariable):
-        length = len(log_field.get_value(borrow=True))
+    length = known_length(log_field)
     if length not in (None, n_star):
         raise ValueError(
             f"field holds {length} log densities for {n_star} stars; give one for each star of the "

@@ -239,10 +239,6 @@ def _loop_source(
     return "\n".join(lines)
 
 
-# What users call the arrays that have other names in the graph.
-_CALLED = {"log_field": "field"}
-
-
 class EachCluster(Op):
     """Run a part of a `ClusterGraph` over clusters.
 
@@ -266,7 +262,7 @@ class EachCluster(Op):
     @property
     def input_names(self) -> list[str]:
         """What the inputs of `input_axes` are called."""
-        names = [_CALLED.get(str(i.variable.name), str(i.variable.name)) for i in self.graph.inputs]
+        names = [str(i.variable.name) for i in self.graph.inputs]
         names += ["table"] * len(self.graph.tables)
         return [*names, "cotangent"] if self.part in ("gradient", "both") else names
 

@@ -182,7 +182,7 @@ def _plot_clusters(
         rows = slice(None) if own else catalog.rows(name)
         axes[k] = _plot_cluster(
             catalog[name], shown[name], axes[k],
-            iso=iso[name] if isinstance(iso, Mapping) else iso,
+            iso=_own("iso", iso, name),
             samples=of_cluster(samples, place, catalog.cluster_names),
             parameters=None if parameters is None else {
                 key: np.ravel(value)[place] if np.ndim(value) else value
@@ -195,19 +195,25 @@ def _plot_clusters(
     return np.array(axes) if several else axes[0]
 
 
+def _own(argument: str, value: Any, name: str) -> Any:
+    """Return what a cluster has of an argument that may be a mapping by cluster."""
+    if not isinstance(value, Mapping):
+        return value
+    if name not in value:
+        raise ValueError(
+            f"{argument} lacks {name}; as a mapping it needs one value for each cluster that is "
+            "shown"
+        )
+    return value[name]
+
+
 def _check_bands_of(
     catalog: StackedCatalog, name: str, color: Any, mag: Any
 ) -> tuple[str, str, str]:
     """Return the bands to show of one cluster of a stack."""
-    for argument, value in (("color", color), ("mag", mag)):
-        if isinstance(value, Mapping) and name not in value:
-            raise ValueError(
-                f"{argument} lacks {name}; as a mapping it needs the bands of each cluster that is "
-                "shown"
-            )
-    of_cluster = [value[name] if isinstance(value, Mapping) else value for value in (color, mag)]
+    color, mag = _own("color", color, name), _own("mag", mag, name)
     try:
-        return _check_cmd_bands(catalog[name], *of_cluster)
+        return _check_cmd_bands(catalog[name], color, mag)
     except ValueError as error:
         raise ValueError(
             f"cluster {name!r}: {error}; clusters with other bands take color and mag as mappings "
