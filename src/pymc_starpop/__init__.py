@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from pymc_starpop import reference, staged
 from pymc_starpop.cluster.parameters import SecondPopulation
-from pymc_starpop.distributions import ClusterPhotometry, HessDiagram
+from pymc_starpop.distributions import (
+    ClusterPhotometry,
+    HessDiagram,
+    correction_prior,
+    correction_sigma,
+)
 from pymc_starpop.field import (
     ChiSquareField,
     ControlField,
@@ -49,7 +54,10 @@ from pymc_starpop.isochrones import (
     read_table,
     save_isochrones,
 )
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.corrections import Corrections
+from pymc_starpop.isochrones.empirical_corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.magnitude_corrections import MagnitudeCorrections
+from pymc_starpop.isochrones.sequence_knots import SequenceKnots
 from pymc_starpop.likelihoods.function import cluster_function
 from pymc_starpop.likelihoods.hess import hess_logp, plr
 from pymc_starpop.likelihoods.logp import cluster_logp
@@ -138,6 +146,7 @@ __all__ = [
     "CompositePopulation",
     "ContinuityPrior",
     "ControlField",
+    "Corrections",
     "EmpiricalCorrections",
     "Epochs",
     "ErrorModel",
@@ -158,6 +167,7 @@ __all__ = [
     "LogNormalPrior",
     "LogarithmicAMR",
     "LogisticCompleteness",
+    "MagnitudeCorrections",
     "MagnitudeLimits",
     "MassRatioBinaries",
     "MetallicityModel",
@@ -171,6 +181,7 @@ __all__ = [
     "SFRPrior",
     "Salpeter",
     "SecondPopulation",
+    "SequenceKnots",
     "StackedCatalog",
     "StarCatalog",
     "StarFormationHistory",
@@ -184,6 +195,8 @@ __all__ = [
     "cluster_function",
     "cluster_logp",
     "cluster_mass",
+    "correction_prior",
+    "correction_sigma",
     "drop_constant_bins",
     "find_start",
     "fit_sfh",

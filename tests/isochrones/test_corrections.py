@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 from pytensor import tensor as pt
 
 import pymc_starpop as psp
+from pymc_starpop.isochrones.corrections import ModelNodes
 from tolerances import assert_close
 
 EEP = np.array([202.0, 300.0, 353.0, 420.0, 453.0, 454.0, 470.0, 605.0, 808.0])
@@ -15,8 +16,8 @@ VALUES = [(0.09, -0.09, 30.0, 0.5), (0.2, 0.15, 5.0, -1.0), (-0.3, 0.0, 80.0, 0.
 
 def applied(values, feh):
     zeros = np.zeros(EEP.size)
-    corrections = psp.EmpiricalCorrections(*values)
-    return corrections.apply(MASS, EEP, feh, zeros, zeros, zeros)
+    at = psp.EmpiricalCorrections(*values).theory(ModelNodes(MASS, EEP, feh, zeros, zeros, zeros))
+    return at.log_teff, at.log_g, at.log_l
 
 
 @pytest.mark.parametrize("values", VALUES)
@@ -33,11 +34,11 @@ def test_corrections_are_those_of_brutus(values, feh):
 def test_corrections_by_the_formula():
     """One star worked out by hand: 0.5 Msun, EEP 300, [Fe/H] = 0.2, default parameters."""
     fade = (1.0 - 1.0 / (1.0 + np.exp((454.0 - 300.0) / 30.0))) * np.exp(0.5 * 0.2)
-    values = psp.EmpiricalCorrections().apply(
-        np.array([0.5]), np.array([300.0]), 0.2, np.array([3.6]), np.array([4.7]), np.array([-1.4])
-    )
+    values = [np.array([x]) for x in (0.5, 300.0, 3.6, 4.7, -1.4)]
+    at = psp.EmpiricalCorrections().theory(ModelNodes(values[0], values[1], 0.2, *values[2:]))
+    found = (at.log_teff, at.log_g, at.log_l)
     dlog_t, dlog_r = np.log10(1.0 - 0.045) * fade, np.log10(1.0 + 0.045) * fade
-    assert_close(np.ravel(values), [3.6 + dlog_t, 4.7 - 2.0 * dlog_r, -1.4 + 2 * dlog_r], "kernel")
+    assert_close(np.ravel(found), [3.6 + dlog_t, 4.7 - 2.0 * dlog_r, -1.4 + 2 * dlog_r], "kernel")
 
 
 def test_stars_of_one_solar_mass_and_more_stay_as_they_are():

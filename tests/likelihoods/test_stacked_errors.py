@@ -72,7 +72,7 @@ CASES = {
         {"imf": {"a": psp.Kroupa()}},
         r"^imf must be a mass function, .* what differs between them are its parameters",
     ),
-    "corrections by name": ({"corrections": {"a": None}}, r"^corrections must be None or"),
+    "corrections by name": ({"corrections": {"a": None}}, r"^corrections must be None, psp"),
     "populations by name": ({"second_population": {}}, r"^second_population must be None or"),
     "options by name": (
         {"eep_max": {"a": 600, "b": 600, "c": 600}},

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.empirical_corrections import EmpiricalCorrections
 from pymc_starpop.plots.cmd import EQUAL_MASS_OFFSET, plot_cmd
 from pymc_starpop.stars.catalog import StarCatalog
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from pymc_starpop.cluster.parameters import (
-    BY_BAND,
-    BY_STAR,
+    Axes,
     ClusterOptions,
     ClusterParameters,
     SecondPopulation,
@@ -18,7 +17,7 @@ from pymc_starpop.cluster.parameters import (
 )
 from pymc_starpop.field import InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.corrections import Corrections, parts_of
 from pymc_starpop.population.ages import AgeDistribution
 from pymc_starpop.population.imf import InitialMassFunction
 from pymc_starpop.stars.colors import bands_of
@@ -152,7 +151,7 @@ def check_numbers(
     bands = bands_of(columns)
     for name, value, (limits, meaning) in ranged_values(grid, p):
         number = number_of(name, value)
-        check_shape(name, number.shape, len(bands), n_star)
+        check_shape(name, number.shape, p.axes().get(name, ()), len(bands), n_star)
         check_number(name, number, limits, meaning)
     if isinstance(options.field, InflatedScatterField):
         number_of("scale of InflatedScatterField", options.field.scale)
@@ -167,19 +166,24 @@ def check_numbers(
         )
 
 
-def check_shape(name: str, shape: tuple[int | None, ...], n_band: int, n_star: int) -> None:
+def check_shape(
+    name: str, shape: tuple[int | None, ...], axes: Axes, n_band: int, n_star: int
+) -> None:
     """Check the shape of a parameter, of which some lengths may be unknown (None)."""
-    by_band = name in BY_BAND
     if not shape:
         return
-    if len(shape) == 1 and (by_band or name in BY_STAR):
-        expected, what = (n_band, "band") if by_band else (n_star, "star")
-        if shape[0] not in (None, expected):
+    sizes = {"band": n_band, "star": n_star}
+    if len(shape) == len(axes):
+        expected = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in axes)
+        if all(length in (None, n) for length, n in zip(shape, expected, strict=True)):
+            return
+        if len(axes) == 1 and isinstance(axes[0], str):
             raise ValueError(
-                f"{name} has {shape[0]} values for {expected} {what}s; give one number or one for "
-                f"each {what}"
+                f"{name} has {shape[0]} values for {expected[0]} {axes[0]}s; give one number or "
+                f"one for each {axes[0]}"
             )
-        return
+        meaning = ", ".join(axis if isinstance(axis, str) else "entry" for axis in axes)
+        raise ValueError(f"{name} has the shape {shape}, expected {expected}, by ({meaning})")
     raise ValueError(
         f"{name} must be a scalar, got {len(shape)} dimension(s); index it, or give the catalogs "
         "of several clusters as StarCatalog.stack"
@@ -287,11 +291,13 @@ def check_types(p: ClusterParameters) -> None:
             f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa(), "
             f"{_ONE_FOR_ALL}"
         )
-    if p.corrections is not None and not isinstance(p.corrections, EmpiricalCorrections):
-        raise ValueError(
-            f"corrections must be None or EmpiricalCorrections, got {p.corrections!r}; give "
-            f"psp.EmpiricalCorrections() for the published ones, {_ONE_FOR_ALL}"
-        )
+    for part in parts_of(p.corrections):
+        if not isinstance(part, Corrections):
+            raise ValueError(
+                f"corrections must be None, psp.Corrections such as EmpiricalCorrections or "
+                f"MagnitudeCorrections, or a tuple of them, got {part!r}; give "
+                f"psp.EmpiricalCorrections() for the published ones, {_ONE_FOR_ALL}"
+            )
     if p.second_population is not None and not isinstance(p.second_population, SecondPopulation):
         raise ValueError(
             f"second_population must be None or SecondPopulation, got {p.second_population!r}; "

@@ -10,14 +10,14 @@ import numpy as np
 from pymc_starpop._namespace import NUMPY, Namespace
 from pymc_starpop.field import FieldDensity, UniformField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.corrections import Corrections, parts_of
 from pymc_starpop.population.ages import ONE_AGE, AgeDistribution, AgeNodes, spread_nodes
 from pymc_starpop.population.imf import InitialMassFunction, Kroupa
 from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = [
     "BY_BAND",
-    "BY_STAR",
+    "Axes",
     "ClusterOptions",
     "ClusterParameters",
     "SecondPopulation",
@@ -26,9 +26,13 @@ __all__ = [
     "split_arguments",
 ]
 
-# Parameters that may have one value for each band, or for each star.
+# What the dimensions of a parameter of one cluster run along, where it is not a scalar: "band",
+# "star", or a fixed number of entries.
+Axes = tuple[str | int, ...]
+
+# Parameters that may have one value for each band.
 BY_BAND = ("intrinsic_scatter", "zero_points")
-BY_STAR = ("av",)
+_AXES: dict[str, Axes] = {"av": ("star",), "intrinsic_scatter": ("band",), "zero_points": ("band",)}
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,8 @@ class SecondPopulation:
         return {name: value for name, value in values.items() if value is not None}
 
 
-# Parameters that hold parameters of their own.
-_HOLDERS = ("imf", "corrections", "second_population")
+# What holds parameters of its own.
+_HOLDERS = (InitialMassFunction, Corrections, SecondPopulation)
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class ClusterParameters:
     distance_modulus_scatter : standard deviation of the distance modulus between stars, mag
     log_age_scatter : standard deviation of log10 age between stars, dex
     second_population : what differs in a second population, or None
+    imf : the mass function
+    corrections : corrections of the models: None, one, or several that follow each other
     """
 
     feh: Any
@@ -126,7 +132,15 @@ class ClusterParameters:
     log_age_scatter: Any = 0.0
     second_population: SecondPopulation | None = None
     imf: InitialMassFunction = field(default_factory=Kroupa)
-    corrections: EmpiricalCorrections | None = None
+    corrections: Corrections | tuple[Corrections, ...] | None = None
+
+    def axes(self) -> dict[str, Axes]:
+        """Axes of the parameters that need not be scalars, by the names of `map_values`."""
+        found = dict(_AXES)
+        for index, part in enumerate(parts_of(self.corrections)):
+            prefix = "corrections" if part is self.corrections else f"corrections.{index}"
+            found |= {f"{prefix}.{name}": axes for name, axes in part.axes.items()}
+        return found
 
     def true_distance_modulus(self, xp: Namespace = NUMPY) -> Any:
         """Return the distance modulus (mag), from whichever distance was given."""
@@ -161,15 +175,13 @@ class ClusterParameters:
 
         Names of the parameters of the mass function, of the corrections and of the second
         population carry a prefix, such as ``imf.high_slope``; of a tuple, its index:
-        ``imf.slopes.0``.
+        ``imf.slopes.0``, ``corrections.1.coefficients``.
         """
         changes: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in _HOLDERS and value is not None:
-                changes[f.name] = _map_fields(f.name, value, function)
-            elif value is not None:
-                changes[f.name] = function(f.name, value)
+            if value is not None:
+                changes[f.name] = _mapped(f.name, value, function)
         return replace(self, **changes)
 
 
@@ -189,6 +201,8 @@ class ClusterOptions:
     node_pieces : pieces into which the segments of the isochrone are cut for binaries
     age_distribution : ages of the stars in place of ``log_age``, or None
     age_nodes : number of isochrones that stand for a spread of ages
+    member_logp, field_logp : log densities of further data of each star, as a member and as a field
+        star, numbers or an expression, or None
     """
 
     field: Any = field(default_factory=UniformField)
@@ -201,6 +215,8 @@ class ClusterOptions:
     node_pieces: int = 1
     age_distribution: AgeDistribution | None = None
     age_nodes: int = 9
+    member_logp: Any = None
+    field_logp: Any = None
 
 
 def is_zero(value: Any) -> bool:
@@ -234,6 +250,8 @@ def split_arguments(
         raise TypeError("missing argument log_age, log10(age / yr), or age_distribution")
     if "field" in options and is_vector(options["field"]):
         options["field"] = FieldDensity(options["field"])
+    if isinstance(parameters.get("corrections"), list):
+        parameters["corrections"] = tuple(parameters["corrections"])
     if isinstance(grid, IsochroneGrid):
         options = grid.option_defaults | options
     return ClusterParameters(**parameters), ClusterOptions(**options)
@@ -246,16 +264,15 @@ def is_vector(field: Any) -> bool:
     return isinstance(field, np.ndarray | list | tuple) or hasattr(field, "owner")
 
 
-def _map_fields(prefix: str, holder: Any, function: Callable[[str, Any], Any]) -> Any:
-    """Return a copy of a dataclass with its numeric and symbolic fields mapped."""
-    changes: dict[str, Any] = {}
+def _mapped(name: str, value: Any, function: Callable[[str, Any], Any]) -> Any:
+    """Return what `function` makes of a parameter, or of those that a value holds."""
+    if isinstance(value, tuple):
+        return tuple(_mapped(f"{name}.{i}", v, function) for i, v in enumerate(value))
+    if not isinstance(value, _HOLDERS):
+        return function(name, value)
+    holder: Any = value
     names = getattr(holder, "_parameters", None) or [f.name for f in fields(holder)]
-    for f in fields(holder):
-        name, value = f"{prefix}.{f.name}", getattr(holder, f.name)
-        if f.name not in names:
-            continue
-        if isinstance(value, tuple):
-            changes[f.name] = tuple(function(f"{name}.{i}", v) for i, v in enumerate(value))
-        elif value is not None:
-            changes[f.name] = function(name, value)
+    own = {key: getattr(holder, key) for key in names}
+    given = {key: part for key, part in own.items() if part is not None}
+    changes = {key: _mapped(f"{name}.{key}", part, function) for key, part in given.items()}
     return replace(holder, **changes)

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 from pytensor.graph.basic import Variable
+from scipy.special import expit
 
 from pymc_starpop.cluster.checks import ranged_values
-from pymc_starpop.cluster.parameters import BY_BAND, ClusterOptions, ClusterParameters
+from pymc_starpop.cluster.parameters import Axes, ClusterOptions, ClusterParameters
 from pymc_starpop.field import FieldDensity
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.likelihoods.kinds import classes_of
 from pymc_starpop.likelihoods.single import single_logp
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
 from pymc_starpop.likelihoods.stars import Limits, StarTerms, layout_of, limits_of, star_arrays
@@ -17,7 +19,10 @@ from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.simulate import draw_photometry
 from pymc_starpop.stars.catalog import StarCatalog
 
-__all__ = ["ClusterModel", "cluster_model"]
+__all__ = ["ClusterModel", "cluster_model", "core_of"]
+
+# Names of core dimensions; the stars are the batch, and colors have more bands than columns.
+_CORE_NAMES: dict[str | int, str] = {"cluster": "k", "band": "c"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,7 @@ class ClusterModel:
         """What tells two models apart."""
         parts = (
             self.iso.fingerprint, self.template, self.options, self.layout, self.limits,
-            self.is_flux, self.star_names, self.slot_names,
+            self.is_flux, self.star_names, self.slot_names, classes_of(self.template),
         )  # fmt: skip
         return tuple(repr(part) for part in parts)
 
@@ -104,8 +109,13 @@ class ClusterModel:
         measured = np.isfinite(sigma)
         if not _within_ranges(self.iso, p):
             return np.full(variance.shape, np.nan)
-        prior = stars.get("membership_prior", 1.0)
-        is_field = rng.random(len(variance)) >= prior * (1.0 - p.field_fraction)
+        member = stars.get("membership_prior", 1.0) * (1.0 - p.field_fraction)
+        if "member_logp" in stars or "field_logp" in stars:
+            # What else is known of the star has its say before its photometry is drawn.
+            odds = stars.get("field_logp", 0.0) - stars.get("member_logp", 0.0)
+            with np.errstate(divide="ignore"):
+                member = expit(np.log(member) - np.log1p(-member) - odds)
+        is_field = rng.random(len(variance)) >= member
         errors = np.where(measured, sigma, 1.0)
         drawn = draw_photometry(
             self.iso, self.bands, p, options, errors, self.is_flux, is_field, rng
@@ -125,6 +135,12 @@ def _within_ranges(iso: IsochroneGrid, p: ClusterParameters) -> bool:
         if not np.all((value >= low) & (value <= high)):
             return False
     return True
+
+
+def core_of(axes: Axes) -> str:
+    """Return the part of a signature of a parameter with these axes."""
+    names = [_CORE_NAMES.get(axis, f"n{axis}") for axis in axes if axis != "star"]
+    return f"({','.join(names)})"
 
 
 def cluster_model(
@@ -152,6 +168,7 @@ def cluster_model(
     stars = star_arrays(catalog, p, options)
     if hasattr(options.field, "frozen"):
         options = replace(options, field=options.field.frozen(catalog, options.selection))
+    options = replace(options, member_logp=None, field_logp=None)
     slots: dict[str, Variable] = {}
 
     def take(name: str, value: Any) -> Any:
@@ -177,9 +194,9 @@ def cluster_model(
         star_names=tuple(stars),
         slot_names=tuple(slots),
     )
-    # Colors have more bands than there are columns.
+    axes = p.axes()
     of_slots = [
-        "(c)" if name in BY_BAND and value.type.ndim else "()" for name, value in slots.items()
+        core_of(axes.get(name, ()) if value.type.ndim else ()) for name, value in slots.items()
     ]
     inputs = [variance, *stars.values(), *slots.values()]
     return model, inputs, ["(b)", *["()"] * len(stars), *of_slots]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_starpop.distributions.cluster_model import ClusterModel, cluster_model
+from pymc_starpop.distributions.cluster_model import ClusterModel, cluster_model, core_of
 from pymc_starpop.isochrones.bolometric import content_hash
 from pymc_starpop.likelihoods.axes import Parameter
 from pymc_starpop.likelihoods.cluster import as_float64
@@ -14,10 +14,6 @@ from pymc_starpop.likelihoods.stacked import Stack, StackedModel, stacked_model
 from pymc_starpop.ops._tables import shared_input
 
 __all__ = ["StackedPhotometryModel", "photometry_of_stack"]
-
-_CORES = {
-    (): "()", ("star",): "()", ("cluster",): "(k)", ("band",): "(c)", ("cluster", "band"): "(k,c)",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,5 +139,5 @@ def photometry_of_stack(stack: Stack) -> tuple[StackedPhotometryModel, list[Any]
     del stars["values"]
     variance = stars.pop("variance")
     model_of_all = StackedPhotometryModel(likelihood, tuple(clusters), tuple(stars), tuple(values))
-    cores = ["(b)", *["()"] * len(stars), *[_CORES[likelihood.axes[name]] for name in values]]
+    cores = ["(b)", *["()"] * len(stars), *[core_of(likelihood.axes[name]) for name in values]]
     return model_of_all, [variance, *stars.values(), *values.values()], cores

@@ -207,6 +207,16 @@ class GridTables:
         }
         return np.array([slopes[band] for band in bands])
 
+    def effective_wavelength(self, bands: Sequence[str]) -> np.ndarray:
+        """Effective wavelength (B,) of each band, micron; NaN where it is not known."""
+        known = {
+            band: part.wavelength[part.bands.index(band)]
+            for part, own in self.band_groups(bands)
+            if isinstance(part, BolometricPhotometry)
+            for band in own
+        }
+        return np.array([known.get(band, np.nan) for band in bands])
+
     def has_column(self, name: str) -> bool:
         """Whether the library gives a column of `theory`: log10_mass, log_teff, log_g or log_l."""
         return bool(np.isfinite(self._theory[0, 0, 0, THEORY.index(name)]))

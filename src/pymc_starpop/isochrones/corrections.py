@@ -1,19 +1,15 @@
-"""Empirical corrections of models of low-mass stars."""
+"""What corrections of models are: functions of the theory at the nodes of an isochrone."""
 
-import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from numbers import Number
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from pymc_starpop._namespace import NUMPY, Namespace
 
-__all__ = ["EmpiricalCorrections"]
-
-_MSTO_EEP = 454.0  # turn-off of the main sequence in MIST's numbering (Dotter 2016, Table 1)
-_LOWEST_MASS = 0.1  # Msun, of the isochrones
-_LARGEST_SLOPE = 1.0 / (1.0 - _LOWEST_MASS)
+__all__ = ["Corrections", "ModelNodes", "number_of", "parts_of"]
 
 
 def number_of(value: Any) -> float | None:
@@ -25,94 +21,119 @@ def number_of(value: Any) -> float | None:
 
 
 @dataclass(frozen=True)
-class EmpiricalCorrections:
-    """Shifts of T_eff and radius of main-sequence stars below 1 Msun, as brutus applies them.
+class ModelNodes:
+    """Theory at the E nodes of an isochrone; NumPy arrays or tensors.
 
-    Raw models of low-mass stars are too blue and too small. For M < 1 Msun
-
-        d log T = log10(1 + dtdm (M - 1)) s,    d log R = log10(1 + drdm (M - 1)) s,
-        s = [1 - 1 / (1 + exp(-(EEP - 454) / msto_smooth))] exp(feh_scale [Fe/H]),
-
-    with log T_eff += d log T, log L += 2 d log R, log g -= 2 d log R. The luminosity follows the
-    radius alone, as in astro-brutus 1.2.0 (Speagle et al. 2025), whose defaults these are.
-
-    Parameters
+    Attributes
     ----------
-    dtdm, drdm : float or PyTensor scalar (with several clusters also a vector, in all four)
-        Relative change of T_eff and of the radius per Msun below 1 Msun.
-    msto_smooth : float or PyTensor scalar
-        Width in EEP over which the corrections vanish towards the turn-off, positive.
-    feh_scale : float or PyTensor scalar
-        Exponent of their growth with [Fe/H], 1/dex.
+    initial_mass : (E,)
+        Msun.
+    eep : ndarray (E,)
+        Equivalent evolutionary points, as the isochrones number them.
+    feh : scalar
+        [Fe/H], dex.
+    log_teff, log_g, log_l : (E,) or None
+        log10 of T_eff (K), gravity (cgs) and luminosity (Lsun); None where the isochrones have
+        none.
+    main_sequence_eep : int
+        EEP near the end of the main sequence.
+    """
 
-    Raises
-    ------
-    ValueError
-        For numbers that are not finite, dtdm or drdm so large that a temperature or radius would
-        be negative at 0.1 Msun, and msto_smooth that is not positive.
+    initial_mass: Any
+    eep: np.ndarray
+    feh: Any
+    log_teff: Any
+    log_g: Any
+    log_l: Any
+    main_sequence_eep: int = 480
+
+
+class Corrections:
+    """Base of the corrections of models; a subclass is a frozen dataclass of its parameters.
+
+    It overrides `theory`, `magnitudes`, or both. Whatever it computes, it computes with the
+    functions of ``xp`` and with arithmetic, on NumPy arrays where draws are made and on tensors
+    where the likelihood is built.
+
+    Attributes
+    ----------
+    axes : mapping of str to tuple
+        For each parameter that is no scalar what its dimensions run along: ``"band"``, or a number
+        of entries.
+    positive : tuple of str
+        Parameters that must be positive.
 
     Examples
     --------
-    >>> EmpiricalCorrections().dtdm
-    0.09
+    Cool stars fainter in all bands, with a slope that may have a prior:
+
+    >>> @dataclass(frozen=True)
+    ... class Tilt(Corrections):
+    ...     slope: Any = 0.0
+    ...     def magnitudes(self, at, mag, bands, xp):
+    ...         return mag + (self.slope * (3.76 - at.log_teff))[:, None]
+    >>> Tilt(0.5).parameters()
+    {'slope': 0.5}
     """
 
-    dtdm: Any = 0.09
-    drdm: Any = -0.09
-    msto_smooth: Any = 30.0
-    feh_scale: Any = 0.5
+    axes: ClassVar[dict[str, tuple[str | int, ...]]] = {}
+    positive: ClassVar[tuple[str, ...]] = ()
+    _parameters: ClassVar[tuple[str, ...]] = ()  # all fields unless named here
 
-    def __post_init__(self) -> None:
-        """Check the parameters that are numbers."""
-        for f in fields(self):
-            given = getattr(self, f.name)
-            if isinstance(given, np.ndarray | list | tuple) and np.ndim(given):
-                raise ValueError(
-                    f"{f.name} must be a number, a scalar tensor, or for several clusters a tensor "
-                    f"with one value for each, got {given!r}; give one value."
-                )
-        numbers = {f.name: number_of(getattr(self, f.name)) for f in fields(self)}
-        for name, value in numbers.items():
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value}.")
-        for name in ("dtdm", "drdm"):
-            value = numbers[name]
-            if value is not None and value >= _LARGEST_SLOPE:
-                raise ValueError(
-                    f"{name} must be below {_LARGEST_SLOPE:.3g} per Msun, got {value}: with it the "
-                    f"value at {_LOWEST_MASS} Msun would be negative."
-                )
-        smooth = numbers["msto_smooth"]
-        if smooth is not None and not smooth > 0:
-            raise ValueError(f"msto_smooth must be positive (EEP), got {smooth}.")
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters by name."""
+        names = self._parameters or tuple(f.name for f in fields(self))  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in names}
 
-    def apply(
-        self,
-        mass: Any,
-        eep: Any,
-        feh: Any,
-        log_teff: Any,
-        log_g: Any,
-        log_l: Any,
-        xp: Namespace = NUMPY,
-    ) -> tuple[Any, Any, Any]:
-        """Return corrected log T_eff, log g and log L.
+    def with_parameters(self, function: Callable[[str, Any], Any]) -> Self:
+        """Return a copy with `function(name, value)` in place of every parameter."""
+        changes = {name: function(name, value) for name, value in self.parameters().items()}
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    def theory(self, at: ModelNodes, xp: Namespace = NUMPY) -> ModelNodes:
+        """Return nodes with T_eff, gravity and luminosity changed.
+
+        Magnitudes that come from bolometric corrections follow; isochrones with magnitudes of their
+        own refuse such corrections.
 
         Parameters
         ----------
-        mass : array (E,)
-            Initial mass, Msun.
-        eep : array (E,)
-        feh : scalar
-            [Fe/H], dex.
-        log_teff, log_g, log_l : array (E,)
-            log10 of K, cgs and Lsun.
+        at : ModelNodes
         xp : Namespace
             The functions to use.
         """
-        below = xp.minimum(mass - 1.0, 0.0)
-        fade = 1.0 / (1.0 + xp.exp((eep - _MSTO_EEP) / self.msto_smooth))
-        scale = fade * xp.exp(self.feh_scale * feh) / math.log(10.0)
-        dlog_t = xp.log1p(self.dtdm * below) * scale
-        dlog_r = xp.log1p(self.drdm * below) * scale
-        return log_teff + dlog_t, log_g - 2.0 * dlog_r, log_l + 2.0 * dlog_r
+        return at
+
+    def magnitudes(
+        self, at: ModelNodes, mag: Any, bands: tuple[str, ...], xp: Namespace = NUMPY
+    ) -> Any:
+        """Return changed absolute magnitudes (E, B).
+
+        Parameters
+        ----------
+        at : ModelNodes
+        mag : (E, B)
+            Absolute magnitudes with extinction.
+        bands : tuple of str
+            Names of the B bands.
+        xp : Namespace
+            The functions to use.
+        """
+        return mag
+
+    @property
+    def changes_theory(self) -> bool:
+        """Whether `theory` is overridden."""
+        return type(self).theory is not Corrections.theory
+
+    @property
+    def changes_magnitudes(self) -> bool:
+        """Whether `magnitudes` is overridden."""
+        return type(self).magnitudes is not Corrections.magnitudes
+
+
+def parts_of(corrections: Any) -> tuple[Corrections, ...]:
+    """Return the corrections, which may be None, one or several that follow each other."""
+    if corrections is None:
+        return ()
+    return corrections if isinstance(corrections, tuple) else (corrections,)

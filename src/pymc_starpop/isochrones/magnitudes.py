@@ -4,7 +4,7 @@ The steps are the same for NumPy arrays and PyTensor tensors; who calls brings t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pymc_starpop.isochrones.bolometric import (
     absolute_magnitudes,
     extinguished,
 )
-from pymc_starpop.isochrones.corrections import number_of
+from pymc_starpop.isochrones.corrections import ModelNodes, number_of, parts_of
 from pymc_starpop.isochrones.source import THEORY
 from pymc_starpop.isochrones.tabulated import check_extinction
 from pymc_starpop.kernels import interpolation
@@ -109,8 +109,8 @@ def model_magnitudes(
         another (M E in place of E).
     extinction : tuple
         A_V (mag) and R_V.
-    corrections : EmpiricalCorrections or None
-        Only for bands that come from bolometric corrections.
+    corrections : Corrections, tuple of them, or None
+        Those that change the theory only for bands that come from bolometric corrections.
     n_node : int, optional
         Leave out the nodes from this one on.
     with_reddening : bool
@@ -132,9 +132,12 @@ def model_magnitudes(
     groups = tables.band_groups(bands)
     for part, own in groups:
         check_extinction(part, own, av, rv)
-    _check_corrections(tables, groups, corrections)
+    changes = parts_of(corrections)
+    if any(change.changes_theory for change in changes):
+        _check_corrections(tables, groups)
     computed = any(isinstance(part, BolometricPhotometry) for part, _ in groups)
-    theory = THEORY if computed else tuple(name for name in THEORY[:2] if tables.has_column(name))
+    wanted = THEORY if changes else THEORY[:2]
+    theory = THEORY if computed else tuple(name for name in wanted if tables.has_column(name))
     tabulated = tuple(
         band for part, own in groups if not isinstance(part, BolometricPhotometry) for band in own
     )
@@ -144,13 +147,16 @@ def model_magnitudes(
     at_nodes = NUMPY if isinstance(parts[0], np.ndarray) else xp
     rows = parts[0] if len(parts) == 1 else at_nodes.concatenate(parts, axis=1)
     column = {name: rows[k] for k, name in enumerate(theory + tabulated)}
-    if corrections is not None:
-        eep = np.tile(tables.eep[:n_node].astype(np.float64), len(log_ages))
-        keys = ("log_teff", "log_g", "log_l")
-        moved = corrections.apply(
-            10.0 ** column["log10_mass"], eep, feh, *(column[key] for key in keys), at_nodes
-        )
-        column |= dict(zip(keys, moved, strict=True))
+    nodes = ModelNodes(
+        initial_mass=10.0 ** column["log10_mass"],
+        eep=np.tile(tables.eep[:n_node].astype(np.float64), len(log_ages)),
+        feh=feh,
+        **{key: column.get(key) for key in THEORY[1:]},
+        main_sequence_eep=tables.main_sequence_eep,
+    )
+    for change in changes:
+        nodes = change.theory(nodes, at_nodes)
+    column |= {key: getattr(nodes, key) for key in THEORY[1:] if key in column}
     mags, reds, first = [], [], len(theory)
     for part, own in groups:
         if isinstance(part, BolometricPhotometry):
@@ -179,13 +185,17 @@ def model_magnitudes(
     else:
         mag = xp.concatenate(mags, axis=1)[:, order]
         red = xp.concatenate(reds, axis=1)[:, order] if with_reddening else None
+    if any(change.changes_magnitudes for change in changes):
+        kept_nodes = {key: how.keep(key, column[key]) for key in THEORY[1:] if key in column}
+        nodes = replace(nodes, **kept_nodes)
+        for change in changes:
+            mag = change.magnitudes(nodes, mag, tuple(bands), xp)
     kept = {name: how.keep(name, column[name]) for name in THEORY[:2] if name in column}
     return AbsoluteTrack(kept["log10_mass"], kept.get("log_teff"), mag, red)
 
 
-def _check_corrections(tables: GridTables, groups: Any, corrections: Any) -> None:
-    if corrections is None:
-        return
+def _check_corrections(tables: GridTables, groups: Any) -> None:
+    """Check that what the theory changes follows from it."""
     fixed = [
         band for part, own in groups if not isinstance(part, BolometricPhotometry) for band in own
     ]

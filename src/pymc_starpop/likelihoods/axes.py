@@ -14,7 +14,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import explicit_graph_inputs
 
 from pymc_starpop.cluster.checks import number_of
-from pymc_starpop.cluster.parameters import BY_BAND, BY_STAR
+from pymc_starpop.cluster.parameters import Axes
 from pymc_starpop.likelihoods.labels import dims_of, few
 from pymc_starpop.stars.stacked import StackedCatalog
 
@@ -28,12 +28,12 @@ class Parameter:
     Attributes
     ----------
     value : number, array or PyTensor expression
-    axes : tuple of str
-        Of "cluster", "star" and "band", one for each dimension.
+    axes : tuple
+        Of "cluster", "star", "band" and numbers of entries, one for each dimension.
     """
 
     value: Any
-    axes: tuple[str, ...]
+    axes: Axes
 
     @property
     def is_symbolic(self) -> bool:
@@ -42,16 +42,16 @@ class Parameter:
 
     def of_cluster(self, index: int, rows: slice, bands: Sequence[int]) -> Any:
         """Return the value for one cluster, of which rows of stars and bands are given."""
-        places = {"cluster": index, "star": rows, "band": list(bands)}
-        # One axis at a time: NumPy moves axes where several are chosen by lists.
-        value = self.value
-        for axis in self.axes:
-            value = value[places[axis]] if axis != "band" else value[..., places[axis]]
+        value, axes = self.value, self.axes
+        if axes[:1] == ("cluster",):
+            value, axes = value[index], axes[1:]
+        if axes[:1] in (("star",), ("band",)):
+            value = value[rows if axes[0] == "star" else list(bands)]
         return value
 
 
-def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
-    """Return a parameter with its axes.
+def resolved(name: str, value: Any, cats: StackedCatalog, own: Axes = ()) -> Parameter:
+    """Return a parameter with its axes, where those that it has for one cluster are given.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
         return Parameter(value, ())
     shape = _shape_of(value)
     sizes = sizes_of(cats)
-    possible = _possible(name)
+    possible = _possible(own)
     if ("cluster", "band") in possible and ndim == 2 and 1 in shape:
         value, shape, dims = _squeezed(value, shape, dims, sizes)
     found = [axes for axes in possible if _fits(shape, dims, axes, sizes)]
@@ -86,35 +86,36 @@ def resolved(name: str, value: Any, cats: StackedCatalog) -> Parameter:
     if len(found) > 1 and not _means_the_same(found, sizes):
         raise ValueError(
             f"{name} has the shape {_shown(shape)}, which could mean {_shapes_shown(found)}, for "
-            f"{_sizes_shown(sizes)}; {_how_to_label(name)}"
+            f"{_sizes_shown(sizes)}; {_how_to_label(name, own)}"
         )
     return Parameter(value, found[0])
 
 
-def _possible(name: str) -> list[tuple[str, ...]]:
-    """Return the axes that a parameter may have."""
-    if name in BY_BAND:
-        return [("cluster",), ("band",), ("cluster", "band")]
-    return [("cluster",), ("star",)] if name in BY_STAR else [("cluster",)]
+def _possible(own: Axes) -> list[Axes]:
+    """Return the axes that a parameter may have, from those that it has for one cluster."""
+    if own == ("star",):
+        return [("cluster",), own]
+    scalar: list[Axes] = [("cluster",)] if len(own) < 2 else []
+    return [*scalar, own, ("cluster", *own)] if own else scalar
 
 
-def sizes_of(cats: StackedCatalog) -> dict[str, int]:
+def sizes_of(cats: StackedCatalog) -> dict[str | int, int]:
     """Return how many clusters, stars and bands there are."""
     return {"cluster": cats.n_cluster, "star": cats.n_star, "band": len(cats.model_bands)}
 
 
 def _fits(
-    shape: tuple[int | None, ...], dims: tuple[str | None, ...], axes: tuple[str, ...],
-    sizes: Mapping[str, int],
+    shape: tuple[int | None, ...], dims: tuple[str | None, ...], axes: Axes,
+    sizes: Mapping[str | int, int],
 ) -> bool:  # fmt: skip
     """Whether a shape and what is known of its dimensions agree with axes."""
     return len(shape) == len(axes) and all(
-        n in (None, sizes[axis]) and dim in (None, axis)
+        n in (None, sizes.get(axis, axis)) and dim in (None, axis)
         for n, dim, axis in zip(shape, dims, axes, strict=True)
     )
 
 
-def _means_the_same(found: list[tuple[str, ...]], sizes: Mapping[str, int]) -> bool:
+def _means_the_same(found: list[Axes], sizes: Mapping[str | int, int]) -> bool:
     """Whether it makes no difference: one star in each cluster, or one of everything."""
     one_each = sizes["cluster"] == sizes["star"] and found == [("cluster",), ("star",)]
     return one_each or (sizes["cluster"] == 1 == sizes["band"])
@@ -150,18 +151,22 @@ def _dims_shown(dims: tuple[str | None, ...]) -> str:
     return f", by {' and '.join(d or '?' for d in dims)}," if any(dims) else ""
 
 
-def _sizes_shown(sizes: Mapping[str, int]) -> str:
+def _sizes_shown(sizes: Mapping[str | int, int]) -> str:
     """Show how many there are."""
     return ", ".join(f"{n} {axis}{'' if n == 1 else 's'}" for axis, n in sizes.items())
 
 
-def _shapes_shown(possible: Sequence[tuple[str, ...]]) -> str:
+def _shapes_shown(possible: Sequence[Axes]) -> str:
     """Show what shapes may be."""
-    return " or ".join(f"one for each {' and '.join(axes)}" for axes in possible)
+    return " or ".join(f"one for each {' and '.join(map(_axis_shown, axes))}" for axes in possible)
 
 
-def _how_to_label(name: str) -> str:
-    if name in BY_STAR:
+def _axis_shown(axis: str | int) -> str:
+    return axis if isinstance(axis, str) else f"of {axis} entries"
+
+
+def _how_to_label(name: str, own: Axes) -> str:
+    if own == ("star",):
         return (
             f'give {name} dims in the model (dims="cluster" or dims="star"), or a length, such as '
             "pt.specify_shape(x, n)"

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,11 @@ from pymc_starpop.cluster.parameters import (
 )
 from pymc_starpop.field import ChiSquareField
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.corrections import parts_of
 from pymc_starpop.kernels.pair_vectors import MOST_DIRECTIONS
 from pymc_starpop.likelihoods.labels import few, without_labels
 from pymc_starpop.likelihoods.slots import map_field_scale
+from pymc_starpop.likelihoods.stars import FURTHER, further_data
 from pymc_starpop.likelihoods.track import differs_between_stars, directions_of
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import shared_bands
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 # Options of which each cluster of a stack may have its own, as a mapping by names.
-OPTIONS_BY_NAME = ("selection", "field", "age_distribution")
+OPTIONS_BY_NAME = ("selection", "field", "age_distribution", *FURTHER)
 
 _N_DRAW = 2000
 _SEED = 20250101
@@ -78,8 +78,10 @@ def inside_support(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOp
             inside = inside & pt.all(value >= low)
         if np.isfinite(high):
             inside = inside & pt.all(value <= high)
-    if p.corrections is not None and isinstance(p.corrections.msto_smooth, Variable):
-        inside = inside & (p.corrections.msto_smooth > 0.0)
+    for part in parts_of(p.corrections):
+        for name in part.positive:
+            value = getattr(part, name)
+            inside = inside & pt.all(value > 0.0) if isinstance(value, Variable) else inside
     return inside
 
 
@@ -150,9 +152,22 @@ def check_values(
     check_structure(grid, p, options)
     ranged = ranged_values(grid, p)
     for name, value, _ in ranged:
-        check_shape(name, _shape(value), len(catalog.model_bands), catalog.n_star)
-    p.map_values(_check_held)
-    map_field_scale(options, _check_held)
+        check_shape(
+            name, _shape(value), p.axes().get(name, ()), len(catalog.model_bands), catalog.n_star
+        )
+
+    def check_held(name: str, value: Any) -> Any:
+        """Refuse other shapes of what a mass function, corrections and the like hold."""
+        if "." in name:
+            axes = p.axes().get(name, ())
+            check_shape(name, _shape(value), axes, len(catalog.model_bands), catalog.n_star)
+        return value
+
+    p.map_values(check_held)
+    map_field_scale(options, check_held)
+    for name in FURTHER:
+        if getattr(options, name) is not None:
+            further_data(name, getattr(options, name), catalog.n_star)
     check_spread(grid, p, options)
     _check_directions(p, options, catalog)
     numbers = [constant_value(name, value) for name, value, _ in ranged]
@@ -176,13 +191,6 @@ def check_priors(grid: IsochroneGrid, p: ClusterParameters, clusters: Sequence[s
 
 def _shape(value: Any) -> tuple[int | None, ...]:
     return value.type.shape if isinstance(value, Variable) else np.shape(value)
-
-
-def _check_held(name: str, value: Any) -> Any:
-    """Refuse vectors among the parameters of a mass function, of corrections and the like."""
-    if "." in name:
-        check_shape(name, _shape(value), 1, 1)
-    return value
 
 
 def _check_directions(p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog) -> None:
@@ -220,9 +228,11 @@ def constant_value(name: str, value: Any) -> np.ndarray | None:
 
 def _check_corrections(corrections: Any) -> None:
     """Check that the corrections hold numbers or expressions; their range was checked before."""
-    if isinstance(corrections, EmpiricalCorrections):
-        for field in fields(corrections):
-            constant_value(f"corrections.{field.name}", getattr(corrections, field.name))
+    for part in parts_of(corrections):
+        for name, value in part.parameters().items():
+            number = constant_value(f"corrections.{name}", value)
+            if number is not None and not np.all(np.isfinite(number)):
+                raise ValueError(f"corrections.{name} must be finite, got {value!r}; give numbers")
 
 
 def _check_prior(

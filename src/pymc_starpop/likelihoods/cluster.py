@@ -48,8 +48,8 @@ class ClusterParts:
     member : (N,) probability of membership before the photometry
     log_detection : log of the share Z of all stars that the catalog can hold
     log_apart : (N,) log of the factors of the members' density that no place on the tracks changes:
-        parallaxes that are no rows of the data, and the Jacobian and norm of `stars`
-    log_field : (N,) log density of field stars
+        parallaxes that are no rows of the data, further data, and the Jacobian and norm of `stars`
+    log_field : (N,) log density of field stars, with that of further data
     """
 
     logp: Any
@@ -88,12 +88,15 @@ def cluster_parts(
     log_field = terms.log_field
     if not is_zero(p.field_fraction) or terms.membership_prior is not None:
         log_field = log_field_density(options.field, terms, model, stars, scatter)
+    if terms.field_logp is not None:
+        log_field = log_field + terms.field_logp
     if terms.membership_prior is not None:
         member = member * terms.membership_prior
     apart = 0.0 * ones
     if terms.parallax is not None and not has_parallax_row(terms, model):
         apart = log_normal(terms, parallax_of(p))
-    apart = sum((x for x in (stars.log_jacobian, stars.log_norm) if x is not None), apart)
+    factors = (stars.log_jacobian, stars.log_norm, terms.member_logp)
+    apart = sum((x for x in factors if x is not None), apart)
     logp = cluster_likelihood(
         mag=stars.values,
         variance=stars.variance,

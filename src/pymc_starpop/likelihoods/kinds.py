@@ -20,13 +20,14 @@ from pytensor.tensor import TensorVariable
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.field import ChiSquareField, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
+from pymc_starpop.isochrones.corrections import parts_of
 from pymc_starpop.likelihoods.cluster import cluster_parts, membership_of
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
 from pymc_starpop.likelihoods.stars import Limits, StarTerms, called
 from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.ops.each_cluster import Axis, ClusterGraph, ClusterInput
 
-__all__ = ["STARS", "ClusterKind", "LimitsKind", "kind_of", "limit_numbers"]
+__all__ = ["STARS", "ClusterKind", "LimitsKind", "classes_of", "kind_of", "limit_numbers"]
 
 _PACKAGE = __name__.partition(".")[0]
 _PREFIX = "limits."
@@ -110,7 +111,7 @@ class ClusterKind:
     limits : the kind of the selection, or None
     is_flux : whether the data are fluxes
     star_names : names of the arrays with one row a star besides the values and variances
-    fitted_field : whether the density of field stars is an expression
+    fitted : names of those of them that are expressions
     """
 
     iso: IsochroneGrid
@@ -120,14 +121,14 @@ class ClusterKind:
     limits: LimitsKind | None
     is_flux: bool
     star_names: tuple[str, ...]
-    fitted_field: bool = False
+    fitted: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> tuple[str, ...]:
         """What tells two kinds apart."""
         parts = (
             self.iso.fingerprint, self.template, self.options, self.layout, self.limits,
-            self.is_flux, self.star_names, self.fitted_field,
+            self.is_flux, self.star_names, self.fitted, classes_of(self.template),
         )  # fmt: skip
         return tuple(repr(part) for part in parts)
 
@@ -158,17 +159,20 @@ class ClusterKind:
         for name in ("values", "variance"):
             inputs[f"{STARS}{name}"] = ClusterInput(matrix(name), Axis.STAR)
         for name in self.star_names:
-            fitted = self.fitted_field and name == "log_field"
-            inputs[f"{STARS}{name}"] = ClusterInput(pt.dvector(called(name)), Axis.STAR, fitted)
+            inputs[f"{STARS}{name}"] = ClusterInput(
+                pt.dvector(called(name)), Axis.STAR, name in self.fitted
+            )
         if self.limits is not None:
             names = ["ends", "errors"]
             names += ["nodes", "value", "slope"] if self.limits.has_completeness else []
             for name in names:
                 variable = pt.dvector(f"{_PREFIX}{name}")
                 inputs[f"{_PREFIX}{name}"] = ClusterInput(variable, Axis.CLUSTER)
+        lengths = {"star": None, "band": len(self.layout.bands)}
+        axes = self.template.axes()
         for name, slot in self.slots.items():
-            length = None if slot.axis == "star" else len(self.layout.bands)
-            shape = (length,) * slot.ndim
+            own = axes[name] if slot.ndim else ()
+            shape = tuple(lengths[axis] if isinstance(axis, str) else axis for axis in own)
             variable = pt.tensor(name, dtype="float64", shape=shape)
             inputs[name] = ClusterInput(variable, Axis(slot.axis), slot.differentiable)
         return inputs
@@ -230,16 +234,31 @@ def kind_of(
     field: Any = options.field if has_field and isinstance(options.field, ChiSquareField) else None
     if has_field and isinstance(options.field, InflatedScatterField):
         field = InflatedScatterField(take("field.scale", options.field.scale))
-    density = stars["log_field"]
+    fixed = Constant | SharedVariable
+    fitted = [k for k, a in stars.items() if isinstance(a, Variable) and not isinstance(a, fixed)]
     return ClusterKind(
         iso=iso,
         template=template,
-        options=replace(options, field=field, selection=None),
+        options=replace(options, field=field, selection=None, member_logp=None, field_logp=None),
         star_names=tuple(name for name in stars if name not in ("values", "variance")),
-        fitted_field=isinstance(density, Variable)
-        and not isinstance(density, Constant | SharedVariable),
+        fitted=tuple(name for name in fitted if name not in ("values", "variance")),
         **data,
     )
+
+
+# Classes of users in the order in which they were met. They are kept, so that no number is used
+# twice.
+_CLASSES: dict[type, int] = {}
+
+
+def classes_of(p: ClusterParameters) -> tuple[int, ...]:
+    """Return numbers of the classes of the user's own mass function and corrections.
+
+    A class that is written anew, as in a notebook, is another one with the same text.
+    """
+    kinds = [type(part) for part in (p.imf, *parts_of(p.corrections))]
+    own = [kind for kind in kinds if not kind.__module__.startswith(f"{_PACKAGE}.")]
+    return tuple(_CLASSES.setdefault(kind, len(_CLASSES)) for kind in own)
 
 
 @lru_cache(maxsize=32)

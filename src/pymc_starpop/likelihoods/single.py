@@ -11,12 +11,7 @@ from pytensor import tensor as pt
 from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor import TensorVariable
 
-from pymc_starpop.cluster.parameters import (
-    BY_BAND,
-    ClusterOptions,
-    ClusterParameters,
-    is_zero,
-)
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.kinds import STARS, LimitsKind, kind_of, limit_numbers
 from pymc_starpop.likelihoods.slots import Slot
@@ -37,6 +32,7 @@ def single_logp(
     numbers become inputs.
     """
     values: dict[str, Any] = {}
+    axes = p.axes()
 
     def take(name: str, value: Any) -> Any:
         is_symbolic = isinstance(value, Variable) and not isinstance(value, Constant)
@@ -47,7 +43,7 @@ def single_logp(
         if not is_symbolic and not np.any(number):
             return np.float64(0.0)
         values[name] = value if is_symbolic else shared_input(name, number)
-        axis = "star" if ndim and name not in BY_BAND else "none"
+        axis = "star" if ndim and axes.get(name) == ("star",) else "none"
         return Slot(name, ndim, axis, is_symbolic)
 
     template = p.map_values(take)

@@ -17,6 +17,7 @@ from pytensor.tensor import TensorVariable
 
 from pymc_starpop.cluster.checks import check_types
 from pymc_starpop.cluster.parameters import (
+    Axes,
     ClusterOptions,
     ClusterParameters,
     is_vector,
@@ -33,10 +34,12 @@ from pymc_starpop.likelihoods.checks import (
 )
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
-from pymc_starpop.likelihoods.labels import few
+from pymc_starpop.likelihoods.labels import dims_of, few
 from pymc_starpop.likelihoods.slots import Slot, map_field_scale
 from pymc_starpop.likelihoods.stars import (
+    FURTHER,
     called,
+    further_data,
     known_length,
     layout_of,
     limits_of,
@@ -82,14 +85,14 @@ class StackedModel:
     ----------
     members : tuple of Member
         The C clusters, in the order of the catalogs.
-    axes : dict of str to tuple of str
+    axes : dict of str to tuple
         Axes of each symbolic parameter by name.
     n_column : int
         Columns of the photometry of all clusters.
     """
 
     members: tuple[Member, ...]
-    axes: dict[str, tuple[str, ...]]
+    axes: dict[str, Axes]
     n_column: int
 
     @property
@@ -166,13 +169,11 @@ class StackedModel:
             value, axes = values[name], self.axes[name]
             if axes == ("star",):
                 return of_stars(value)
-            if axes == ("band",):
-                return value[np.array([member.bands for member in members])]
-            if axes == ("cluster",):
-                return value if len(group) == len(self.members) else value[list(group)]
-            if axes == ("cluster", "band"):
+            if "band" in axes:
                 bands = np.array([member.bands for member in members])
-                return value[np.array(group)[:, None], bands]
+                return value[np.array(group)[:, None], bands] if "cluster" in axes else value[bands]
+            if "cluster" in axes:
+                return value if len(group) == len(self.members) else value[list(group)]
             return value
 
         inputs = [input_of(name) for name in first.kind.input_names]
@@ -210,16 +211,20 @@ def _error_of(function: Callable[[int], Any], place: int) -> str | None:
     return None
 
 
-def _of_lengths(name: str, value: Any, lengths: Mapping[str, int], owner: str = "") -> Any:
+def _of_lengths(
+    name: str, value: Any, axes: Axes, sizes: Mapping[str | int, int], owner: str = ""
+) -> Any:
     """Return an expression that fails where its axes turn out to have other lengths.
 
     Compiled code would read past their ends.
     """
     if not isinstance(value, Variable):
         return value
-    for place, (axis, length) in enumerate(lengths.items()):
+    for place, axis in enumerate(axes):
+        length = sizes.get(axis, axis)
         if value.type.shape[place] is None:
-            text = f"{owner}{name} must have {length} values, one for each {axis}, and has others"
+            each = f"one for each {axis}" if axis in sizes else f"on axis {place}"
+            text = f"{owner}{name} must have {length} values, {each}, and has others"
             value = CheckAndRaise(ValueError, text)(value, pt.eq(value.shape[place], length))
     return value
 
@@ -240,6 +245,16 @@ def _by_name(name: str, value: Any, cats: StackedCatalog) -> list[Any]:
     return [value[cluster] for cluster in cats.cluster_names]
 
 
+def _split_further(name: str, value: Any, cats: StackedCatalog) -> Any:
+    """Split further data of the stars of all clusters; return mappings as they are."""
+    if value is None or isinstance(value, Mapping):
+        return value
+    value, _ = dims_of(name, value, cats)
+    value = further_data(name, value, cats.n_star)
+    value = _of_lengths(name, value, ("star",), sizes_of(cats))
+    return {cluster: value[cats.rows(cluster)] for cluster in cats.cluster_names}
+
+
 def _split_field(field: Any, cats: StackedCatalog) -> Any:
     """Split log densities of the stars of all clusters; return other fields as they are."""
     density = FieldDensity(field) if is_vector(field) else field
@@ -251,7 +266,7 @@ def _split_field(field: Any, cats: StackedCatalog) -> Any:
             f"field holds {length} log densities for {cats.n_star} stars of {cats.n_cluster} "
             "clusters; give one for each star, in the order of the stack, or a mapping by cluster"
         )
-    values = _of_lengths("field", density.values, {"star": cats.n_star})
+    values = _of_lengths("field", density.values, ("star",), sizes_of(cats))
     return {
         name: FieldDensity(values[cats.rows(name)], density.sampler) for name in cats.cluster_names
     }
@@ -319,6 +334,9 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
     given = dict(arguments)
     if "field" in given:
         given["field"] = _split_field(given["field"], cats)
+    for name in FURTHER:
+        if name in given:
+            given[name] = _split_further(name, given[name], cats)
     named = [name for name in OPTIONS_BY_NAME if name in given]
     chosen = {name: _by_name(name, given.pop(name), cats) for name in named}
     grids = _by_name("iso", iso, cats)
@@ -334,10 +352,11 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
     parameters: dict[str, Parameter] = {}
 
     def note(name: str, value: Any) -> Any:
-        parameters[name] = resolved(name, value, cats)
+        parameters[name] = resolved(name, value, cats, axes.get(name, ()))
         return value
 
     check_types(split[0][0])
+    axes = split[0][0].axes()
     p = split[0][0].map_values(note)
     scale = _field_scale(options, cats)
     if scale is not None:
@@ -424,7 +443,7 @@ def stacked_model(stack: Stack) -> tuple[StackedModel, dict[str, Any], dict[str,
     used = {name: of for name, of in stack.parameters.items() if name in slots - numbers}
     sizes = sizes_of(stack.cats)
     values = {
-        name: _of_lengths(name, as_float64(name, of.value), {a: sizes[a] for a in of.axes})
+        name: _of_lengths(name, as_float64(name, of.value), of.axes, sizes)
         for name, of in used.items()
     }
     axes = {name: of.axes for name, of in used.items()}
@@ -445,9 +464,11 @@ def _member(stack: Stack, place: int) -> tuple[Member, dict[str, Any]]:
         value = stack.value(parameter, place)
         if given.is_symbolic or given.axes == ("star",):
             is_none = not given.is_symbolic and not np.any(value)
-            axis = given.axes[0] if given.axes else "none"
-            ndim = len(given.axes) - ("cluster" in given.axes)
-            slot = Slot(parameter, ndim, "cluster" if axis == "band" else axis, given.is_symbolic)
+            by_cluster = "cluster" in given.axes
+            # Of the bands a cluster has its own ones.
+            axis = "cluster" if by_cluster or "band" in given.axes else "none"
+            axis = "star" if "star" in given.axes else axis
+            slot = Slot(parameter, len(given.axes) - by_cluster, axis, given.is_symbolic)
             return np.float64(0.0) if is_none else slot
         if not given.axes or not np.any(value):
             # Numbers of all clusters, and parts of the model that a cluster does without.
@@ -484,7 +505,7 @@ def _star_arrays_of_all(
         parts = [own.get(name, np.zeros(n)) for own, n in zip(arrays, sizes, strict=True)]
         symbolic = any(isinstance(part, Variable) for part in parts)
         parts = [
-            _of_lengths(called(name), part, {"star": n}, f"cluster {member.name!r}: ")
+            _of_lengths(called(name), part, ("star",), {"star": n}, f"cluster {member.name!r}: ")
             for part, n, member in zip(parts, sizes, members, strict=True)
         ]
         whole[name] = pt.concatenate(parts) if symbolic else np.concatenate(parts)

@@ -7,12 +7,23 @@ import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 
+from pymc_starpop.cluster.checks import number_of
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters, is_zero
+from pymc_starpop.field.given import without_constant
 from pymc_starpop.likelihoods.track import Layout
 from pymc_starpop.ops._tables import shared_input
 from pymc_starpop.stars.catalog import StarCatalog
 
-__all__ = ["STAR_ARRAYS", "Limits", "StarTerms", "limits_of", "star_arrays", "star_terms"]
+__all__ = [
+    "FURTHER",
+    "STAR_ARRAYS",
+    "Limits",
+    "StarTerms",
+    "further_data",
+    "limits_of",
+    "star_arrays",
+    "star_terms",
+]
 
 #: d flux = - flux x this x d mag
 MAG_TO_LN = 0.4 * np.log(10.0)
@@ -56,6 +67,8 @@ class StarTerms:
     parallax, parallax_err : (N,) mas, an infinite error where there is none; or None
     teff, teff_err, feh, feh_err : (N,) K and dex, likewise; or None
     membership_prior : (N,) or None
+    member_logp, field_logp : (N,) log densities of further data, of members and of field stars; or
+        None
     log_field : (N,) log of the part of the field density that no parameter changes
     limits : the selection in the space of the values, or None
     is_flux : whether the values are fluxes
@@ -75,13 +88,19 @@ class StarTerms:
     feh: Any = None
     feh_err: Any = None
     membership_prior: Any = None
+    member_logp: Any = None
+    field_logp: Any = None
 
 
 #: Names of the arrays of `StarTerms` with one row a star.
 STAR_ARRAYS = (
     "values", "variance", "log_field", "parallax", "parallax_err", "teff", "teff_err", "feh",
-    "feh_err", "membership_prior",
+    "feh_err", "membership_prior", "member_logp", "field_logp",
 )  # fmt: skip
+
+
+#: Options that hold log densities of further data of the stars.
+FURTHER = ("member_logp", "field_logp")
 
 
 def called(name: str) -> str:
@@ -102,7 +121,7 @@ def star_arrays(
     if needs_field(catalog, parameters) and hasattr(options.field, "log_density"):
         log_field = options.field.log_density(catalog, options.selection)
     if isinstance(log_field, Variable):
-        _check_length(log_field, catalog.n_star)
+        _check_length("field", log_field, catalog.n_star)
     arrays = {
         "values": np.where(catalog.measured, catalog.values, 0.0),
         "variance": np.where(catalog.measured, catalog.errors**2, np.inf),
@@ -116,6 +135,10 @@ def star_arrays(
             arrays[f"{name}_err"] = np.where(measured, error, np.inf)
     if catalog.membership_prior is not None:
         arrays["membership_prior"] = np.asarray(catalog.membership_prior, dtype=np.float64)
+    for name in FURTHER:
+        value = getattr(options, name)
+        if value is not None:
+            arrays[name] = further_data(name, value, catalog.n_star)
     return arrays
 
 
@@ -126,13 +149,46 @@ def known_length(values: Any) -> int | None:
     return values.type.shape[0] if isinstance(values, Variable) else len(values)
 
 
-def _check_length(log_field: Variable, n_star: int) -> None:
+def further_data(name: str, value: Any, n_star: int) -> Any:
+    """Return log densities of further data of the stars, (N,), after a look at them.
+
+    Raises
+    ------
+    ValueError
+        For another length, and for numbers that are not finite.
+    """
+    value = without_constant(value)
+    if isinstance(value, Variable):
+        if value.ndim != 1:
+            raise ValueError(
+                f"{name} must be a vector, one log density a star, got {value.ndim} dimension(s); "
+                "add up what was measured of each star"
+            )
+        _check_length(name, value, n_star)
+        return value if value.type.dtype == "float64" else value.astype("float64")
+    numbers = number_of(name, value)
+    if numbers.shape != (n_star,):
+        raise ValueError(
+            f"{name} has the shape {numbers.shape} for {n_star} stars; give one log density for "
+            "each star of the catalog"
+        )
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if bad.size:
+        raise ValueError(
+            f"{name} must be finite, got {numbers[bad[0]]} for the star in row {bad[0]} "
+            f"({bad.size} in all); where a star has no such measurement give 0 in member_logp and "
+            "in field_logp"
+        )
+    return numbers
+
+
+def _check_length(name: str, log_density: Variable, n_star: int) -> None:
     """Check how many log densities there are, as far as it is known."""
-    length = known_length(log_field)
+    length = known_length(log_density)
     if length not in (None, n_star):
         raise ValueError(
-            f"field holds {length} log densities for {n_star} stars; give one for each star of the "
-            "catalog"
+            f"{name} holds {length} log densities for {n_star} stars; give one for each star of "
+            "the catalog"
         )
 
 

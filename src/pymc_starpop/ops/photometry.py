@@ -1,7 +1,6 @@
 """Absolute magnitudes along an isochrone as PyTensor expressions."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from pymc_starpop.isochrones.bolometric import (
     content_hash,
     extinguished,
 )
-from pymc_starpop.isochrones.corrections import number_of
+from pymc_starpop.isochrones.corrections import number_of, parts_of
 from pymc_starpop.isochrones.magnitudes import (
     NUMPY_INTERPOLATION,
     AbsoluteTrack,
@@ -74,13 +73,16 @@ def _choose(node: tuple[Any, Any], corrections: Any) -> tuple[Interpolation, tup
     if not _known([feh, *log_ages]):
         return _SYMBOLIC, node, corrections
     fixed = number_of(feh), tuple(number_of(age) for age in log_ages)
-    if corrections is None:
-        return _FIXED, fixed, None
-    values = {f.name: getattr(corrections, f.name) for f in fields(corrections)}
-    if not _known(list(values.values())):
+    parts = parts_of(corrections)
+    moves = [part for part in parts if part.changes_theory]
+    if not all(_known(list(part.parameters().values())) for part in moves):
         return _FIXED_NODES, fixed, corrections
-    numbers = {name: number_of(value) for name, value in values.items()}
-    return _FIXED, fixed, replace(corrections, **numbers)
+    return _FIXED, fixed, tuple(part.with_parameters(_as_number) for part in parts)
+
+
+def _as_number(name: str, value: Any) -> Any:
+    """Return a constant as a number or an array, anything else as it is."""
+    return value.data if isinstance(value, Constant) else value
 
 
 _SYMBOLIC = Interpolation(isochrone_columns, _bolometric)
@@ -114,8 +116,8 @@ def model_magnitudes(
         then follow one another (M E in place of E).
     extinction : tuple
         A_V (mag) and R_V, numbers or scalars.
-    corrections : EmpiricalCorrections, optional
-        Only for bands that come from bolometric corrections.
+    corrections : Corrections or tuple of them, optional
+        Those that change the theory only for bands that come from bolometric corrections.
     n_node : int, optional
         Leave out the nodes from this one on.
     with_reddening : bool

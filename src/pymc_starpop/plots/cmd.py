@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 
 from pymc_starpop.cluster.parameters import ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.corrections import Corrections
 from pymc_starpop.plots.figures import add_colorbar, axes_or_new, panels
 from pymc_starpop.plots.labels import color_label, mag_label
 from pymc_starpop.stars.catalog import StarCatalog
@@ -37,7 +37,7 @@ def plot_cmd(
     iso: IsochroneGrid | Mapping[str, IsochroneGrid] | None = None,
     samples: xr.Dataset | xr.DataTree | None = None,
     parameters: Mapping[str, Any] | None = None,
-    corrections: EmpiricalCorrections | None = None,
+    corrections: Corrections | tuple[Corrections, ...] | None = None,
     membership: Any = None,
     binary_sequence: bool = False,
     error_bars: bool = False,
@@ -72,7 +72,7 @@ def plot_cmd(
     parameters : mapping of str to float, optional
         The same names: what `samples` lacks, or, without `samples`, one isochrone. ``av`` is 0 and
         ``rv`` 3.1 unless given. Of a stack also vectors, one number for each cluster.
-    corrections : EmpiricalCorrections, optional
+    corrections : Corrections or tuple of them, optional
         Numbers, or variables of the model, whose values are looked up in `samples` by name.
     membership : array-like, shape (N,), optional
         Probability of membership, 0 to 1, shown by color. With `cluster` also of its stars alone.
@@ -133,7 +133,7 @@ def plot_cmd(
 
 def _plot_cluster(
     catalog: StarCatalog, bands: tuple[str, str, str], ax: Axes | None, *, iso: Any,
-    samples: Any, parameters: Mapping[str, float] | None, corrections: EmpiricalCorrections | None,
+    samples: Any, parameters: Mapping[str, float] | None, corrections: Any,
     membership: Any, binary_sequence: bool, error_bars: bool, n_samples: int, rng: Any,
 ) -> Axes:  # fmt: skip
     """Plot one cluster, in the two bands of the color and in the third one."""

@@ -49,11 +49,15 @@ def cluster_logp(iso: IsochroneGrid, catalog: StarCatalog, **parameters: Any) ->
     z = detected_share(catalog, tracks, p, options)
     # Where the limits let nobody pass, no star of the catalog can be a member.
     log_cluster = log_cluster - (math.log(z) if z > 0.0 else math.inf)
+    if options.member_logp is not None:
+        log_cluster = log_cluster + np.asarray(options.member_logp)
     prior = 1.0 if catalog.membership_prior is None else catalog.membership_prior
     member = (1.0 - p.field_fraction) * prior * np.ones(catalog.n_star)
     if np.all(member == 1.0):
         return log_cluster
     log_field = _log_field(catalog, tracks, p, options)
+    if options.field_logp is not None:
+        log_field = log_field + np.asarray(options.field_logp)
     with np.errstate(divide="ignore"):
         return np.logaddexp(np.log(member) + log_cluster, np.log1p(-member) + log_field)
 

@@ -125,6 +125,11 @@ def simulate_cluster(
         raise ValueError(
             f"n_star must be a whole number of at least 1, got {n_star!r}; give a number of stars"
         )
+    if options.member_logp is not None or options.field_logp is not None:
+        raise ValueError(
+            "member_logp and field_logp are of stars that were observed, got them for a "
+            "simulation; leave them out, and draw further data of the simulated stars yourself"
+        )
     check_structure(iso, p, options)
     bands = check_bands(bands)
     check_colors(bands)

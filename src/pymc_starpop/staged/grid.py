@@ -9,7 +9,8 @@ import numpy as np
 
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.bolometric import TABLE_RV
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.corrections import ModelNodes
+from pymc_starpop.isochrones.empirical_corrections import EmpiricalCorrections
 from pymc_starpop.population import track_weights
 from pymc_starpop.population.imf_base import InitialMassFunction
 from pymc_starpop.staged._arguments import accept_own_names, check_axis, check_columns
@@ -216,12 +217,14 @@ def _isochrone(
     mag = one.abs_mag
     if corr_params is not None:
         corrections = _corrections(corr_params)
-        log_teff, log_g, log_l = corrections.apply(
-            one.initial_mass, one.eep.astype(float), one.feh, one.log_teff, one.log_g, one.log_l
+        at = corrections.theory(
+            ModelNodes(
+                one.initial_mass, one.eep.astype(float), one.feh, one.log_teff, one.log_g, one.log_l
+            )
         )
-        coefficients = iso.bolometric(bands).interpolate(log_teff, log_g, one.feh)
+        coefficients = iso.bolometric(bands).interpolate(at.log_teff, at.log_g, one.feh)
         rv_term = iso.rv_slope(bands) * (1.0 / rv - 1.0 / TABLE_RV)
-        mag, _ = track_weights.reddened(coefficients, log_l, av, rv_term)
+        mag, _ = track_weights.reddened(coefficients, at.log_l, av, rv_term)
     return _Track(one.eep.astype(float), one.initial_mass, mag + 5.0 * np.log10(dist) - 5.0)
 
 

@@ -1,7 +1,7 @@
 """Which cluster of which model is to be summarized, and results of several put together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import xarray as xr
 from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
+from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.distributions.cluster import ClusterPhotometryRV
 from pymc_starpop.distributions.cluster_model import ClusterModel
 from pymc_starpop.distributions.stacked_model import StackedPhotometryModel
 from pymc_starpop.field import FieldDensity
+from pymc_starpop.likelihoods.stars import FURTHER, StarTerms, star_arrays
 from pymc_starpop.likelihoods.track import differs_between_stars
 from pymc_starpop.stars.catalog import StarCatalog
 
@@ -69,6 +71,23 @@ class ChosenCluster:
         labels = np.asarray(self.pymc_model.coords[dim])
         return labels if self.place is None else labels[self._model.rows_of(self.place)]
 
+    def terms(
+        self, catalog: StarCatalog | None = None
+    ) -> tuple[StarTerms, ClusterParameters, ClusterOptions]:
+        """What the likelihood takes from the stars, or from others, with parameters and options."""
+        cluster, values = self.cluster, self.values
+        variance, stars, slots = cluster.split(self.inputs)
+        p, options = cluster.fill(slots)
+        if catalog is not None:
+            # What the model holds of each star; `check_other_stars` has seen that it is these.
+            is_own = isinstance(options.field, FieldDensity)
+            names = [*FURTHER, "log_field"] if is_own else FURTHER
+            held = {name: stars[name] for name in names if name in stars}
+            stars = star_arrays(catalog, p, replace(options, field=None) if is_own else options)
+            stars = {name: pt.as_tensor(array) for name, array in stars.items()} | held
+            values, variance = stars.pop("values"), stars.pop("variance")
+        return cluster.terms(values, variance, stars), p, options
+
     def check_other_stars(self, catalog: StarCatalog | None) -> None:
         """Refuse stars in other bands, and other stars than those to which vectors belong."""
         if catalog is None:
@@ -89,6 +108,7 @@ class ChosenCluster:
         by_star = {
             "av": differs_between_stars(p.av),
             "field": isinstance(options.field, FieldDensity),
+            **{name: name in cluster.star_names for name in FURTHER},
         }
         names = [name for name, given in by_star.items() if given]
         if names and not np.array_equal(self.star, np.asarray(catalog.star)):

@@ -13,7 +13,7 @@ from pymc_starpop.likelihoods.cluster import cluster_parts
 from pymc_starpop.likelihoods.detection import segment_variance
 from pymc_starpop.likelihoods.field import offset_of
 from pymc_starpop.likelihoods.masses import track_masses
-from pymc_starpop.likelihoods.stars import Limits, star_arrays
+from pymc_starpop.likelihoods.stars import Limits
 from pymc_starpop.likelihoods.track import Layout, model_tracks
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.summaries.chosen import ChosenCluster, posterior_of
@@ -196,13 +196,8 @@ class ClusterDraws:
 
 def _outputs(of: ChosenCluster, catalog: StarCatalog | None) -> dict[str, Any]:
     """Expressions of what a `ClusterDraw` holds, in terms of the variables of the model."""
-    cluster, values = of.cluster, of.values
-    variance, stars, slots = cluster.split(of.inputs)
-    p, options = cluster.fill(slots)
-    if catalog is not None:
-        stars = {k: pt.as_tensor(a) for k, a in star_arrays(catalog, p, options).items()}
-        values, variance = stars.pop("values"), stars.pop("variance")
-    terms = cluster.terms(values, variance, stars)
+    cluster = of.cluster
+    terms, p, options = of.terms(catalog)
     parts = cluster_parts(cluster.iso, p, options, terms)
     seen = parts.model
     every = model_tracks(cluster.iso, cluster.layout, p, options)

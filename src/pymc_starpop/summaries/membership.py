@@ -11,7 +11,6 @@ from pytensor import tensor as pt
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.likelihoods.single import single_logp
-from pymc_starpop.likelihoods.stars import star_arrays
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.summaries.chosen import ChosenCluster, chosen_clusters, posterior_of
 
@@ -98,12 +97,5 @@ def membership_probability(
 
 def _probability_of(of: ChosenCluster, catalog: StarCatalog | None) -> TensorVariable:
     """Probability of membership (N,) of the stars of one cluster, or of a catalog of others."""
-    cluster = of.cluster
-    variance, stars, slots = cluster.split(of.inputs)
-    p, options = cluster.fill(slots)
-    values = of.values
-    if catalog is not None:
-        stars = star_arrays(catalog, p, options)
-        values, variance = stars.pop("values"), stars.pop("variance")
-    terms = cluster.terms(values, variance, stars)
-    return single_logp(cluster.iso, p, options, terms, membership=True)
+    terms, p, options = of.terms(catalog)
+    return single_logp(of.cluster.iso, p, options, terms, membership=True)

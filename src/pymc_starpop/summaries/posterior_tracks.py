@@ -1,7 +1,6 @@
 """The isochrones that a plot shows: parameters from draws and numbers, and the track of each."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import xarray as xr
 
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
 from pymc_starpop.isochrones import IsochroneGrid
-from pymc_starpop.isochrones.corrections import EmpiricalCorrections
+from pymc_starpop.isochrones.corrections import Corrections, parts_of
 from pymc_starpop.isochrones.grid import RV_RANGE
 from pymc_starpop.reference.tracks import single_star_track
 
@@ -26,7 +25,7 @@ def track_parameters(
     iso: IsochroneGrid | None,
     samples: Any,
     parameters: Mapping[str, float] | None,
-    corrections: EmpiricalCorrections | None,
+    corrections: Corrections | tuple[Corrections, ...] | None,
     n_samples: int,
     rng: np.random.Generator | int | None,
 ) -> list[ClusterParameters]:
@@ -44,18 +43,22 @@ def track_parameters(
         )
     fixed = _check_fixed(parameters or {})
     drawn: dict[str, np.ndarray] = {}
-    corrected = {} if corrections is None else _correction_names(corrections)
+    parts = parts_of(corrections)
+    corrected = [_correction_names(part) for part in parts]
+    wanted = {name for names in corrected for name in names.values()}
     if samples is not None:
-        drawn = _draw(_posterior(samples), (*_PARAMETERS, *corrected.values()), n_samples, rng)
-    _check_complete(drawn, fixed, corrected)
+        drawn = _draw(_posterior(samples), (*_PARAMETERS, *sorted(wanted)), n_samples, rng)
+    _check_complete(drawn, fixed, wanted)
     n_track = len(next(iter(drawn.values()))) if drawn else 1
     tracks = []
     for k in range(n_track):
-        values = fixed | {name: float(values[k]) for name, values in drawn.items()}
-        changed = {field: values.pop(name) for field, name in corrected.items()}
+        own = {name: values[k] for name, values in drawn.items()}
+        values = fixed | {name: float(own[name]) for name in own if name not in wanted}
         _check_range(iso, values)
-        moved = None if corrections is None else replace(corrections, **changed)
-        tracks.append(ClusterParameters(corrections=moved, **values))  # type: ignore[arg-type]
+        moved = tuple(
+            _with_draws(part, names, own) for part, names in zip(parts, corrected, strict=True)
+        )
+        tracks.append(ClusterParameters(corrections=moved or None, **values))  # type: ignore[arg-type]
     return tracks
 
 
@@ -127,13 +130,15 @@ def _draw(
         present.remove("distance_pc")
     values = {}
     for name in present:
-        if set(posterior[name].dims) != set(dims):
+        inner = [d for d in posterior[name].dims if d not in dims]
+        if (inner and name in _PARAMETERS) or len(inner) + len(dims) != posterior[name].ndim:
             raise ValueError(
                 f"{name} in samples has dimensions {posterior[name].dims}, expected one number "
                 f"for each of {tuple(dims) or _SAMPLE_DIMS[:2]}; select one cluster first, such "
                 "as samples.isel(cluster=0)"
             )
-        values[name] = posterior[name].transpose(*dims).to_numpy().ravel()
+        array = posterior[name].transpose(*dims, *inner).to_numpy()
+        values[name] = array.reshape(-1, *array.shape[len(dims) :])
     if not values:
         return values
     total = len(values[present[0]])
@@ -141,19 +146,29 @@ def _draw(
     return {name: value[chosen] for name, value in values.items()}
 
 
-def _correction_names(corrections: EmpiricalCorrections) -> dict[str, str]:
+def _with_draws(
+    part: Corrections, names: Mapping[str, str], drawn: Mapping[str, Any]
+) -> Corrections:
+    """Return corrections with a draw of the parameters that are variables."""
+
+    def take(field: str, value: Any) -> Any:
+        return drawn[names[field]] if field in names else value
+
+    return part.with_parameters(take)
+
+
+def _correction_names(corrections: Corrections) -> dict[str, str]:
     """Field -> name in the samples, of the corrections that are variables of a model."""
     names = {}
-    for field in fields(corrections):
-        value = getattr(corrections, field.name)
-        if isinstance(value, int | float | np.number):
+    for field, value in corrections.parameters().items():
+        if isinstance(value, int | float | np.number | np.ndarray):
             continue
         if not getattr(value, "name", None):
             raise ValueError(
-                f"corrections: {field.name} is {value!r}, which has no name to look up in "
+                f"corrections: {field} is {value!r}, which has no name to look up in "
                 "samples; give a number, or wrap the expression in pm.Deterministic"
             )
-        names[field.name] = value.name
+        names[field] = value.name
     return names
 
 
@@ -174,7 +189,7 @@ def _check_fixed(parameters: Mapping[str, float]) -> dict[str, float]:
 
 
 def _check_complete(
-    drawn: Mapping[str, Any], fixed: Mapping[str, Any], corrected: Mapping[str, str]
+    drawn: Mapping[str, Any], fixed: Mapping[str, Any], corrected: Collection[str]
 ) -> None:
     """Check that every parameter is given, and only once."""
     given = [{"distance" if name in _DISTANCES else name for name in n} for n in (drawn, fixed)]
@@ -184,7 +199,7 @@ def _check_complete(
             "lacks"
         )
     needed = {"feh": "feh", "log_age": "log_age", "distance": "distance_modulus or distance_pc"}
-    needed |= {name: f"{name} (of the corrections)" for name in corrected.values()}
+    needed |= {name: f"{name} (of the corrections)" for name in sorted(corrected)}
     if missing := [text for name, text in needed.items() if name not in given[0] | given[1]]:
         raise ValueError(
             f"samples and parameters lack {', '.join(missing)}, which an isochrone needs; add to "
