@@ -14,10 +14,14 @@ from pymc_starpop.isochrones.bolometric import (
     reddened,
 )
 from pymc_starpop.isochrones.bundle import read_bundle
+from pymc_starpop.isochrones.mass_spacing import spaced_by_mass
 from pymc_starpop.isochrones.nodes import REQUIRED_EEPS, chord_departures
 from pymc_starpop.isochrones.tabulated import Photometry, split_bands
 
 BUNDLED_NAME = "MIST v2.5"
+
+# Up to this EEP, the middle of the main sequence (IAMS; Dotter 2016), points are spaced by mass.
+LAST_BY_MASS = 353
 
 # The columns of a table of theory.
 THEORY = ("log10_mass", "log_teff", "log_g", "log_l")
@@ -146,6 +150,7 @@ class IsochroneSource:
 def bundled_source() -> IsochroneSource:
     """The source of the isochrones that come with the package, read once a process."""
     bundle = read_bundle()
+    theory, filled = spaced_by_mass(bundle.theory, bundle.filled, LAST_BY_MASS)
     table = BolometricTable(
         feh=as_table(bundle.bc_feh),
         log_teff=as_table(bundle.bc_log_teff),
@@ -159,8 +164,8 @@ def bundled_source() -> IsochroneSource:
         feh=as_table(bundle.feh),
         log_age=as_table(bundle.log_age),
         eep=np.array(bundle.eep, dtype=np.int64),
-        theory=as_table(bundle.theory),
-        filled=np.ascontiguousarray(bundle.filled, dtype=bool),
+        theory=as_table(theory),
+        filled=np.ascontiguousarray(filled, dtype=bool),
         photometry=photometry,
         bundled=True,
     )

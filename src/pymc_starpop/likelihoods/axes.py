@@ -110,7 +110,7 @@ def _fits(
 ) -> bool:  # fmt: skip
     """Whether a shape and what is known of its dimensions agree with axes."""
     return len(shape) == len(axes) and all(
-        n in (None, sizes.get(axis, axis)) and dim in (None, axis)
+        n in (None, sizes.get(axis, axis)) and (dim in (None, axis) or isinstance(axis, int))
         for n, dim, axis in zip(shape, dims, axes, strict=True)
     )
 
