@@ -18,6 +18,7 @@ from pymc_starpop.cluster.parameters import (
 from pymc_starpop.field import InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import Corrections, parts_of
+from pymc_starpop.isochrones.magnitudes import check_teff_slope
 from pymc_starpop.population.ages import AgeDistribution
 from pymc_starpop.population.imf import InitialMassFunction
 from pymc_starpop.stars.colors import bands_of
@@ -25,6 +26,7 @@ from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = [
     "Range",
+    "check_direction_bands",
     "check_number",
     "check_numbers",
     "check_options",
@@ -64,6 +66,8 @@ def parameter_ranges(grid: IsochroneGrid) -> dict[str, tuple[Range, str]]:
         "zero_points": ((-infinity, infinity), "mag"),
         "distance_modulus_scatter": ((0.0, infinity), "mag"),
         "log_age_scatter": ((0.0, infinity), "dex"),
+        "grey_scatter": ((0.0, infinity), "mag"),
+        "log_teff_scatter": ((0.0, infinity), "dex"),
     }
 
 
@@ -156,14 +160,23 @@ def check_numbers(
     if isinstance(options.field, InflatedScatterField):
         number_of("scale of InflatedScatterField", options.field.scale)
     check_spread(grid, p, options)
-    for amount in (p.av, p.av_scatter):
-        grid.check_extinction(bands, amount, p.rv)
+    check_direction_bands(grid, p, bands)
     selection = options.selection
     if selection is not None and selection.band not in columns:
         raise ValueError(
             f"selection is in the band {selection.band!r}, expected one of {', '.join(columns)}; "
             "add the band, or select in another"
         )
+
+
+def check_direction_bands(
+    grid: IsochroneGrid, p: ClusterParameters, bands: tuple[str, ...]
+) -> None:
+    """Check that it is known how bands change with extinction and T_eff, where stars differ so."""
+    for amount in (p.av, p.av_scatter):
+        grid.check_extinction(bands, amount, p.rv)
+    if not is_zero(p.log_teff_scatter):
+        check_teff_slope(grid, bands)
 
 
 def check_shape(

@@ -110,6 +110,8 @@ class ClusterParameters:
     zero_points : added to the magnitudes of the models, mag; scalar or (band,)
     distance_modulus_scatter : standard deviation of the distance modulus between stars, mag
     log_age_scatter : standard deviation of log10 age between stars, dex
+    grey_scatter : standard deviation of a shift between stars common to all bands, mag
+    log_teff_scatter : standard deviation of log10 T_eff between stars of one luminosity, dex
     second_population : what differs in a second population, or None
     imf : the mass function
     corrections : corrections of the models: None, one, or several that follow each other
@@ -130,6 +132,8 @@ class ClusterParameters:
     zero_points: Any = 0.0
     distance_modulus_scatter: Any = 0.0
     log_age_scatter: Any = 0.0
+    grey_scatter: Any = 0.0
+    log_teff_scatter: Any = 0.0
     second_population: SecondPopulation | None = None
     imf: InitialMassFunction = field(default_factory=Kroupa)
     corrections: Corrections | tuple[Corrections, ...] | None = None

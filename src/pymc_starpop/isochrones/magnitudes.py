@@ -22,7 +22,19 @@ from pymc_starpop.isochrones.source import THEORY
 from pymc_starpop.isochrones.tabulated import check_extinction
 from pymc_starpop.kernels import interpolation
 
-__all__ = ["NUMPY_INTERPOLATION", "AbsoluteTrack", "Interpolation", "model_magnitudes"]
+__all__ = [
+    "NUMPY_INTERPOLATION",
+    "TEFF_STEP",
+    "AbsoluteTrack",
+    "Interpolation",
+    "check_teff_slope",
+    "model_magnitudes",
+]
+
+#: Half of the interval of log10 T_eff, dex, over which magnitudes are differenced. The corrections
+#: are tabulated every 0.011 to 0.04 dex and interpolated with continuous first derivatives: a
+#: slope over a smaller interval would have kinks, and the likelihood a gradient with jumps.
+TEFF_STEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,16 @@ class AbsoluteTrack:
         Absolute magnitudes with extinction.
     reddening : array (E, B) or None
         dM/dA_V; 0 where the extinction is not known. None where it was not wanted.
+    teff_slope : array (E, B) or None
+        dM/dlog10 T_eff at fixed luminosity, gravity, [Fe/H] and extinction, mag/dex: a central
+        difference over `TEFF_STEP` on both sides. None where it was not wanted.
     """
 
     log10_mass: Any
     log_teff: Any
     mag: Any
     reddening: Any
+    teff_slope: Any = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ def model_magnitudes(
     corrections: Any = None,
     n_node: int | None = None,
     with_reddening: bool = True,
+    with_teff_slope: bool = False,
     how: Interpolation = NUMPY_INTERPOLATION,
     xp: Namespace = NUMPY,
 ) -> AbsoluteTrack:
@@ -113,8 +130,8 @@ def model_magnitudes(
         Those that change the theory only for bands that come from bolometric corrections.
     n_node : int, optional
         Leave out the nodes from this one on.
-    with_reddening : bool
-        Whether ``reddening`` is wanted.
+    with_reddening, with_teff_slope : bool
+        Whether ``reddening`` and ``teff_slope`` are wanted.
     how : Interpolation
     xp : Namespace
 
@@ -125,13 +142,15 @@ def model_magnitudes(
     Raises
     ------
     ValueError
-        For unknown bands, for extinction in bands where it is not known, and for corrections where
-        magnitudes are tabulated.
+        For unknown bands, for extinction in bands where it is not known, and for corrections or a
+        ``teff_slope`` where magnitudes are tabulated.
     """
     (feh, log_age), (av, rv) = node, extinction
     groups = tables.band_groups(bands)
     for part, own in groups:
         check_extinction(part, own, av, rv)
+    if with_teff_slope:
+        check_teff_slope(tables, bands)
     changes = parts_of(corrections)
     if any(change.changes_theory for change in changes):
         _check_corrections(tables, groups)
@@ -157,16 +176,18 @@ def model_magnitudes(
     for change in changes:
         nodes = change.theory(nodes, at_nodes)
     column |= {key: getattr(nodes, key) for key in THEORY[1:] if key in column}
-    mags, reds, first = [], [], len(theory)
+    mags, reds, slopes, first = [], [], [], len(theory)
     for part, own in groups:
         if isinstance(part, BolometricPhotometry):
             rv_term = part.rv_slope(own) * (1.0 / rv - 1.0 / TABLE_RV)
-            correction, *slopes = how.bolometric(
+            correction, *by_av = how.bolometric(
                 part, own, column["log_teff"], column["log_g"], feh, av, 1 + with_reddening
             )
             log_l = how.keep("log_l", column["log_l"])
             mag = absolute_magnitudes(correction, log_l, av, rv_term)
-            red = rv_term - slopes[0] if with_reddening else None
+            red = rv_term - by_av[0] if with_reddening else None
+            if with_teff_slope:
+                slopes.append(_teff_slope(part, own, column, (feh, av), how, at_nodes))
         else:
             mag = how.keep("mag", rows[first : first + len(own)].T)
             first += len(own)
@@ -180,18 +201,54 @@ def model_magnitudes(
         reds.append(red)
     given = [band for _, own in groups for band in own]
     order = [given.index(band) for band in bands]
-    if len(groups) == 1:
-        mag, red = mags[0], reds[0]
-    else:
-        mag = xp.concatenate(mags, axis=1)[:, order]
-        red = xp.concatenate(reds, axis=1)[:, order] if with_reddening else None
+
+    def in_order(parts: list[Any]) -> Any:
+        return parts[0] if len(groups) == 1 else xp.concatenate(parts, axis=1)[:, order]
+
+    mag, red = in_order(mags), in_order(reds) if with_reddening else None
+    slope = in_order(slopes) if with_teff_slope else None
     if any(change.changes_magnitudes for change in changes):
         kept_nodes = {key: how.keep(key, column[key]) for key in THEORY[1:] if key in column}
         nodes = replace(nodes, **kept_nodes)
         for change in changes:
             mag = change.magnitudes(nodes, mag, tuple(bands), xp)
     kept = {name: how.keep(name, column[name]) for name in THEORY[:2] if name in column}
-    return AbsoluteTrack(kept["log10_mass"], kept.get("log_teff"), mag, red)
+    return AbsoluteTrack(kept["log10_mass"], kept.get("log_teff"), mag, red, slope)
+
+
+def _teff_slope(
+    part: BolometricPhotometry, bands: tuple[str, ...], column: dict[str, Any],
+    at: tuple[Any, Any], how: Interpolation, xp: Namespace,
+) -> Any:  # fmt: skip
+    """Return dM/dlog10 T_eff (E, B) at given [Fe/H] and A_V: minus that of the corrections."""
+    log_teff, log_g = column["log_teff"], column["log_g"]
+    around = xp.concatenate([log_teff - TEFF_STEP, log_teff + TEFF_STEP])
+    both = xp.concatenate([log_g, log_g])
+    (correction,) = how.bolometric(part, bands, around, both, *at, 1)
+    n = log_teff.shape[0]
+    return (correction[:n] - correction[n:]) / (2.0 * TEFF_STEP)
+
+
+def check_teff_slope(tables: GridTables, bands: Sequence[str]) -> None:
+    """Check that magnitudes follow from T_eff, so that stars can scatter in it.
+
+    Raises
+    ------
+    ValueError
+        For bands whose magnitudes are tabulated.
+    """
+    fixed = [
+        band
+        for part, own in tables.band_groups(bands)
+        if not isinstance(part, BolometricPhotometry)
+        for band in own
+    ]
+    if fixed:
+        raise ValueError(
+            f"log_teff_scatter: the magnitudes in {', '.join(fixed)} are tabulated and do not "
+            "follow from T_eff; take bolometric corrections with iso.with_bolometric(...), or give "
+            "grey_scatter and intrinsic_scatter in its place"
+        )
 
 
 def _check_corrections(tables: GridTables, groups: Any) -> None:

@@ -15,6 +15,7 @@ from pytensor.tensor.random.op import RNGConsumerOp
 
 from pymc_starpop.cluster.checks import (
     Range,
+    check_direction_bands,
     check_number,
     check_options,
     check_shape,
@@ -47,6 +48,7 @@ __all__ = [
     "check_values",
     "checked_cluster",
     "inside_support",
+    "warn_if_degenerate",
 ]
 
 # Options of which each cluster of a stack may have its own, as a mapping by names.
@@ -54,6 +56,11 @@ OPTIONS_BY_NAME = ("selection", "field", "age_distribution", *FURTHER)
 
 _N_DRAW = 2000
 _SEED = 20250101
+# The arguments that make stars differ along the directions.
+_SOURCES = {
+    "av": "av_scatter", "distance": "distance_modulus_scatter", "grey": "grey_scatter",
+    "teff": "log_teff_scatter", "age": "a spread of ages",
+}  # fmt: skip
 # Above this share of a prior outside the grid the user is warned.
 _TOLERATED = 0.01
 
@@ -102,6 +109,7 @@ def checked_cluster(
     check_catalog(iso, catalog, options)
     check_values(iso, p, options, catalog)
     check_priors(iso, p)
+    warn_if_degenerate(p, [catalog])
     return p, options
 
 
@@ -171,8 +179,7 @@ def check_values(
     check_spread(grid, p, options)
     _check_directions(p, options, catalog)
     numbers = [constant_value(name, value) for name, value, _ in ranged]
-    for amount in (p.av, p.av_scatter):
-        grid.check_extinction(catalog.model_bands, amount, p.rv)
+    check_direction_bands(grid, p, catalog.model_bands)
     for (name, _, (limits, meaning)), number in zip(ranged, numbers, strict=True):
         if number is not None:
             check_number(name, number, limits, meaning)
@@ -194,15 +201,20 @@ def _shape(value: Any) -> tuple[int | None, ...]:
 
 
 def _check_directions(p: ClusterParameters, options: ClusterOptions, catalog: StarCatalog) -> None:
-    """Refuse more ways for stars to differ than there are kernels: four of them, in flux."""
-    names = [direction.name for direction in directions_of(p, options)]
+    """Refuse more ways for stars to differ than there are kernels for."""
+    names = [_SOURCES[direction.name] for direction in directions_of(p, options)]
     shared = [] if is_zero(p.intrinsic_scatter) else shared_bands(catalog.bands)
     bands = " and ".join(catalog.model_bands[b] for b in shared)
-    if shared and len(names) + len(shared) > MOST_DIRECTIONS:
+    if differs_between_stars(p.av):
+        # A displacement alone is the direction of the scatter, but in flux they are two.
+        apart = catalog.is_flux and not is_zero(p.av_scatter)
+        names[:1] = ["an av of each star", "av_scatter"] if apart else ["an av of each star"]
+    if len(names) + len(shared) > MOST_DIRECTIONS:
+        held = [f"the intrinsic_scatter of {bands}, which several columns hold"] if shared else []
+        remedy = ", or give magnitudes in place of colors" if shared else ""
         raise ValueError(
-            f"the intrinsic_scatter of {bands}, a band of several columns, counts with "
-            f"{', '.join(names)} among the ways in which stars differ, of which there can be "
-            f"{MOST_DIRECTIONS}; leave one out, or give magnitudes in place of colors"
+            f"stars differ in {len(names) + len(shared)} ways, by {', '.join(names + held)}, "
+            f"expected {MOST_DIRECTIONS} at most; leave one out{remedy}"
         )
     if shared and isinstance(options.field, ChiSquareField):
         raise ValueError(
@@ -210,12 +222,19 @@ def _check_directions(p: ClusterParameters, options: ClusterOptions, catalog: St
             f"of {bands} moves several columns; give magnitudes in place of colors, or "
             "psp.UniformField()"
         )
-    apart = differs_between_stars(p.av) and not is_zero(p.av_scatter)
-    if catalog.is_flux and apart and len(names) == MOST_DIRECTIONS:
-        raise ValueError(
-            "a catalog in flux takes at most three of an av of each star, av_scatter, "
-            "distance_modulus_scatter and a spread of ages; leave one of the four out, or give "
-            "magnitudes"
+
+
+def warn_if_degenerate(p: ClusterParameters, catalogs: Sequence[StarCatalog]) -> None:
+    """Warn of two fitted scatters of which the data can tell the sum of squares alone."""
+    both = (p.distance_modulus_scatter, p.grey_scatter)
+    fitted = all(isinstance(x, Variable) and not isinstance(x, Constant) for x in both)
+    if fitted and all(catalog.parallax is None for catalog in catalogs):
+        warnings.warn(
+            "distance_modulus_scatter and grey_scatter are both fitted, and without parallaxes in "
+            "the catalog only the sum of their squares is measured: how it is shared is the prior; "
+            "give one of them alone, or one of them as a number, to silence this warning",
+            UserWarning,
+            skip_file_prefixes=_LIBRARIES,
         )
 
 

@@ -58,6 +58,11 @@ def cluster_logp(
         - ``av_scatter`` (0): standard deviation of A_V between stars, mag.
         - ``distance_modulus_scatter`` (0): standard deviation of the distance modulus between
           stars, mag; parallaxes follow it.
+        - ``grey_scatter`` (0): standard deviation of a shift between stars that is the same in all
+          bands, mag; parallaxes do not follow it.
+        - ``log_teff_scatter`` (0): standard deviation of log10 T_eff between stars of one
+          luminosity, dex; each band moves as the bolometric corrections have it, and so do
+          spectroscopic temperatures.
         - ``log_age_scatter`` (0): standard deviation of log10 age between stars, dex.
         - ``parallax_zero_point`` (0): added to the parallax that the distance predicts, mas.
         - ``second_population`` (None): a `SecondPopulation`.
@@ -98,7 +103,9 @@ def cluster_logp(
     ValueError
         For numbers and priors outside the grid, fractions outside 0 to 1, no or two distances or
         ages, unknown bands, vectors of another length, stars outside the selection. The message
-        says which, and what to do; of a stack, in which cluster. For a vector whose length fits
+        says which, and what to do; of a stack, in which cluster. For more than three ways in which
+        stars differ (a scatter of A_V, distance, brightness or T_eff, a spread of ages), and for
+        ``log_teff_scatter`` in bands with tabulated magnitudes. For a vector whose length fits
         clusters and bands it says how to label it.
     TypeError
         For a name that is none of these.

@@ -31,6 +31,7 @@ from pymc_starpop.likelihoods.checks import (
     check_catalog,
     check_priors,
     check_values,
+    warn_if_degenerate,
 )
 from pymc_starpop.likelihoods.cluster import as_float64
 from pymc_starpop.likelihoods.kinds import STARS, ClusterKind, LimitsKind, kind_of, limit_numbers
@@ -364,6 +365,7 @@ def checked_stack(iso: Any, cats: StackedCatalog, arguments: Mapping[str, Any]) 
     stack = Stack(cats, grids, options, p, parameters)
     _for_each(cats, stack.check)
     _check_all_priors(stack)
+    warn_if_degenerate(p, [cats[name] for name in cats.cluster_names])
     return stack
 
 

@@ -6,9 +6,10 @@ binaries; then the tracks of all ages and populations one after the other.
 
 The data of a star are *rows*: its bands, and further measurements that a model predicts (T_eff,
 [Fe/H], the parallax where distances differ from star to star). Along a *direction* the stars of a
-cluster differ from each other: extinction, distance, age.
+cluster differ from each other: extinction, distance, brightness, temperature, age.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ from pymc_starpop.population.ages import AgeNodes
 from pymc_starpop.stars.colors import bands_of
 
 __all__ = ["Layout", "ModelTracks", "model_tracks"]
+
+_LN10 = math.log(10.0)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class ModelTracks:
     starts : (T + 1,) first point of each track, and P
     spread : (K,) standard deviation between the stars along each direction
     offset : (N, K) displacement of each star along each direction, or None
-    names : what each direction is: "av", "distance" or "age", or "scatter" of a band that several
-        columns hold
+    names : what each direction is: "av", "distance", "grey", "teff" or "age", or "scatter" of a
+        band that several columns hold
     """
 
     tracks: Any
@@ -99,6 +102,10 @@ def directions_of(p: ClusterParameters, options: ClusterOptions) -> list[Directi
         found.append(Direction("av", p.av_scatter, offset))
     if not is_zero(p.distance_modulus_scatter):
         found.append(Direction("distance", p.distance_modulus_scatter))
+    if not is_zero(p.grey_scatter):
+        found.append(Direction("grey", p.grey_scatter))
+    if not is_zero(p.log_teff_scatter):
+        found.append(Direction("teff", p.log_teff_scatter))
     if any(member.ages(options)[0].smear > 0.0 for _, member in p.populations()):
         # The change along it is scaled by the smearing, which populations need not share.
         found.append(Direction("age", np.float64(1.0)))
@@ -136,15 +143,20 @@ def isochrone_nodes(
 ) -> IsochroneNodes:  # fmt: skip
     """Predict magnitudes at the nodes of every isochrone of a population, cut at both ends."""
     nodes, log_ages = p.ages(options)
-    with_reddening = any(d.name == "av" for d in directions)
-    mass, mag, reddening, teff = photometry_at(grid, layout, p, options, log_ages, with_reddening)
+    # The change with age comes last, when the isochrones are smeared.
+    names = [d.name for d in directions if d.name != "age"]
+    mass, mag, by_name, teff = photometry_at(grid, layout, p, options, log_ages, names)
     mag = mag + p.true_distance_modulus(TENSOR)
     rows = pt.concatenate([mag, teff[:, None, :]], axis=1) if layout.has_teff else mag
-    by_name = {"av": reddening, "distance": pt.ones_like(mag)}
-    changes = [by_name[d.name] for d in directions if d.name != "age"]
+    everywhere = pt.ones_like(mag)
+    changes = [by_name.get(name, everywhere) for name in names]
     if layout.has_teff:
         nothing = pt.zeros_like(mag[:, :1])
-        changes = [pt.concatenate([change, nothing], axis=1) for change in changes]
+        of_teff = {"teff": _LN10 * teff[:, None, :]}
+        changes = [
+            pt.concatenate([change, of_teff.get(name, nothing)], axis=1)
+            for name, change in zip(names, changes, strict=True)
+        ]
     along = pt.stack(changes, axis=1) if changes else pt.zeros_like(rows)[:, None][:, :0]
     shift, mass = track_weights.cut_at_mass(mass, options.mass_min, TENSOR)
     rows = track_weights.shifted(rows, shift[:, None, :], TENSOR)
@@ -190,13 +202,16 @@ def smeared(of_age: IsochroneNodes, nodes: AgeNodes) -> IsochroneNodes:
 
 def photometry_at(
     grid: IsochroneGrid, layout: Layout, p: ClusterParameters, options: ClusterOptions,
-    log_ages: list[Any], with_reddening: bool,
-) -> tuple[Any, Any, Any, Any]:  # fmt: skip
-    """Mass (M, E), absolute magnitude and dM/dA_V (M, B, E), T_eff (M, E); None if not wanted."""
+    log_ages: list[Any], names: list[str],
+) -> tuple[Any, Any, dict[str, Any], Any]:  # fmt: skip
+    """Mass (M, E), absolute magnitude and its changes (M, B, E), T_eff (M, E) or None.
+
+    The changes are those of `names` that are not the same in all bands.
+    """
     n, n_age = int(np.searchsorted(grid.eep, options.eep_max, side="right")), len(log_ages)
     track = model_magnitudes(
         grid, layout.bands, (p.feh, tuple(log_ages)), (mean_extinction(p), p.rv), p.corrections, n,
-        with_reddening,
+        "av" in names, "teff" in names,
     )  # fmt: skip
 
     def by_age(column: Any) -> Any:
@@ -204,8 +219,9 @@ def photometry_at(
 
     teff = None if track.log_teff is None else (10.0**track.log_teff).reshape((n_age, n))
     mass = (10.0**track.log10_mass).reshape((n_age, n))
-    reddening = by_age(track.reddening) if with_reddening else None
-    return mass, by_age(track.mag), reddening, teff
+    changes = {"av": track.reddening, "teff": track.teff_slope}
+    by_name = {name: by_age(change) for name, change in changes.items() if name in names}
+    return mass, by_age(track.mag), by_name, teff
 
 
 def population_parts(

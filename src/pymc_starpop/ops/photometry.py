@@ -99,6 +99,7 @@ def model_magnitudes(
     corrections: Any = None,
     n_node: int | None = None,
     with_reddening: bool = True,
+    with_teff_slope: bool = False,
 ) -> AbsoluteTrack:
     """Absolute magnitudes of single stars, differentiable in every parameter.
 
@@ -120,20 +121,20 @@ def model_magnitudes(
         Those that change the theory only for bands that come from bolometric corrections.
     n_node : int, optional
         Leave out the nodes from this one on.
-    with_reddening : bool
-        Whether ``reddening`` is wanted.
+    with_reddening, with_teff_slope : bool
+        Whether ``reddening`` and ``teff_slope`` are wanted.
 
     Returns
     -------
     AbsoluteTrack
-        ``log10_mass`` (E,), ``log_teff`` (E,) or None, ``mag`` (E, B) and ``reddening`` (E, B) or
-        None.
+        ``log10_mass`` (E,), ``log_teff`` (E,) or None, ``mag`` (E, B), and ``reddening`` and
+        ``teff_slope`` (E, B) or None.
 
     Raises
     ------
     ValueError
-        For unknown bands, for extinction in bands where it is not known, and for corrections where
-        magnitudes are tabulated.
+        For unknown bands, for extinction in bands where it is not known, and for corrections or a
+        ``teff_slope`` where magnitudes are tabulated.
 
     Examples
     --------
@@ -143,5 +144,6 @@ def model_magnitudes(
     """
     how, node, corrections = _choose(node, corrections)
     return magnitudes.model_magnitudes(
-        grid, bands, node, extinction, corrections, n_node, with_reddening, how, TENSOR
-    )
+        grid, bands, node, extinction, corrections, n_node, with_reddening, with_teff_slope, how,
+        TENSOR,
+    )  # fmt: skip

@@ -38,7 +38,8 @@ class Tracks:
     Attributes
     ----------
     rows : (T, E, D) what the data are compared with: columns, T_eff, [Fe/H], parallax
-    changes : dict of (T, E, D), their change with A_V, distance modulus, and age
+    changes : dict of (T, E, D), their change with A_V, distance modulus, brightness, log10 T_eff
+        (where stars scatter in it), and age
     weights, tilts : (T, E - 1)
     """
 
@@ -116,19 +117,30 @@ class _Nodes:
 
 
 def _nodes_of_age(iso, catalog, p, options, has_binaries):
-    eep, mass, mag, reddening, teff = _uncut_track(iso, catalog.model_bands, p, options)
-    rows, av, distance = mag.T, reddening.T, np.ones_like(mag.T)
+    with_slope = not is_zero(p.log_teff_scatter)
+    eep, mass, mag, reddening, teff, slope = _uncut_track(
+        iso, catalog.model_bands, p, options, with_slope
+    )
+    same = np.ones_like(mag)
+    changes = {"av": reddening, "distance": same, "grey": same} | (
+        {"teff": slope} if with_slope else {}
+    )
+    columns = {name: change.T for name, change in changes.items()}
+    columns["rows"] = mag.T
     if catalog.teff is not None:
-        nothing = np.zeros((1, len(eep)))
-        rows = np.concatenate([rows, teff[None]])
-        av, distance = np.concatenate([av, nothing]), np.concatenate([distance, nothing])
+        nothing = np.zeros(len(eep))
+        added = {"rows": teff, "teff": math.log(10.0) * teff}
+        columns = {
+            name: np.vstack([column, added.get(name, nothing)]) for name, column in columns.items()
+        }
     shift, mass = track_weights.cut_at_mass(mass, options.mass_min)
-    rows, av, distance = (track_weights.shifted(column, shift) for column in (rows, av, distance))
-    columns = [eep.astype(float), mass, rows, av, distance]
+    columns = {name: track_weights.shifted(column, shift) for name, column in columns.items()}
+    columns |= {"eep": eep.astype(float), "mass": mass}
     if has_binaries:
-        columns = [track_weights.subdivide(column, options.node_pieces) for column in columns]
-    eep, mass, rows, av, distance = columns
-    return _Nodes(eep, mass, rows, {"av": av, "distance": distance})
+        pieces = options.node_pieces
+        columns = {name: track_weights.subdivide(c, pieces) for name, c in columns.items()}
+    eep, mass, rows = (columns.pop(name) for name in ("eep", "mass", "rows"))
+    return _Nodes(eep, mass, rows, columns)
 
 
 def _columns(grid, names, feh, log_age):
@@ -157,24 +169,25 @@ def single_star_nodes(
     iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """As `single_star_track`, and T_eff (E,), K, or None where the isochrones have none."""
-    eep, mass, mag, reddening, teff = _uncut_track(iso, bands, p, options)
+    eep, mass, mag, reddening, teff, _ = _uncut_track(iso, bands, p, options)
     shift, mass = track_weights.cut_at_mass(mass, options.mass_min)
     mag, reddening = (track_weights.shifted(column.T, shift).T for column in (mag, reddening))
     teff = None if teff is None else np.asarray(track_weights.shifted(teff, shift))
     return eep, mass, mag, reddening, teff
 
 
-def _uncut_track(iso, bands, p, options):
-    """EEP and mass (E,), magnitude and dm/dA_V (E, B), T_eff (E,) at the nodes."""
+def _uncut_track(iso, bands, p, options, with_slope=False):
+    """EEP and mass (E,), magnitude and dm/dA_V (E, B), T_eff (E,), dm/dlog10 T_eff at the nodes."""
     keep = iso.eep <= options.eep_max
     eep = iso.eep[keep]
     track = model_magnitudes(
-        iso, bands, (p.feh, p.log_age), (p.av, p.rv), p.corrections, int(keep.sum()), how=_SLOW
-    )
+        iso, bands, (p.feh, p.log_age), (p.av, p.rv), p.corrections, int(keep.sum()),
+        with_teff_slope=with_slope, how=_SLOW,
+    )  # fmt: skip
     mag = track.mag + p.true_distance_modulus() + p.zero_points
     mass = 10.0**track.log10_mass
     teff = None if track.log_teff is None else 10.0**track.log_teff
-    return eep, mass, mag, track.reddening, teff
+    return eep, mass, mag, track.reddening, teff, track.teff_slope
 
 
 def binary_tracks(mass, rows, changes, ratio, limits):
@@ -263,4 +276,7 @@ def parallax_of(p):
 
 def spreads_of(p):
     """Return the standard deviation between stars along each direction."""
-    return {"av": p.av_scatter, "distance": p.distance_modulus_scatter, "age": 1.0}
+    return {
+        "av": p.av_scatter, "distance": p.distance_modulus_scatter, "grey": p.grey_scatter,
+        "teff": p.log_teff_scatter, "age": 1.0,
+    }  # fmt: skip

@@ -103,8 +103,8 @@ def simulate_cluster(
     StarCatalog
         With the truth in ``extra``: initial_mass (Msun, NaN for field stars), mass_ratio,
         is_field, and where they differ between stars population (0 or 1; -1 for field stars),
-        log_age, av and distance_modulus. Field stars without a density of temperatures or
-        [Fe/H] have none measured.
+        log_age, av, distance_modulus, grey_shift (mag) and log_teff_shift (dex). Field stars
+        without a density of temperatures or [Fe/H] have none measured.
 
     Raises
     ------
@@ -193,7 +193,10 @@ def draw_photometry(
     return drawn
 
 
-_TRUTH = ("initial_mass", "mass_ratio", "population", "log_age", "av", "distance_modulus")
+_TRUTH = (
+    "initial_mass", "mass_ratio", "population", "log_age", "av", "distance_modulus", "grey_shift",
+    "log_teff_shift",
+)  # fmt: skip
 
 
 def _told(p: ClusterParameters, options: ClusterOptions) -> list[str]:
@@ -208,6 +211,8 @@ def _told(p: ClusterParameters, options: ClusterOptions) -> list[str]:
         or (second is not None and second.log_age is not None),
         "av": p.av_scatter > 0.0 or np.ndim(p.av) > 0,
         "distance_modulus": p.distance_modulus_scatter > 0.0,
+        "grey_shift": p.grey_scatter > 0.0,
+        "log_teff_shift": p.log_teff_scatter > 0.0,
     }
     return [name for name in _TRUTH if differs[name]]
 

@@ -19,7 +19,7 @@ _CHUNK = 2000
 
 
 class MemberTracks:
-    """Mass, magnitudes, reddening and T_eff along isochrones of one population.
+    """Mass, magnitudes, their changes and T_eff along isochrones of one population.
 
     Where ages differ between stars, each star has its own isochrone, interpolated at fixed EEP
     between two that are 0.01 dex apart.
@@ -47,6 +47,7 @@ class MemberTracks:
         self._grid, self._bands, self._options = iso, bands, options
         self._parameters = parameters
         self._has_one_age = has_one_age
+        self._has_slope = parameters.log_teff_scatter > 0.0
         self._known: dict[float, tuple[np.ndarray, np.ndarray]] = {}
         av = np.atleast_1d(np.asarray(parameters.av, dtype=float))
         self._av = np.linspace(*iso.av_range, _N_AV) if av.size > 1 else av
@@ -73,14 +74,15 @@ class MemberTracks:
         self._columns = np.array([self._known[float(age)][1] for age in log_ages])
 
     def _track(self, log_age: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mass (E,), and magnitude and reddening at each A_V with T_eff (E, C)."""
+        """Mass (E,), and magnitude and its changes at each A_V with T_eff (E, C)."""
         p, parts = self._parameters, []
         for av in self._av:
             track = model_magnitudes(
                 self._grid, self._bands, (p.feh, log_age), (float(av), p.rv), p.corrections,
-                self._eep.size,
+                self._eep.size, with_teff_slope=self._has_slope,
             )  # fmt: skip
             parts += [track.mag + p.true_distance_modulus(), track.reddening]
+            parts += [track.teff_slope] if self._has_slope else []
         mass = np.asarray(10.0**track.log10_mass)
         teff = np.full(mass.size, np.nan) if track.log_teff is None else 10.0**track.log_teff
         return mass, np.concatenate([*parts, teff[:, None]], axis=1)
@@ -93,14 +95,17 @@ class MemberTracks:
 
     def look_up(
         self, mass: np.ndarray, log_age: np.ndarray, av: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Magnitude and reddening (n, B) and T_eff (n,) of single stars, each at its own A_V."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Light and T_eff (n,) of single stars, each at its own A_V.
+
+        The light (C, n, B) is the magnitude, its change with A_V, and where T_eff scatters that
+        with log10 T_eff.
+        """
         columns = self._look_up_columns(mass, log_age)
-        n_band = len(self._bands)
         shares = _lagrange(self._av, av)
-        by_av = columns[:, :-1].reshape(mass.size, self._av.size, 2, n_band)
-        mag, reddening = np.einsum("nk,nkcb->cnb", shares, by_av)
-        return mag, reddening, columns[:, -1]
+        kinds = 2 + self._has_slope
+        by_av = columns[:, :-1].reshape(mass.size, self._av.size, kinds, len(self._bands))
+        return np.einsum("nk,nkcb->cnb", shares, by_av), columns[:, -1]
 
     @cached_property
     def _ascending(self) -> tuple[np.ndarray, np.ndarray]:

@@ -79,8 +79,9 @@ class ClusterSampler:
         -------
         dict
             By star (n,): ``initial_mass`` (Msun), ``mass_ratio`` (0: single), ``population``,
-            ``log_age``, ``av`` and ``distance_modulus`` (mag), ``teff`` (K) and ``feh`` (dex);
-            and ``mag`` (n, B), without noise.
+            ``log_age``, ``av`` and ``distance_modulus`` (mag), ``grey_shift`` (mag) and
+            ``log_teff_shift`` (dex), ``teff`` (K) and ``feh`` (dex); and ``mag`` (n, B), without
+            noise.
         """
         p = self.parameters
         drawn: dict[str, np.ndarray] = {
@@ -91,23 +92,32 @@ class ClusterSampler:
         drawn["population"] = np.zeros(n, dtype=int)
         if len(self.populations) > 1:
             drawn["population"] = (rng.random(n) < self.populations[1].share).astype(int)
-        mag, reddening = np.empty((n, len(self.bands))), np.empty((n, len(self.bands)))
+        light = np.empty((2 + (p.log_teff_scatter > 0.0), n, len(self.bands)))
         for number in range(len(self.populations)):
             here = np.flatnonzero(drawn["population"] == number)
             if here.size:
                 found = self._draw_population(number, av[here], rng)
-                mag[here], reddening[here] = found.pop("mag"), found.pop("reddening")
+                light[:, here] = found.pop("light")
                 for name, values in found.items():
                     drawn[name][here] = values
         extinction = self.inflation * p.av_scatter * rng.normal(size=n)
-        depth = np.zeros(n)
-        if p.distance_modulus_scatter > 0.0:
-            depth = self.inflation * p.distance_modulus_scatter * rng.normal(size=n)
-        mag += extinction[:, None] * reddening + depth[:, None]
+        depth, grey, warmth = (
+            self._shifts(scatter, n, rng)
+            for scatter in (p.distance_modulus_scatter, p.grey_scatter, p.log_teff_scatter)
+        )
+        mag = light[0]
+        mag += extinction[:, None] * light[1] + (depth + grey)[:, None]
+        if len(light) > 2:
+            mag += warmth[:, None] * light[2]
+            drawn["teff"] *= 10.0**warmth
         scatter = self.inflation * np.asarray(p.intrinsic_scatter)
         mag += p.zero_points + scatter * rng.normal(size=mag.shape)
         drawn["av"], drawn["distance_modulus"] = av + extinction, p.true_distance_modulus() + depth
-        return drawn | {"mag": mag}
+        return drawn | {"grey_shift": grey, "log_teff_shift": warmth, "mag": mag}
+
+    def _shifts(self, scatter: float, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Differences between stars (n,) of a standard deviation."""
+        return self.inflation * scatter * rng.normal(size=n) if scatter > 0.0 else np.zeros(n)
 
     def _draw_population(
         self, number: int, av: np.ndarray, rng: np.random.Generator
@@ -123,16 +133,17 @@ class ClusterSampler:
         ratio[is_binary] = draw_mass_ratio(
             int(is_binary.sum()), p.mass_ratio_slope, options.mass_ratio_min, rng
         )
-        mag, reddening, teff = tracks.look_up(mass, log_age, av)
+        light, teff = tracks.look_up(mass, log_age, av)
         lit = ratio * mass >= options.mass_min
-        mag2, reddening2, _ = tracks.look_up(ratio[lit] * mass[lit], log_age[lit], av[lit])
-        flux_ratio = np.exp(-_LN_FLUX * (mag2 - mag[lit]))
+        other, _ = tracks.look_up(ratio[lit] * mass[lit], log_age[lit], av[lit])
+        flux_ratio = np.exp(-_LN_FLUX * (other[0] - light[0, lit]))
         share = flux_ratio / (1.0 + flux_ratio)
-        mag[lit] -= np.log1p(flux_ratio) / _LN_FLUX
-        reddening[lit] += share * (reddening2 - reddening[lit])
+        light[0, lit] -= np.log1p(flux_ratio) / _LN_FLUX
+        # Both stars of a system are moved alike.
+        light[1:, lit] += share * (other[1:] - light[1:, lit])
         return {
             "initial_mass": mass, "mass_ratio": ratio, "log_age": log_age, "teff": teff,
-            "feh": np.full(n, float(p.feh)), "mag": mag, "reddening": reddening,
+            "feh": np.full(n, float(p.feh)), "light": light,
         }  # fmt: skip
 
     def _draw_ages(self, p: ClusterParameters, n: int, rng: np.random.Generator) -> np.ndarray:
