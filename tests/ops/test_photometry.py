@@ -7,6 +7,7 @@ from pytensor import tensor as pt
 
 import pymc_starpop as psp
 from pymc_starpop.isochrones import magnitudes
+from pymc_starpop.isochrones.bolometric import extinguished
 from pymc_starpop.ops.photometry import model_magnitudes
 from tolerances import assert_close, assert_gradient_close
 
@@ -48,6 +49,7 @@ def test_values_and_gradients(grids, kind, rng):
     x = pt.dvector("x")
     corrections = psp.EmpiricalCorrections() if kind == "computed" else None
     track = model_magnitudes(grid, bands, (x[0], x[1]), (x[2], x[3]), corrections, n)
+    assert track.teff_slope is None
     weights = [rng.normal(size=(n, len(bands))) for _ in range(2)]
     parts = [track.log10_mass.sum(), track.log_teff.sum()]
     total = sum(parts) + (track.mag * weights[0]).sum() + (track.reddening * weights[1]).sum()
@@ -59,12 +61,48 @@ def test_values_and_gradients(grids, kind, rng):
         twin = magnitudes.model_magnitudes(
             grid, bands, (at[0], at[1]), (at[2], at[3]), corrections, n
         )
-        for value, expected in zip(values, vars(twin).values(), strict=True):
+        assert twin.teff_slope is None
+        columns = (twin.log10_mass, twin.log_teff, twin.mag, twin.reddening)
+        for value, expected in zip(values, columns, strict=True):
             assert_close(value, expected, "same_formula")
         steps = 1e-6 * np.eye(4)
         differences = [(f(at + d)[4] - f(at - d)[4]) / 2e-6 for d in steps]
         scale = max(1.0, np.abs(gradient).max() * 1e-3)
         assert_gradient_close(gradient / scale, np.array(differences) / scale)
+
+
+@pytest.mark.parametrize("fixed", [False, True], ids=["all symbolic", "extinction symbolic"])
+def test_the_slope_in_temperature(coarse, rng, fixed):
+    """That of the corrections at fixed gravity, and its gradient in all that moves the nodes."""
+    bands, n, at = BANDS["computed"], 60, np.array([0.07, 9.33, 0.6, 2.9])
+    x = pt.dvector("x")
+    node = tuple(at[:2]) if fixed else (x[0], x[1])
+    track = model_magnitudes(
+        coarse, bands, node, (x[2], x[3]), None, n, with_reddening=False, with_teff_slope=True
+    )
+    assert track.reddening is None
+    # The corrections are steep where they end, beyond the coolest stars.
+    weights = rng.normal(size=(n, len(bands))) * (np.arange(n) >= 30)[:, None]
+    total = (track.teff_slope * weights).sum()
+    wanted = pytensor.grad(total, x, disconnected_inputs="ignore")
+    slope, _, gradient = (f := pytensor.function([x], [track.teff_slope, total, wanted]))(at)
+    step, one = magnitudes.TEFF_STEP, coarse.at(*at[:2], bands)
+    table = coarse.bolometric(bands)
+    low, high = (
+        extinguished(table.interpolate(one.log_teff + d, one.log_g, at[0]), at[2])[0]
+        for d in (-step, step)
+    )
+    assert_close(slope, (low - high)[:n] / (2.0 * step), "same_formula")
+    differences = [(f(at + d)[1] - f(at - d)[1]) / 2e-6 for d in 1e-6 * np.eye(4)]
+    free = slice(2, None) if fixed else slice(None)
+    scale = np.abs(gradient).max()
+    np.testing.assert_allclose(gradient[free] / scale, np.array(differences)[free] / scale,
+                               atol=1e-8)  # fmt: skip
+
+
+def test_a_slope_in_temperature_needs_corrections(grids):
+    with pytest.raises(ValueError, match=r"log_teff_scatter: .* in V are tabulated.*take bolom"):
+        model_magnitudes(grids["both"], ["TESS", "V"], (0.0, 9.5), with_teff_slope=True)
 
 
 @pytest.mark.parametrize("kind", list(BANDS))

@@ -205,13 +205,14 @@ def _check_directions(p: ClusterParameters, options: ClusterOptions, catalog: St
     names = [_SOURCES[direction.name] for direction in directions_of(p, options)]
     shared = [] if is_zero(p.intrinsic_scatter) else shared_bands(catalog.bands)
     bands = " and ".join(catalog.model_bands[b] for b in shared)
+    # A displacement shares the direction of the scatter, but in flux they are two.
+    apart = catalog.is_flux and differs_between_stars(p.av) and not is_zero(p.av_scatter)
     if differs_between_stars(p.av):
-        # A displacement alone is the direction of the scatter, but in flux they are two.
-        apart = catalog.is_flux and not is_zero(p.av_scatter)
         names[:1] = ["an av of each star", "av_scatter"] if apart else ["an av of each star"]
     if len(names) + len(shared) > MOST_DIRECTIONS:
         held = [f"the intrinsic_scatter of {bands}, which several columns hold"] if shared else []
-        remedy = ", or give magnitudes in place of colors" if shared else ""
+        other = "colors" if shared else "fluxes"
+        remedy = f", or give magnitudes in place of {other}" if shared or apart else ""
         raise ValueError(
             f"stars differ in {len(names) + len(shared)} ways, by {', '.join(names + held)}, "
             f"expected {MOST_DIRECTIONS} at most; leave one out{remedy}"
