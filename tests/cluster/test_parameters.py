@@ -25,7 +25,8 @@ def test_arguments_are_sorted():
 def test_defaults_are_those_of_the_documentation():
     parameters, options = split_arguments(POSITION)
     zeros = ("av", "field_fraction", "binary_fraction", "mass_ratio_slope", "intrinsic_scatter")
-    for name in (*zeros, "av_scatter", "parallax_zero_point"):
+    scatters = ("av_scatter", "grey_scatter", "log_teff_scatter")
+    for name in (*zeros, *scatters, "parallax_zero_point"):
         assert getattr(parameters, name) == 0.0
     assert parameters.rv == 3.1
     assert parameters.imf == psp.Kroupa()

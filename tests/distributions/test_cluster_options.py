@@ -71,8 +71,18 @@ def differences(catalog):
     }
 
 
+def shaped_scatter(catalog):
+    return {
+        "grey_scatter": pm.HalfNormal("grey", 0.03),
+        "log_teff_scatter": pm.HalfNormal("warmth", 0.005),
+        "field_fraction": 0.1,
+        "field": FIELD,
+    }
+
+
 CASES = [
     extinction_of_stars, inflated_scatter, densities_of_the_user, populations, differences,
+    shaped_scatter,
 ]  # fmt: skip
 
 

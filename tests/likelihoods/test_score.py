@@ -102,6 +102,14 @@ CASES = {
         BINARIES | {"distance_modulus_scatter": 0.1}, lambda v: v | {"selection": LIMITS},
         NOISE | {"parallax_err": 0.05},
     ),
+    "scatter with a shape": Case(
+        BINARIES | {"grey_scatter": 0.1, "log_teff_scatter": 0.006},
+        lambda v: v | {"selection": LIMITS}, NOISE | {"teff_err": 60.0, "parallax_err": 0.05},
+    ),
+    "scatter with a shape in flux": Case(
+        MIXED | {"grey_scatter": 0.05, "log_teff_scatter": 0.004},
+        lambda v: v | {"selection": FAINT, "field": FIELD}, {"flux_err": [1.5, 3.0, 30.0]},
+    ),
     "age spread": Case(SCATTER | {"log_age_scatter": 0.06}, lambda v: v | {"selection": LIMITS}),
     "age distribution": Case(
         SCATTER, lambda v: {k: v[k] for k in v if k != "log_age"} | {"age_distribution": AGES}
@@ -207,7 +215,7 @@ def probability(names, batches):
 
 QUICK = (
     "field, selection and parallaxes", "two populations", "completeness", "spectroscopy",
-    "outliers", "fluxes", "magnitude and color",
+    "outliers", "fluxes", "magnitude and color", "scatter with a shape",
 )  # fmt: skip
 
 

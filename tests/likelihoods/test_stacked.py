@@ -226,6 +226,9 @@ ALL = {
         "photometry", EACH | {"corrections.dtdm": [0.08, 0.1], "corrections.msto_smooth": 31.0}, {}
     ),
     "colors of one": ("colors of one", EACH | {"intrinsic_scatter": [0.02, 0.03]}, {}),
+    "scatter with a shape": (
+        "spectra of one", EACH | {"grey_scatter": [0.02, 0.05], "log_teff_scatter": 0.004}, {}
+    ),
     "three ways to differ": ("photometry", EACH | THREE_SCATTERS, {"age_nodes": 3}),
     "chi-square field": ("photometry", EACH, {"field": psp.ChiSquareField()}),
     "field of each": ("photometry", EACH, FIELD_OF_EACH),

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 import pymc_starpop as psp
+from pymc_starpop.isochrones import magnitudes
 
 BANDS = ("Gaia_G_EDR3", "2MASS_Ks")
 TRUTH = {"feh": -0.1, "log_age": 9.2, "distance_modulus": 9.0}
@@ -46,6 +47,74 @@ def test_depth_moves_magnitudes_and_parallaxes_together(coarse):
     modulus = cat.extra["distance_modulus"]
     assert_allclose(modulus[inner] - TRUTH["distance_modulus"], away[:, 0], atol=1e-6)
     assert_allclose(cat.parallax, 100.0 * 10.0 ** (-0.2 * modulus), rtol=1e-6)
+
+
+def test_brightness_scatters_without_the_distance(coarse):
+    cat = simulate(coarse, grey_scatter=0.03, mag_err=QUIET, parallax_err=QUIET)
+    away, inner = residuals(coarse, cat)
+    assert_allclose(away[:, 0], away[:, 1], atol=1e-6)
+    assert stats.kstest(away[:, 0] / 0.03, "norm").pvalue > LEAST_P
+    assert_allclose(cat.extra["grey_shift"][inner], away[:, 0], atol=1e-6)
+    assert_allclose(cat.parallax, 100.0 * 10.0 ** (-0.2 * TRUTH["distance_modulus"]), rtol=1e-6)
+    assert "distance_modulus" not in cat.extra
+
+
+def test_temperature_scatters_at_fixed_luminosity(coarse):
+    """Residuals of each band along the change of the corrections, temperatures with them."""
+    cat = simulate(coarse, log_teff_scatter=0.004, mag_err=QUIET, teff_err=QUIET)
+    shift = cat.extra["log_teff_shift"]
+    assert stats.kstest(shift / 0.004, "norm").pvalue > LEAST_P
+    away, inner = residuals(coarse, cat)
+    one = coarse.at(TRUTH["feh"], TRUTH["log_age"], BANDS)
+    low, high = (
+        coarse.bolometric(BANDS).interpolate(one.log_teff + d, one.log_g, TRUTH["feh"])[..., 0]
+        for d in (-0.01, 0.01)
+    )
+    rising, mass = one.eep < 450, cat.extra["initial_mass"][inner]
+    slope = [np.interp(mass, one.initial_mass[rising], s[rising]) for s in ((low - high) / 0.02).T]
+    assert_allclose(away, shift[inner, None] * np.transpose(slope), atol=1e-6)
+    teff = np.interp(mass, one.initial_mass[rising], 10.0 ** one.log_teff[rising])
+    assert_allclose(cat.teff[inner], teff * 10.0 ** shift[inner], rtol=1e-6)
+
+
+def test_bands_scatter_together(coarse):
+    """The covariance of the residuals of stars like one another: a grey part and one by slope."""
+    scatter = {"grey_scatter": 0.03, "log_teff_scatter": 0.004, "intrinsic_scatter": 0.01}
+    cat = simulate(coarse, n_star=30_000, mag_err=QUIET, **scatter)
+    away, inner = residuals(coarse, cat)
+    mass = cat.extra["initial_mass"][inner]
+    near = np.abs(mass - 0.8) < 0.05
+    found = np.cov(away[near].T)
+    track = magnitudes.model_magnitudes(
+        coarse, BANDS, (TRUTH["feh"], TRUTH["log_age"]), with_teff_slope=True
+    )
+    place = np.argmin(np.abs(10.0**track.log10_mass - 0.8)[coarse.eep < 450])
+    u = track.teff_slope[place]
+    expected = 0.03**2 + 0.004**2 * np.outer(u, u) + 0.01**2 * np.eye(2)
+    # Of variances from n stars, and along the slope between 0.75 and 0.85 Msun.
+    error = np.sqrt(2.0 / near.sum()) * 0.04**2
+    assert_allclose(found, expected, atol=5.0 * error)
+    assert abs(found[0, 1] - 0.03**2) > 5.0 * error
+
+
+def test_both_stars_of_a_binary_scatter_alike(coarse):
+    """Where they are twins, a binary moves as one of them does."""
+    cat = simulate(
+        coarse, log_teff_scatter=0.004, grey_scatter=0.02, mag_err=QUIET, binary_fraction=1.0,
+        mass_ratio_min=0.999,
+    )  # fmt: skip
+    single = simulate(coarse, log_teff_scatter=0.004, grey_scatter=0.02, mag_err=QUIET)
+    double = 2.5 * np.log10(2.0)
+
+    def by_shift(cat, offset):
+        away, inner = residuals(coarse, cat)
+        mass = cat.extra["initial_mass"][inner]
+        near = np.abs(mass - 0.5) < 0.05
+        warm = cat.extra["log_teff_shift"][inner][near]
+        grey = cat.extra["grey_shift"][inner][near]
+        return np.polyfit(warm, away[near, 0] + offset - grey, 1)[0]
+
+    assert_allclose(by_shift(cat, double), by_shift(single, 0.0), rtol=0.03)
 
 
 def test_extinction_of_each_star(coarse):
