@@ -110,7 +110,9 @@ def test_of_magnitudes(coarse, catalog, case):
     assert (np.abs(drawn[catalog.measured] - 17.0) < 10.0).all()
 
 
-@pytest.mark.parametrize("case", [inflated_scatter, differences], ids=lambda case: case.__name__)
+@pytest.mark.parametrize(
+    "case", [inflated_scatter, differences, shaped_scatter], ids=lambda case: case.__name__
+)
 def test_of_fluxes(coarse, fluxes, case):
     check(coarse, fluxes, case)
 

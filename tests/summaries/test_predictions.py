@@ -7,6 +7,7 @@ from scipy import stats
 
 import pymc_starpop as psp
 from after_fit_fixtures import BANDS, FREE, build_model
+from pymc_starpop.isochrones.magnitudes import model_magnitudes
 from pymc_starpop.summaries.predict_cmd import tilted
 
 pytestmark = pytest.mark.usefixtures("python_vm")
@@ -141,6 +142,34 @@ def test_depth_and_extinction_of_single_stars_scatter_predictions(cluster_iso, s
     difference = k - k0
     assert abs(difference.mean()) < 0.05
     assert abs(difference.std() - np.hypot(0.5, 0.12 * av.std())) < 0.03
+
+
+@pytest.mark.parametrize("is_flux", [False, True], ids=["magnitudes", "fluxes"])
+def test_scatter_that_bands_share_is_predicted(cluster_iso, seen, at_truth, is_flux):
+    """Beside the same systems without it: the covariance of a grey part and one along T_eff."""
+    few, grey, warmth = seen.select(np.arange(60)), 0.05, 0.006
+    if is_flux:
+        flux = 10.0 ** (0.4 * (22.5 - few.mag))
+        few = psp.StarCatalog.from_flux(flux, 0.03 * flux, bands=BANDS)
+    at, drawn = at_truth.isel(chain=[0], draw=[0]), []
+    for scatter in ({"grey_scatter": grey, "log_teff_scatter": warmth}, {}):
+        model = build_model(
+            cluster_iso, few, binary_fraction=0.0, intrinsic_scatter=0.0, selection=None, **scatter
+        )
+        drawn.append(
+            psp.predict_cmd(at, 4000, model, random_seed=3, selected=False, progressbar=False)
+        )
+    np.testing.assert_array_equal(*(one["initial_mass"] for one in drawn))
+    mass = drawn[0]["initial_mass"].values.ravel()
+    track = model_magnitudes(cluster_iso, BANDS, (0.0, FREE["log_age"]), with_teff_slope=True)
+    rising, inner = cluster_iso.eep < 450, (mass > 0.15) & (mass < 1.8)
+    known = 10.0 ** track.log10_mass[rising]
+    u = np.array([np.interp(mass[inner], known, s) for s in track.teff_slope[rising].T])
+    moved = (drawn[0]["mag"] - drawn[1]["mag"]).values[0, 0][inner].T
+    found = moved @ moved.T / inner.sum()
+    expected = grey**2 + warmth**2 * u @ u.T / inner.sum()
+    np.testing.assert_allclose(found, expected, atol=0.06 * np.diag(expected).max())
+    assert found[0, 0] > 1.2 * grey**2
 
 
 def test_refusals(seen_model, at_truth):
