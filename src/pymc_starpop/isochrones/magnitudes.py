@@ -179,13 +179,7 @@ def model_magnitudes(
     mags, reds, slopes, first = [], [], [], len(theory)
     for part, own in groups:
         if isinstance(part, BolometricPhotometry):
-            rv_term = part.rv_slope(own) * (1.0 / rv - 1.0 / TABLE_RV)
-            correction, *by_av = how.bolometric(
-                part, own, column["log_teff"], column["log_g"], feh, av, 1 + with_reddening
-            )
-            log_l = how.keep("log_l", column["log_l"])
-            mag = absolute_magnitudes(correction, log_l, av, rv_term)
-            red = rv_term - by_av[0] if with_reddening else None
+            mag, red = _computed(part, own, column, (feh, av, rv), with_reddening, how)
             if with_teff_slope:
                 slopes.append(_teff_slope(part, own, column, (feh, av), how, at_nodes))
         else:
@@ -214,6 +208,21 @@ def model_magnitudes(
             mag = change.magnitudes(nodes, mag, tuple(bands), xp)
     kept = {name: how.keep(name, column[name]) for name in THEORY[:2] if name in column}
     return AbsoluteTrack(kept["log10_mass"], kept.get("log_teff"), mag, red, slope)
+
+
+def _computed(
+    part: BolometricPhotometry, bands: tuple[str, ...], column: dict[str, Any],
+    at: tuple[Any, Any, Any], with_reddening: bool, how: Interpolation,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Return magnitudes and dM/dA_V or None (E, B) at given [Fe/H], A_V and R_V."""
+    feh, av, rv = at
+    rv_term = part.rv_slope(bands) * (1.0 / rv - 1.0 / TABLE_RV)
+    correction, *by_av = how.bolometric(
+        part, bands, column["log_teff"], column["log_g"], feh, av, 1 + with_reddening
+    )
+    log_l = how.keep("log_l", column["log_l"])
+    mag = absolute_magnitudes(correction, log_l, av, rv_term)
+    return mag, rv_term - by_av[0] if with_reddening else None
 
 
 def _teff_slope(
