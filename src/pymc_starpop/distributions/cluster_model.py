@@ -103,12 +103,22 @@ class ClusterModel:
 
         The inputs are numbers; outside of their ranges the draws are NaN.
         """
+        sigma = np.sqrt(inputs[0])
+        measured = np.isfinite(sigma)
+        drawn, _ = self.draw_catalog(inputs, np.where(measured, sigma, 1.0), rng)
+        return np.where(measured, drawn, np.nan)
+
+    def draw_catalog(
+        self, inputs: tuple[Any, ...], errors: Any, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the stars of a new catalog (N, K), and which are field stars (N,).
+
+        Errors (N, K), or a function that gives those of what is measured, are positive and finite.
+        """
         variance, stars, slots = self.split(inputs)
         p, options = self.fill(tuple(np.asarray(s) for s in slots))
-        sigma = np.sqrt(variance)
-        measured = np.isfinite(sigma)
         if not _within_ranges(self.iso, p):
-            return np.full(variance.shape, np.nan)
+            return np.full(variance.shape, np.nan), np.zeros(len(variance), dtype=bool)
         member = stars.get("membership_prior", 1.0) * (1.0 - p.field_fraction)
         if "member_logp" in stars or "field_logp" in stars:
             # What else is known of the star has its say before its photometry is drawn.
@@ -116,11 +126,10 @@ class ClusterModel:
             with np.errstate(divide="ignore"):
                 member = expit(np.log(member) - np.log1p(-member) - odds)
         is_field = rng.random(len(variance)) >= member
-        errors = np.where(measured, sigma, 1.0)
         drawn = draw_photometry(
             self.iso, self.bands, p, options, errors, self.is_flux, is_field, rng
         )
-        return np.where(measured, drawn, np.nan)
+        return drawn, is_field
 
     def logp(self, values: Any, inputs: tuple[Any, ...]) -> Any:
         """Log-likelihood of each star (N,), from the data (N, K) and the inputs."""

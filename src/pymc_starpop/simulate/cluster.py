@@ -163,7 +163,7 @@ def simulate_cluster(
 
 def draw_photometry(
     iso: IsochroneGrid, bands: tuple[str, ...], p: ClusterParameters, options: ClusterOptions,
-    errors: np.ndarray, is_flux: bool, is_field: np.ndarray, rng: np.random.Generator,
+    errors: Any, is_flux: bool, is_field: np.ndarray, rng: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
     """Draw the observed magnitudes or fluxes (N, B) of a new catalog; arguments were checked.
 
@@ -175,8 +175,9 @@ def draw_photometry(
     p : ClusterParameters
         Numbers.
     options : ClusterOptions
-    errors : ndarray (N, B)
-        Standard deviations of the noise, mag or flux.
+    errors : ndarray (N, B), or callable
+        Standard deviations of the noise, mag or flux; or a function that gives them (n, B) from
+        what is measured (n, B).
     is_flux : bool
         Whether the noise is Gaussian in flux.
     is_field : ndarray of bool (N,)
@@ -184,7 +185,7 @@ def draw_photometry(
     rng : numpy.random.Generator
     """
     noise = Noise(errors, is_flux, {})
-    drawn = np.empty(errors.shape)
+    drawn = np.empty((is_field.size, len(bands)))
     sampler = ClusterSampler(iso, bands, p, options)
     drawn[~is_field] = _draw_members(sampler, np.flatnonzero(~is_field), noise, rng)["mag"]
     if is_field.any():
