@@ -111,6 +111,7 @@ from pymc_starpop.stars.examples import load_example
 from pymc_starpop.stars.selection import MagnitudeLimits
 from pymc_starpop.stars.stacked import StackedCatalog
 from pymc_starpop.summaries import (
+    check_cluster_fit,
     check_sampling,
     cluster_mass,
     drop_constant_bins,
@@ -191,6 +192,7 @@ __all__ = [
     "bin_cmd",
     "build_template",
     "build_templates",
+    "check_cluster_fit",
     "check_sampling",
     "cluster_function",
     "cluster_logp",

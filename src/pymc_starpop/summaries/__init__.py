@@ -1,6 +1,7 @@
 """What comes before and after sampling: starting points, stars, masses, formation histories."""
 
 from pymc_starpop.summaries.bins import drop_constant_bins
+from pymc_starpop.summaries.check_cluster_fit import ClusterCheck, check_cluster_fit
 from pymc_starpop.summaries.check_sampling import SamplingReport, check_sampling
 from pymc_starpop.summaries.cluster_mass import cluster_mass
 from pymc_starpop.summaries.luminosity import luminosity_function
@@ -11,8 +12,10 @@ from pymc_starpop.summaries.star_posterior import star_posterior, summarize_star
 from pymc_starpop.summaries.start import Start, find_start
 
 __all__ = [
+    "ClusterCheck",
     "SamplingReport",
     "Start",
+    "check_cluster_fit",
     "check_sampling",
     "cluster_mass",
     "drop_constant_bins",

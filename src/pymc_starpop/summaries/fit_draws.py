@@ -99,9 +99,7 @@ class FitDraws:
         return (_magnitudes(drawn) if self.cluster.is_flux else drawn), is_field
 
 
-def evaluate_fit(
-    idata: Any, of: ChosenCluster, n_draws: int, progressbar: bool = True
-) -> FitDraws:
+def evaluate_fit(idata: Any, of: ChosenCluster, n_draws: int, progressbar: bool = True) -> FitDraws:
     """Evaluate a cluster at draws that are spread over all chains.
 
     Parameters

@@ -45,7 +45,7 @@ def verdict_table(rows: Sequence[CheckRow]) -> pd.DataFrame:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Return the table with doubts first, and below it what to do about each row that has advice."""
+    """Return the table, doubts first, and below it the advice of rows that have any."""
     place = table["verdict"].map(_ORDER.index)
     table = table.iloc[place.argsort(kind="stable")]
     shown = table[["verdict", "check", "of", "value", "limit"]]

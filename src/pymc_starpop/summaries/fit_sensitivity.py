@@ -70,6 +70,8 @@ def _weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
     """Smoothed weights of sum 1, and their Pareto k."""
     from arviz_stats.base import array_stats  # seconds, which importing does not wait for
 
+    if np.ptp(log_weight) == 0.0:  # no parameter moves these stars
+        return np.full(log_weight.size, 1.0 / log_weight.size), -np.inf
     smooth, pareto_k = array_stats.psislw(-log_weight)
     weight = np.exp(smooth - np.max(smooth))
     return weight / weight.sum(), float(pareto_k)

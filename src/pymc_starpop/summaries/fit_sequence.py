@@ -1,14 +1,24 @@
 """Whether stars lie beside the fitted isochrone: residual colors along the main sequence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from pymc_starpop.stars.colors import bands_of, color_name, pair_of
 from pymc_starpop.summaries.fit_draws import FitDraws, color_of
 from pymc_starpop.summaries.fit_rows import DOUBT, FINE, UNKNOWN, CheckRow
+from pymc_starpop.summaries.posterior_tracks import build_track
 
-__all__ = ["Diagram", "choose_diagram", "residual_colors", "sequence_rows", "single_sequence"]
+__all__ = [
+    "Diagram",
+    "choose_diagram",
+    "mean_isochrones",
+    "residual_colors",
+    "sequence_rows",
+    "star_table",
+]
 
 # A bin is beside the isochrone if it is so by more than both, mag and standard errors.
 LEAST_RESIDUAL, LEAST_ERRORS = 0.01, 3.0
@@ -19,6 +29,8 @@ _MOST_BINS, _STARS_A_BIN, _FEWEST = 8, 20, 5
 # than the second number (mag): about the width of a sequence of mmag photometry.
 _REACH, _LEAST_WIDTH = 4.0, 0.01
 _ROUNDS = 15
+# Isochrones to be shown.
+_N_SHOWN = 30
 
 
 @dataclass(frozen=True)
@@ -29,9 +41,7 @@ class Diagram:
     mag: str
 
 
-def choose_diagram(
-    fit: FitDraws, color: tuple[str, str] | None, mag: str | None
-) -> Diagram:
+def choose_diagram(fit: FitDraws, color: tuple[str, str] | None, mag: str | None) -> Diagram:
     """Return the diagram that was asked for, or that in which the sequence is known best.
 
     The magnitude is that of the selection, or else the first; the color that with the largest range
@@ -43,8 +53,8 @@ def choose_diagram(
         For bands that the catalog lacks, and a catalog without a magnitude or a color.
     """
     columns = fit.columns
-    bands = [name for name in columns if " - " not in name]
-    colors = [tuple(name.split(" - ")) for name in columns if " - " in name]
+    bands = [name for name in columns if pair_of(name) is None]
+    colors = [pair for pair in map(pair_of, columns) if pair is not None]
     if mag is None:
         selection = fit.parameters(0)[1].selection
         mag = selection.band if selection is not None else (bands[0] if bands else None)
@@ -83,7 +93,7 @@ def _contrast(fit: FitDraws, shown: Diagram) -> float:
 
 def star_places(fit: FitDraws, shown: Diagram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Color, magnitude and error of the color (N,) of the stars."""
-    name = " - ".join(shown.color)
+    name = color_name(*shown.color)
     err = fit.mag_err
     if name in fit.columns:
         error = err[:, fit.columns.index(name)]
@@ -91,6 +101,42 @@ def star_places(fit: FitDraws, shown: Diagram) -> tuple[np.ndarray, np.ndarray, 
         error = np.hypot(*(err[:, fit.columns.index(band)] for band in shown.color))
     color = color_of(fit.mag, fit.columns, shown.color)
     return color, fit.mag[:, fit.columns.index(shown.mag)], error
+
+
+def star_table(fit: FitDraws, shown: Diagram) -> xr.Dataset:
+    """Color, magnitude and mean probability of membership of the stars."""
+    color, mag, _ = star_places(fit, shown)
+    columns = {"color": color, "mag": mag, "membership": fit.membership.mean(axis=0)}
+    return xr.Dataset(
+        {name: ("star", column) for name, column in columns.items()},
+        coords={"star": np.asarray(fit.of.star)},
+    )
+
+
+def mean_isochrones(fit: FitDraws, shown: Diagram) -> xr.DataArray:
+    """Isochrones (sample, point, axis) of some draws, of mean extinction and age of the stars."""
+    chosen = np.unique(np.linspace(0, len(fit.tracks) - 1, _N_SHOWN).astype(int))
+    tracks = []
+    for k in chosen:
+        p, options = fit.parameters(k)
+        ages = options.age_distribution
+        log_age = p.log_age if ages is None else np.average(ages.log_age, weights=ages.weight)
+        flat = replace(p, av=float(np.mean(p.av)), log_age=log_age, zero_points=0.0)
+        track = build_track(fit.cluster.iso, flat, (*shown.color, shown.mag))[:, 1:]
+        tracks.append(track + _offsets(p.zero_points, fit.columns, shown))
+    length = max(len(track) for track in tracks)
+    filled = [np.pad(t, ((0, length - len(t)), (0, 0)), constant_values=np.nan) for t in tracks]
+    return xr.DataArray(
+        np.array(filled), dims=("sample", "point", "axis"), coords={"axis": ["color", "mag"]}
+    )
+
+
+def _offsets(zero_points: Any, columns: tuple[str, ...], shown: Diagram) -> np.ndarray:
+    """Change of color and magnitude (2,) by the zero points of the bands."""
+    bands = bands_of(columns)
+    moved = np.broadcast_to(zero_points, len(bands))
+    blue, red, mag = (moved[bands.index(band)] for band in (*shown.color, shown.mag))
+    return np.array([blue - red, mag])
 
 
 def single_sequence(fit: FitDraws, k: int, shown: Diagram) -> tuple[np.ndarray, np.ndarray]:
@@ -150,9 +196,7 @@ def residual_colors(fit: FitDraws, shown: Diagram, rng: np.random.Generator) -> 
     return _residuals(found, edges, near, place, single_sequence(fit, middle, shown))
 
 
-def _beside(
-    color: np.ndarray, mag: np.ndarray, ridge: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
+def _beside(color: np.ndarray, mag: np.ndarray, ridge: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Colors relative to the isochrone (n,), NaN off its main sequence or far from it."""
     result = color - np.interp(mag, *ridge, left=np.nan, right=np.nan)
     return np.where(np.abs(result) < _WINDOW, result, np.nan)
@@ -160,10 +204,9 @@ def _beside(
 
 def _color_scatter(fit: FitDraws, k: int, shown: Diagram) -> float:
     """Intrinsic scatter of the color, mag."""
-    scatter = np.broadcast_to(fit.parameters(k)[0].intrinsic_scatter, len(fit.columns))
-    if " - ".join(shown.color) in fit.columns:
-        return float(np.max(scatter) * np.sqrt(2.0))
-    return float(np.hypot(*(scatter[fit.columns.index(band)] for band in shown.color)))
+    bands = bands_of(fit.columns)
+    scatter = np.broadcast_to(fit.parameters(k)[0].intrinsic_scatter, len(bands))
+    return float(np.hypot(*(scatter[bands.index(band)] for band in shown.color)))
 
 
 def _locations(
@@ -221,7 +264,7 @@ def _residuals(
 
 def sequence_rows(residuals: xr.Dataset | None, shown: Diagram) -> list[CheckRow]:
     """What the residual colors say, a row for the worst bin and each other that is beside."""
-    name = " - ".join(shown.color)
+    name = color_name(*shown.color)
     if residuals is None:
         advice = (
             f"fewer than {_STARS_A_BIN} stars are within {_WINDOW} mag of the fitted main sequence "
