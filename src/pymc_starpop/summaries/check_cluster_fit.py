@@ -178,10 +178,12 @@ def check_cluster_fit(
     of = chosen[0]
     fit = evaluate_fit(idata, of, n_draws, progressbar)
     shown = choose_diagram(fit, color, mag)
-    simulated = fit.can_simulate
     rng = np.random.default_rng(random_seed)
-    residuals = residual_colors(fit, shown, rng) if simulated else None
-    shares = field_shares(fit, shown.mag, rng) if simulated else None
+    residuals, shares = None, None
+    if fit.can_simulate:
+        catalogs = fit.simulate(rng)
+        residuals = residual_colors(fit, shown, catalogs, rng)
+        shares = field_shares(fit, shown.mag, catalogs)
     moved = power_scaled(fit, shown.mag)
     rows = [
         *rival_rows(start, own_posterior(fit.posterior, of), of),

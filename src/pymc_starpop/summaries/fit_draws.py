@@ -17,11 +17,14 @@ from pymc_starpop.stars.colors import color_name
 from pymc_starpop.stars.fluxes import flux_of_mag, mag_of_flux
 from pymc_starpop.summaries.chosen import ChosenCluster, posterior_of
 
-__all__ = ["FitDraws", "color_of", "evaluate_fit"]
+__all__ = ["FitDraws", "Simulated", "color_of", "evaluate_fit"]
 
 # The Python virtual machine runs the same kernels and needs seconds to compile what numba would
 # compile for minutes.
 _MODE = "FAST_COMPILE"
+
+# Catalogs drawn from the model, one a draw: magnitudes (N, K), and which are field stars (N,).
+type Simulated = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +90,18 @@ class FitDraws:
         )
         return not (self.has_field and without)
 
-    def simulate(self, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a catalog from the model of a draw: magnitudes (N, K), and which are field stars.
+    def simulate(self, rng: np.random.Generator) -> Simulated:
+        """Draw a catalog from the model of each draw.
 
         Errors are those of cataloged stars of like magnitude; nothing is missing.
         """
-        variance = self.inputs[k][0]
         given = flux_of_mag(self.mag) if self.cluster.is_flux else self.mag
-        errors = _errors_like(given, np.sqrt(variance))
-        drawn, is_field = self.cluster.draw_catalog(self.inputs[k], errors, rng)
-        return (_magnitudes(drawn) if self.cluster.is_flux else drawn), is_field
+        errors = _errors_like(given, np.sqrt(self.inputs[0][0]))
+        found = []
+        for inputs in self.inputs:
+            drawn, is_field = self.cluster.draw_catalog(inputs, errors, rng)
+            found.append((_magnitudes(drawn) if self.cluster.is_flux else drawn, is_field))
+        return found
 
 
 def evaluate_fit(idata: Any, of: ChosenCluster, n_draws: int, progressbar: bool = True) -> FitDraws:

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from pymc_starpop.summaries.fit_draws import FitDraws
+from pymc_starpop.summaries.fit_draws import FitDraws, Simulated
 from pymc_starpop.summaries.fit_rows import DOUBT, FINE, UNKNOWN, CheckRow
 
 __all__ = ["field_rows", "field_shares"]
@@ -14,7 +14,7 @@ _FAINT = 0.25
 _LEAST_EXCESS, _LEAST_ERRORS = 0.1, 3.0
 
 
-def field_shares(fit: FitDraws, mag: str, rng: np.random.Generator) -> xr.Dataset | None:
+def field_shares(fit: FitDraws, mag: str, catalogs: Simulated) -> xr.Dataset | None:
     """Share of field stars among the faintest quarter and the rest, found and expected.
 
     Found is the mean of 1 - membership; expected is the share in catalogs simulated from the same
@@ -32,8 +32,7 @@ def field_shares(fit: FitDraws, mag: str, rng: np.random.Generator) -> xr.Datase
     stars = fit.mag[:, column]
     edge = np.nanquantile(stars, 1.0 - _FAINT)
     shares = np.full((2, 2, len(fit.tracks)), np.nan)
-    for k in range(len(fit.tracks)):
-        drawn, is_field = fit.simulate(k, rng)
+    for k, (drawn, is_field) in enumerate(catalogs):
         simulated = drawn[:, column]
         for part, side in enumerate((np.greater, np.less_equal)):
             own, other = side(stars, edge), side(simulated, edge)

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.stars.colors import bands_of, color_name, pair_of
-from pymc_starpop.summaries.fit_draws import FitDraws, color_of
+from pymc_starpop.summaries.fit_draws import FitDraws, Simulated, color_of
 from pymc_starpop.summaries.fit_rows import DOUBT, FINE, UNKNOWN, CheckRow
 from pymc_starpop.summaries.posterior_tracks import build_track
 
@@ -150,7 +150,9 @@ def single_sequence(fit: FitDraws, k: int, shown: Diagram) -> tuple[np.ndarray, 
     return mag[:end][::-1], color[:end][::-1]
 
 
-def residual_colors(fit: FitDraws, shown: Diagram, rng: np.random.Generator) -> xr.Dataset | None:
+def residual_colors(
+    fit: FitDraws, shown: Diagram, catalogs: Simulated, rng: np.random.Generator
+) -> xr.Dataset | None:
     """Color of the sequence of the stars minus that of the model, in bins of magnitude.
 
     In each draw and bin the location of the stars' colors relative to the isochrone of single stars
@@ -183,7 +185,7 @@ def residual_colors(fit: FitDraws, shown: Diagram, rng: np.random.Generator) -> 
     found = np.full((3, len(fit.tracks), n_bin), np.nan)
     for k in range(len(fit.tracks)):
         ridge = single_sequence(fit, k, shown)
-        drawn = fit.simulate(k, rng)[0]
+        drawn = catalogs[k][0]
         again = rng.integers(color.size, size=color.size)
         simulated = color_of(drawn, fit.columns, shown.color)
         places = (
