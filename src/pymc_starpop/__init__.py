@@ -128,6 +128,7 @@ from pymc_starpop.summaries import (
 if TYPE_CHECKING:
     from pymc_starpop.plots import (
         plot_amr,
+        plot_cluster_check,
         plot_cmd,
         plot_cumulative_sfh,
         plot_hess,
@@ -218,6 +219,7 @@ __all__ = [
     "open_isochrones",
     "passband_wavelength",
     "plot_amr",
+    "plot_cluster_check",
     "plot_cmd",
     "plot_cumulative_sfh",
     "plot_hess",

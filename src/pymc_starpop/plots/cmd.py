@@ -23,10 +23,10 @@ __all__ = ["plot_cmd"]
 # Two stars of one luminosity: 2.5 log10(2).
 EQUAL_MASS_OFFSET = 2.5 * np.log10(2.0)
 
-_TRACK_COLOR = "#d1495b"
+TRACK_COLOR = "#d1495b"
 _STAR_COLOR = "0.35"
 # Reversed, so that likely members stand out on white.
-_MEMBERSHIP_MAP = "viridis_r"
+MEMBERSHIP_MAP = "viridis_r"
 
 
 def plot_cmd(
@@ -263,7 +263,7 @@ def _plot_stars(
     order = np.argsort(membership, kind="stable")
     scatter = ax.scatter(
         color[order], mag[order], c=membership[order], s=14, vmin=0.0, vmax=1.0,
-        cmap=_MEMBERSHIP_MAP, edgecolors="0.3", linewidths=0.25, zorder=2,
+        cmap=MEMBERSHIP_MAP, edgecolors="0.3", linewidths=0.25, zorder=2,
     )  # fmt: skip
     add_colorbar(ax, scatter, "membership probability")
 
@@ -277,7 +277,7 @@ def _plot_tracks(
     """
     many = len(tracks) > 1
     lines = LineCollection(
-        [track[:, 1:] for track in tracks], colors=_TRACK_COLOR, zorder=3,
+        [track[:, 1:] for track in tracks], colors=TRACK_COLOR, zorder=3,
         linewidths=0.7 if many else 1.3, alpha=float(np.clip(5.0 / len(tracks), 0.1, 1.0)),
         label=f"isochrones, {len(tracks)} posterior draws" if many else "isochrone",
     )  # fmt: skip
@@ -289,7 +289,7 @@ def _plot_tracks(
         track = tracks[middle]
         single = track[track[:, 0] <= binary_eep]
         binaries = LineCollection(
-            [single[:, 1:] - [0.0, EQUAL_MASS_OFFSET]], colors=_TRACK_COLOR, linestyles="--",
+            [single[:, 1:] - [0.0, EQUAL_MASS_OFFSET]], colors=TRACK_COLOR, linestyles="--",
             linewidths=1.0, alpha=0.9, zorder=3, label="binaries of equal mass",
         )  # fmt: skip
         ax.add_collection(binaries, autolim=False)

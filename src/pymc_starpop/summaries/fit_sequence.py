@@ -13,6 +13,7 @@ from pymc_starpop.summaries.posterior_tracks import build_track
 
 __all__ = [
     "Diagram",
+    "beside_model",
     "choose_diagram",
     "mean_isochrones",
     "residual_colors",
@@ -30,7 +31,7 @@ _MOST_BINS, _STARS_A_BIN, _FEWEST = 8, 20, 5
 _REACH, _LEAST_WIDTH = 4.0, 0.01
 _ROUNDS = 15
 # Isochrones to be shown.
-_N_SHOWN = 30
+_N_SHOWN = 15
 
 
 @dataclass(frozen=True)
@@ -264,6 +265,13 @@ def _residuals(
     return xr.Dataset({name: ("bin", column) for name, column in columns.items()})
 
 
+def beside_model(residuals: xr.Dataset) -> np.ndarray:
+    """Whether the stars of each bin (bin,) are beside the model."""
+    value, error = residuals["color_residual"].values, residuals["color_error"].values
+    far = np.abs(value) > np.maximum(LEAST_RESIDUAL, LEAST_ERRORS * error)
+    return np.asarray(far)
+
+
 def sequence_rows(residuals: xr.Dataset | None, shown: Diagram) -> list[CheckRow]:
     """What the residual colors say, a row for the worst bin and each other that is beside."""
     name = color_name(*shown.color)
@@ -275,7 +283,7 @@ def sequence_rows(residuals: xr.Dataset | None, shown: Diagram) -> list[CheckRow
         return [CheckRow("residual color", name, np.nan, LEAST_RESIDUAL, UNKNOWN, advice)]
     value = residuals["color_residual"].values
     errors = np.abs(value) / residuals["color_error"].values
-    beside = (np.abs(value) > LEAST_RESIDUAL) & (errors > LEAST_ERRORS)
+    beside = beside_model(residuals)
     shown_bins = np.flatnonzero(beside) if beside.any() else [int(np.nanargmax(errors))]
     rows = []
     for b in shown_bins:
