@@ -43,7 +43,7 @@ def build(iso, cat, **changes):
         priors = {
             "log_age": lambda: pm.Uniform("log_age", 8.5, 9.5),
             "distance_modulus": lambda: pm.Normal("distance_modulus", 8.0, 0.3),
-            "av": lambda: pm.Normal("av", 0.3, 0.2),
+            "av": lambda: pm.TruncatedNormal("av", 0.3, 0.2, lower=0.0, upper=2.0),
             "field_fraction": lambda: pm.Beta("field_fraction", 1.5, 5.0),
             "binary_fraction": lambda: pm.Beta("binary_fraction", 2.0, 2.0),
             "feh": 0.0, "intrinsic_scatter": 0.01, "mass_ratio_nodes": 12,
@@ -53,7 +53,7 @@ def build(iso, cat, **changes):
     return model
 
 
-def gaussian_posterior(model, start=None, seed=1):
+def gaussian_posterior(model, start=None, seed=1, n_draw=N_DRAW):
     """Independent draws of the Gaussian about the maximum near the truth, which a sampler finds."""
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         point = model.initial_point()
@@ -68,15 +68,15 @@ def gaussian_posterior(model, start=None, seed=1):
         first = np.array([float(x) for x in first])
         summit = follow(climb(first, np.full(first.size, 0.02)), log_density(model, point))
         rng = np.random.default_rng(seed)
-        drawn = rng.multivariate_normal(summit.position, summit.covariance, N_CHAIN * N_DRAW)
+        drawn = rng.multivariate_normal(summit.position, summit.covariance, N_CHAIN * n_draw)
         own = constrained_values(model, coordinates, list(drawn))
-    shape = (N_CHAIN, N_DRAW)
+    shape = (N_CHAIN, n_draw)
     return xr.Dataset(
         {
             name: (("chain", "draw"), np.array([values[name] for values in own]).reshape(shape))
             for name in own[0]
         },
-        coords={"chain": np.arange(N_CHAIN), "draw": np.arange(N_DRAW)},
+        coords={"chain": np.arange(N_CHAIN), "draw": np.arange(n_draw)},
     )
 
 

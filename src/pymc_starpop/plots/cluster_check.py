@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
 
 from pymc_starpop.plots.cmd import MEMBERSHIP_MAP, TRACK_COLOR
 from pymc_starpop.plots.figures import add_colorbar
@@ -100,6 +101,7 @@ def _plot_residuals(ax: Axes, check: ClusterCheck) -> None:
     ax.set_title("residual color", loc="left", fontsize="medium")
     ax.set_xlabel(f"data $-$ model, {color_label(*check.color)}")
     ax.tick_params(labelleft=False)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
     if check.residuals is None:
@@ -157,13 +159,13 @@ def _plot_priors(ax: Axes, table: pd.DataFrame) -> None:
     colors = [_VERDICT_COLORS.get(verdict, _FINE_COLOR) for verdict in rows["verdict"]]
     places = np.arange(len(rows))
     ax.barh(places, np.minimum(rows["share"], _LONGEST), color=colors, height=0.8)
-    ax.axvline(1.0, color="0.4", linestyle="--", linewidth=1.0)
+    ax.axvline(1.0, color="0.4", linestyle="--", linewidth=1.0, zorder=0.5)
     for place, row in zip(places, rows.itertuples(), strict=True):
         # Inside a long bar, beside a short one.
         inside = row.share > 0.5 * _LONGEST
         ax.text(
             0.03 if inside else row.share + 0.03, place, f"{row.check}: {row.of}", va="center",
-            fontsize="small", color="white" if inside else "0.15",
+            fontsize="small", color="0.1",
         )  # fmt: skip
     ax.set_yticks([])
     ax.set_xlim(0.0, _LONGEST)

@@ -23,6 +23,9 @@ __all__ = ["FitDraws", "Simulated", "color_of", "evaluate_fit"]
 # compile for minutes.
 _MODE = "FAST_COMPILE"
 
+# Fewer say little of edges, and too few are in the tail that Pareto's k is fitted to.
+FEWEST_DRAWS = 100
+
 # Catalogs drawn from the model, one a draw: magnitudes (N, K), and which are field stars (N,).
 type Simulated = list[tuple[np.ndarray, np.ndarray]]
 
@@ -121,8 +124,17 @@ def evaluate_fit(idata: Any, of: ChosenCluster, n_draws: int, progressbar: bool 
     ValueError
         For a posterior that lacks a parameter, and a number of draws that is none.
     """
+    if not (isinstance(n_draws, int | np.integer) and n_draws >= FEWEST_DRAWS):
+        raise ValueError(
+            f"n_draws must be a whole number of at least {FEWEST_DRAWS}, got {n_draws!r}; fewer "
+            "say too little of edges and of weights"
+        )
     posterior = posterior_of(idata, of.pymc_model)
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
+    if total < FEWEST_DRAWS:
+        raise ValueError(
+            f"idata: the posterior has {total} draws in all, fewer than {FEWEST_DRAWS}; sample more"
+        )
     posterior = posterior.isel(draw=slice(None, None, max(1, round(total / n_draws))))
     terms, p, options = of.terms()
     parts = cluster_parts(of.cluster.iso, p, options, terms)
