@@ -134,7 +134,13 @@ def main() -> None:
             1000, tune=1000, cores=2, random_seed=147, **start.sample_kwargs("pymc", chains=4)
         )  # fmt: skip
         members = psp.membership(idata, catalog=catalog).mean(("chain", "draw"))
+        check = psp.check_cluster_fit(
+            idata, start=start, color=("Gaia_BP_EDR3", "Gaia_RP_EDR3"), random_seed=1
+        )
     report(catalog, idata, members)
+    print(check)
+    axes = psp.plot_cluster_check(check)
+    axes[0].figure.savefig(OUTPUT / "ruprecht147_check.png", dpi=100)
     draw(catalog, idata, members)
     print(f"figures and table: {OUTPUT}")
 

@@ -157,7 +157,7 @@ def _plot_priors(ax: Axes, table: pd.DataFrame) -> None:
     share = rows["value"] / rows["limit"]
     rows = rows.assign(share=share).sort_values("share", ascending=False)[:_MOST_BARS][::-1]
     colors = [_VERDICT_COLORS.get(verdict, _FINE_COLOR) for verdict in rows["verdict"]]
-    places = np.arange(len(rows))
+    places = [float(k) for k in range(len(rows))]
     ax.barh(places, np.minimum(rows["share"], _LONGEST), color=colors, height=0.8)
     ax.axvline(1.0, color="0.4", linestyle="--", linewidth=1.0, zorder=0.5)
     for place, row in zip(places, rows.itertuples(), strict=True):

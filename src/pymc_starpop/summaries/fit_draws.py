@@ -17,7 +17,7 @@ from pymc_starpop.stars.colors import color_name
 from pymc_starpop.stars.fluxes import flux_of_mag, mag_of_flux
 from pymc_starpop.summaries.chosen import ChosenCluster, posterior_of
 
-__all__ = ["FitDraws", "Simulated", "color_of", "evaluate_fit"]
+__all__ = ["FitDraws", "Simulated", "color_of", "evaluate_fit", "known_moments"]
 
 # The Python virtual machine runs the same kernels and needs seconds to compile what numba would
 # compile for minutes.
@@ -204,3 +204,12 @@ def color_of(mag: np.ndarray, columns: tuple[str, ...], color: tuple[str, str]) 
     if name in columns:
         return np.asarray(mag[..., columns.index(name)])
     return np.asarray(mag[..., columns.index(color[0])] - mag[..., columns.index(color[1])])
+
+
+def known_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the first axis of what is no NaN; NaN where all are."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+        square = np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / known.sum(axis=0)
+    return mean, np.sqrt(square)

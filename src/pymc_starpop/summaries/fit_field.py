@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from pymc_starpop.summaries.fit_draws import FitDraws, Simulated
+from pymc_starpop.summaries.fit_draws import FitDraws, Simulated, known_moments
 from pymc_starpop.summaries.fit_rows import DOUBT, FINE, UNKNOWN, CheckRow
 
 __all__ = ["field_rows", "field_shares"]
@@ -43,8 +43,8 @@ def field_shares(fit: FitDraws, mag: str, catalogs: Simulated) -> xr.Dataset | N
     ends = np.nanmin(stars), edge, np.nanmax(stars)
     columns = {
         "found": found.mean(axis=1),
-        "expected": np.nanmean(expected, axis=1),
-        "error": np.nanstd(found - expected, axis=1),
+        "expected": known_moments(expected.T)[0],
+        "error": known_moments((found - expected).T)[1],
         "mag_low": [ends[1], ends[0]],
         "mag_high": [ends[2], ends[1]],
     }

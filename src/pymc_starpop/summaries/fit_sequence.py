@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from pymc_starpop.stars.colors import bands_of, color_name, pair_of
-from pymc_starpop.summaries.fit_draws import FitDraws, Simulated, color_of
+from pymc_starpop.summaries.fit_draws import FitDraws, Simulated, color_of, known_moments
 from pymc_starpop.summaries.fit_rows import DOUBT, FINE, UNKNOWN, CheckRow
 from pymc_starpop.summaries.posterior_tracks import build_track
 
@@ -247,10 +247,10 @@ def _residuals(
     """Put together what `residual_colors` returns."""
     stars, again, simulated = found
     difference = stars - simulated
-    # Real stars may scatter more than simulated ones: the larger of the two errors.
-    error = np.fmax(np.nanstd(difference, axis=0), np.nanstd(again, axis=0))
+    residual, error = known_moments(difference)
+    # Real stars may scatter more than simulated ones.
+    error = np.fmax(error, known_moments(again)[1])
     low, high = edges[:-1], edges[1:]
-    residual = np.nanmean(difference, axis=0)
     step = 0.05 * (high - low)
     center = 0.5 * (low + high)
     change = np.interp(center + step, *ridge) - np.interp(center - step, *ridge)
@@ -275,7 +275,7 @@ def beside_model(residuals: xr.Dataset) -> np.ndarray:
 def sequence_rows(residuals: xr.Dataset | None, shown: Diagram) -> list[CheckRow]:
     """What the residual colors say, a row for the worst bin and each other that is beside."""
     name = color_name(*shown.color)
-    if residuals is None:
+    if residuals is None or not np.isfinite(residuals["color_residual"]).any():
         advice = (
             f"fewer than {_STARS_A_BIN} stars are within {_WINDOW} mag of the fitted main sequence "
             f"in {name}, or none can be simulated from its field; look at plot_cmd"
