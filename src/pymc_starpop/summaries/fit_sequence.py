@@ -25,7 +25,7 @@ __all__ = [
 LEAST_RESIDUAL, LEAST_ERRORS = 0.01, 3.0
 # Stars further from the isochrone in color (mag) are of the field or not on the main sequence.
 _WINDOW = 0.3
-_MOST_BINS, _STARS_A_BIN, _FEWEST = 8, 20, 5
+_MOST_BINS, _STARS_A_BIN, _FEWEST = 8, 30, 5
 # The weight of a star is 0 beyond so many times its color error, which is taken to be no smaller
 # than the second number (mag): about the width of a sequence of mmag photometry.
 _REACH, _LEAST_WIDTH = 4.0, 0.01
