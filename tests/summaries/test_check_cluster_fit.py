@@ -225,7 +225,7 @@ def test_the_shift_is_that_of_a_fit_with_other_weights(rng):
         assert abs(float(found["shift"][k, 0]) - expected) < 0.06
     rows = sensitivity_rows(found, "G")
     assert rows[2].verdict == "doubt"
-    assert "av moves by +" in rows[2].advice
+    assert "mean moves (av by +" in rows[2].advice
     assert [
         row.verdict for row in sensitivity_rows(found.assign(pareto_k=("part", [0.9] * 3)), "G")
     ] == ["not known"] * 3

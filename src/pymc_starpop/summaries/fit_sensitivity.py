@@ -82,8 +82,8 @@ def sensitivity_rows(moved: xr.Dataset | None, mag: str) -> list[CheckRow]:
     if moved is None:
         return []
     rows = []
-    for k, part in enumerate(PARTS):
-        third = moved.isel(part=k)
+    for number, part in enumerate(PARTS):
+        third = moved.isel(part=number)
         shift = third["shift"].values
         most = int(np.argmax(np.abs(shift)))
         name = str(moved["parameter"].values[most])
@@ -98,9 +98,12 @@ def sensitivity_rows(moved: xr.Dataset | None, mag: str) -> list[CheckRow]:
             )
         elif abs(shift[most]) > LIMIT:
             verdict = DOUBT
+            names = moved["parameter"].values
+            far = [k for k in np.argsort(-np.abs(shift)) if abs(shift[k]) > LIMIT]
+            told = ", ".join(f"{names[k]} by {shift[k]:+.2f}" for k in far)
             advice = (
-                f"{name} moves by {shift[most]:+.2f} of its standard deviations if these stars "
-                f"count {_POWERS[1]} in place of {_POWERS[0]} times, where a right model gives "
+                f"if these stars count {_POWERS[1]} in place of {_POWERS[0]} times, the posterior "
+                f"mean moves ({told} standard deviations), where a right model gives "
                 f"{LIMIT / 3.0:.2f} or less: they disagree with the others; fit with another "
                 "magnitude limit and quote the difference, or fit corrections"
             )
