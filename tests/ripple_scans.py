@@ -25,6 +25,9 @@ PLACES = (
 )  # fmt: skip
 # Colors off by that much, mag; over 0.3 dex in T_eff they go through a whole wave.
 OFFSET, WAVE = 0.03, 0.3
+# What isochrones miss between the knots of the corrections, mag: nobody's are right to 1 mmag.
+SCATTER = 0.005
+LAST_EEP = 480
 GAIN = 1e-4  # nats that another step of a climb would bring
 
 
@@ -52,7 +55,7 @@ def simulate(place, n_star, seed):
     return psp.simulate_cluster(
         psp.load_isochrones(), n_star=n_star, bands=BANDS, mag_err=photometric_errors,
         parallax_err=0.03, rng=seed, feh=feh, log_age=log_age, distance_modulus=DISTANCE_MODULUS,
-        av=AV, binary_fraction=0.3, selection=LIMITS, corrections=Off(seed),
+        av=AV, binary_fraction=0.3, selection=LIMITS, corrections=Off(seed), eep_max=LAST_EEP,
     )  # fmt: skip
 
 
@@ -66,9 +69,9 @@ def build_model(catalog, place, n_nodes=None):
             distance_modulus=pm.Normal("distance_modulus", DISTANCE_MODULUS, 0.1),
             av=pm.LogNormal("av", np.log(AV), 0.5),
             binary_fraction=pm.Beta("binary_fraction", 2.0, 2.0, initval=0.3),
-            intrinsic_scatter=pm.HalfNormal("intrinsic_scatter", 0.01, initval=0.003),
+            intrinsic_scatter=pm.LogNormal("intrinsic_scatter", np.log(SCATTER), 0.3),
             corrections=psp.correction_prior("offset", iso, catalog.model_bands),
-            selection=LIMITS, mass_ratio_nodes=15, observed=catalog,
+            selection=LIMITS, eep_max=LAST_EEP, mass_ratio_nodes=15, observed=catalog,
         )  # fmt: skip
     return model
 
@@ -111,9 +114,10 @@ class Profile:
         factor = 0.1 * np.eye(self.start.size)
         _, x0, factor = self.top(center + offsets[middle], self.start, factor, True)
         for order in (range(middle, len(offsets)), range(middle - 1, -1, -1)):
-            x = x0
+            x = before = x0
             for k in (*order, *reversed(order)):
-                value, x, _ = self.top(center + offsets[k], x, factor)
+                value, top, _ = self.top(center + offsets[k], 2.0 * x - before, factor)
+                x, before = top, x
                 found[k] = max(found[k], value)
         return found
 

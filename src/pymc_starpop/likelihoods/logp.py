@@ -67,13 +67,17 @@ def cluster_logp(
         - ``parallax_zero_point`` (0): added to the parallax that the distance predicts, mas.
         - ``second_population`` (None): a `SecondPopulation`.
         - ``imf`` (`Kroupa()`): mass function of primaries, whose parameters may be expressions.
-        - ``corrections`` (None): an `EmpiricalCorrections`, likewise.
+        - ``corrections`` (None): `MagnitudeCorrections` or `EmpiricalCorrections`, likewise, one of
+          your own (`Corrections`), or a tuple of several, applied in that order.
 
         Options, which are no expressions:
 
         - ``field`` (`UniformField()`): density of field stars: also `ControlField`,
           `InflatedScatterField` (its scale may be an expression), `ChiSquareField`,
           `FieldDensity`, or a vector (N,) of log densities, which may be an expression.
+        - ``member_logp``, ``field_logp`` (None): vectors (N,) of log densities of further data of
+          the stars, such as `proper_motion_logp`, for members and for field stars; numbers or
+          expressions, 0 where a star has none.
         - ``selection`` (None): `MagnitudeLimits` and completeness of the catalog.
         - ``age_distribution`` (None): `AgeDistribution` of the stars in place of ``log_age``.
         - ``age_nodes`` (9): isochrones for ``log_age_scatter``, odd.
@@ -88,9 +92,10 @@ def cluster_logp(
         With a stack of C clusters every parameter is a scalar, the same for all, or a vector (C,)
         in the order of ``catalog.cluster_names``; also those of ``imf``, ``corrections``,
         ``second_population`` and ``InflatedScatterField``. ``intrinsic_scatter`` and
-        ``zero_points`` are (C,), (B,) or (C, B), ``av`` (C,) or (N,). Of ``iso``, ``field``,
+        ``zero_points`` are (C,), (B,) or (C, B), ``av`` (C,) or (N,), coefficients of
+        `MagnitudeCorrections` (band, knot) or (cluster, band, knot). Of ``iso``, ``field``,
         ``selection`` and ``age_distribution`` there is one for all, or a mapping by the name of
-        the cluster.
+        the cluster; of ``member_logp`` and ``field_logp`` a vector (N,) or such a mapping.
 
     Returns
     -------
@@ -106,7 +111,8 @@ def cluster_logp(
         says which, and what to do; of a stack, in which cluster. For more than three ways in which
         stars differ (a scatter of A_V, distance, brightness or T_eff, a spread of ages), and for
         ``log_teff_scatter`` in bands with tabulated magnitudes. For a vector whose length fits
-        clusters and bands it says how to label it.
+        clusters and bands it says how to label it. For corrections without one of the bands, and
+        log densities of further data that are not finite or of another length.
     TypeError
         For a name that is none of these.
 
