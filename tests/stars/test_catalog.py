@@ -23,6 +23,11 @@ COLUMNS = {
     "teff": [5800.0, NAN, 4200.0],
     "e_teff": [80.0, NAN, 120.0],
     "feh": [0.1, -0.05, NAN],
+    "pmra": [1.5, NAN, -3.0],
+    "e_pmra": [0.02, NAN, 0.3],
+    "pmdec": [-2.5, NAN, 4.0],
+    "e_pmdec": [0.03, NAN, 0.2],
+    "corr": [0.1, NAN, -0.4],
 }
 NAMES = {
     "mag": {"Gaia_G_EDR3": "g", "2MASS_J": "j"},
@@ -35,12 +40,17 @@ NAMES = {
     "teff_err": "e_teff",
     "feh": "feh",
     "feh_err": 0.1,
+    "pmra": "pmra",
+    "pmra_err": "e_pmra",
+    "pmdec": "pmdec",
+    "pmdec_err": "e_pmdec",
+    "pm_corr": "corr",
 }
 
 
 ARRAYS = (
     "mag", "mag_err", "parallax", "parallax_err", "membership_prior", "teff", "teff_err", "feh",
-    "feh_err", "flux", "flux_err",
+    "feh_err", "flux", "flux_err", "pmra", "pmra_err", "pmdec", "pmdec_err", "pm_corr",
 )  # fmt: skip
 
 
@@ -114,6 +124,11 @@ def test_tables_equal_arrays():
         teff_err=COLUMNS["e_teff"],
         feh=COLUMNS["feh"],
         feh_err=[0.1, 0.1, 0.1],
+        pmra=COLUMNS["pmra"],
+        pmra_err=COLUMNS["e_pmra"],
+        pmdec=COLUMNS["pmdec"],
+        pmdec_err=COLUMNS["e_pmdec"],
+        pm_corr=COLUMNS["corr"],
     )
     assert_same(StarCatalog.from_table(COLUMNS, **NAMES, membership_prior=0.5), expected)
 
@@ -184,6 +199,21 @@ def test_select_keeps_rows_together(mask):
         np.testing.assert_array_equal(by_mask.extra["ruwe"][row], cat.extra["ruwe"][original])
 
 
+def test_proper_motions():
+    cat = make(**PM | {"pmra": [1.0, NAN], "pmdec": [2.0, NAN]})
+    assert cat.pm_corr[0] == 0.0
+    # Without a proper motion there are neither errors nor a correlation.
+    for name in ("pmra_err", "pmdec_err", "pm_corr"):
+        assert np.isnan(getattr(cat, name)[1])
+    assert "proper motion: 1" in repr(cat)
+    assert "pmdec" not in repr(cat)
+    assert make(**PM, pm_corr=-0.3).pm_corr.tolist() == [-0.3, -0.3]
+    assert make().pm_corr is None
+    assert cat.select([1]).pmra_err.shape == (1,)
+    assert_same(cat.with_error_floor(0.1).with_error_floor(0.0), cat.with_error_floor(0.1))
+
+
+PM = {"pmra": [1.0, 2.0], "pmra_err": [0.1, 0.2], "pmdec": [3.0, 4.0], "pmdec_err": [0.3, 0.4]}
 MANY = {"mag": np.full((9, 1), 12.0), "bands": ["G"]}
 
 
@@ -224,6 +254,15 @@ MANY = {"mag": np.full((9, 1), 12.0), "bands": ["G"]}
         ({"mag": [[90.0, 9.0], [11.0, 1.0]]}, "got 90.0 in row 0 of G"),
         ({"flux": np.ones((2, 2))}, "flux_err must have the shape of flux"),
         ({"flux": np.ones((2, 2)), "flux_err": np.ones((2, 2))}, "make the catalog with"),
+        ({"pmra": [1.0, 2.0]}, "pmra was given without pmra_err; give both .mas/yr."),
+        (PM | {"pmdec": None, "pmdec_err": None}, "pmra came without pmdec, but a proper motion"),
+        (PM | {"pmra": None, "pmra_err": None}, "pmdec came without pmra, but a proper motion"),
+        ({"pm_corr": 0.1}, "pm_corr came without pmdec"),
+        (PM | {"pmdec": [1.0, NAN]}, "one of pmra and pmdec is NaN in row 1, .* set both to NaN"),
+        (PM | {"pmra_err": [0.1, 0.0]}, "pmra_err must be positive .* got 0.0 in row 1"),
+        (PM | {"pm_corr": 1.0}, "pm_corr must lie between -1 and 1, got 1.0 in rows 0, 1"),
+        (PM | {"pm_corr": [0.0, NAN]}, "got nan in row 1; it is the correlation"),
+        (PM | {"pm_corr": [0.0]}, r"pm_corr must be one number or have shape .2,., got .1,."),
         ({"star": ["a", "a"]}, "star must hold each label once"),
         ({"star": ["a"]}, "star must have one value for each"),
         ({"extra": {"x": [1.0]}}, "x must have one value for each"),

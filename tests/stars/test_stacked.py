@@ -1,6 +1,7 @@
 """Catalogs of several clusters, stacked."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,8 +54,20 @@ def test_other_measurements_are_each_clusters_own(cats):
     np.testing.assert_array_equal(cats.column("teff_err"), [NAN, NAN, 100.0, NAN, 80.0])
     np.testing.assert_array_equal(cats.column("membership_prior"), [0.9, 0.5, 1.0, 1.0, 1.0])
     assert cats.column("feh") is None
+    assert cats.column("pmra") is None
     with pytest.raises(ValueError, match=r"one of parallax, .*, got 'mass'"):
         cats.column("mass")
+
+
+def test_proper_motions_are_each_clusters_own(near, far):
+    moving = replace(
+        near, pmra=[1.0, NAN], pmra_err=[0.1, NAN], pmdec=[2.0, NAN], pmdec_err=[0.2, NAN],
+        pm_corr=[0.3, NAN],
+    )  # fmt: skip
+    cats = psp.StarCatalog.stack({"near": moving, "far": far})
+    for name in ("pmra", "pmra_err", "pmdec", "pmdec_err", "pm_corr"):
+        expected = [*getattr(moving, name), NAN, NAN, NAN]
+        np.testing.assert_array_equal(cats.column(name), expected)
 
 
 def test_one_cluster_of_the_stack(cats, near):

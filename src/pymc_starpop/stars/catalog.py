@@ -14,11 +14,20 @@ from pymc_starpop.stars.stacked import StackedCatalog, stack
 __all__ = ["StarCatalog"]
 
 # What one star has one number of, with its error: unit, and whether it must be positive.
-_MEASURED_COLUMNS = {"parallax": ("mas", False), "teff": ("K", True), "feh": ("dex", False)}
+_MEASURED_COLUMNS = {
+    "parallax": ("mas", False), "teff": ("K", True), "feh": ("dex", False),
+    "pmra": ("mas/yr", False), "pmdec": ("mas/yr", False),
+}  # fmt: skip
 _ROW_FIELDS = (
     "mag", "mag_err", "flux", "flux_err", "parallax", "parallax_err", "teff", "teff_err", "feh",
-    "feh_err", "membership_prior", "star",
+    "feh_err", "pmra", "pmra_err", "pmdec", "pmdec_err", "pm_corr", "membership_prior", "star",
 )  # fmt: skip
+# Columns that `from_table` takes by keyword, beside those of its signature.
+_FURTHER_COLUMNS = (
+    "teff", "teff_err", "feh", "feh_err", "pmra", "pmra_err", "pmdec", "pmdec_err", "pm_corr",
+)  # fmt: skip
+# Names of `_MEASURED_COLUMNS` as the catalog shows them.
+_SHOWN = {"parallax": "parallax", "teff": "teff", "feh": "feh", "pmra": "proper motion"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +61,24 @@ class StarCatalog:
         [Fe/H] from spectra and its standard deviation, dex, in the same way.
     flux, flux_err : array-like, shape (N, B), optional
         Set by `from_flux`, which see.
+    pmra, pmra_err, pmdec, pmdec_err : array-like, shape (N,), optional
+        Proper motions and their standard deviations, mas/yr, ``pmra`` with the cosine of the
+        declination as in Gaia's tables; NaN where not measured, both components of a star or
+        none. No likelihood uses them by itself: see `proper_motion_logp`.
+    pm_corr : float or array-like, shape (N,), optional
+        Correlation of the errors of both components, between -1 and 1; 0 unless given.
+    report : GaiaReport, optional
+        Set by `from_gaia`, which see; it is of the table, and stays as it is in selections.
 
     Raises
     ------
     ValueError
         For shapes that do not agree, a band or label given twice, errors that are not positive
         and finite, infinite magnitudes and such of 90 or more, colors of 20 or more, a star without
-        any band, a parallax, temperature or [Fe/H] without its error or the reverse, temperatures
-        that are not positive, priors outside 0 to 1, colors without any magnitude, of fluxes, or
-        that follow from other columns.
+        any band, a parallax, temperature, [Fe/H] or proper motion without its error or the
+        reverse, one component of a proper motion without the other, correlations that are not
+        between -1 and 1, temperatures that are not positive, priors outside 0 to 1, colors without
+        any magnitude, of fluxes, or that follow from other columns.
 
     Examples
     --------
@@ -86,6 +104,12 @@ class StarCatalog:
     feh_err: np.ndarray | None = None
     flux: np.ndarray | None = None
     flux_err: np.ndarray | None = None
+    pmra: np.ndarray | None = None
+    pmra_err: np.ndarray | None = None
+    pmdec: np.ndarray | None = None
+    pmdec_err: np.ndarray | None = None
+    pm_corr: np.ndarray | None = None
+    report: Any = None
 
     def __post_init__(self) -> None:
         """Convert every column to a read-only array and check it."""
@@ -101,6 +125,9 @@ class StarCatalog:
             values[name], values[f"{name}_err"] = checks.check_measured_column(
                 name, given, error, n_star, unit, positive
             )
+        values["pm_corr"] = checks.check_proper_motion(
+            values["pmra"], values["pmdec"], self.pm_corr, n_star
+        )
         values["membership_prior"] = checks.check_prior(self.membership_prior, n_star)
         extra = {} if self.extra is None else dict(self.extra)
         columns = {
@@ -245,8 +272,9 @@ class StarCatalog:
             Added to the errors in quadrature, mag; one number, or one by band or pair of bands.
             Colors that became magnitudes have the floor of the band.
         **columns : str
-            Columns of ``teff``, ``teff_err`` (K), ``feh`` and ``feh_err`` (dex) from spectra; an
-            error may be one number.
+            Columns of ``teff``, ``teff_err`` (K), ``feh`` and ``feh_err`` (dex) from spectra, and
+            of ``pmra``, ``pmra_err``, ``pmdec``, ``pmdec_err`` (mas/yr) and ``pm_corr``; an error
+            and the correlation may be one number.
 
         Returns
         -------
@@ -281,7 +309,7 @@ class StarCatalog:
             "parallax": parallax,
             "parallax_err": parallax_err,
             "membership_prior": membership_prior,
-            **checks.check_keywords(columns, ("teff", "teff_err", "feh", "feh_err")),
+            **checks.check_keywords(columns, _FURTHER_COLUMNS),
         }
         mags = (tuple(mag), *tables.bands_and_errors(table, mag, mag_err, "mag"))
         bands, values, errors = tables.with_colors(
@@ -342,8 +370,8 @@ class StarCatalog:
             for band, count in zip(self.bands, self.measured.sum(axis=0), strict=True)
         )
         others = "".join(
-            f"; {name}: {np.isfinite(getattr(self, name)).sum()}"
-            for name in _MEASURED_COLUMNS
+            f"; {shown}: {np.isfinite(getattr(self, name)).sum()}"
+            for name, shown in _SHOWN.items()
             if getattr(self, name) is not None
         )
         kind = "stars" if self.flux is None else "stars in flux"

@@ -22,6 +22,7 @@ __all__ = [
     "check_measured_column",
     "check_photometry",
     "check_prior",
+    "check_proper_motion",
     "check_sentinels",
     "check_shapes",
     "check_zero_point",
@@ -294,6 +295,44 @@ def check_measured_column(
             "NaN."
         )
     return values, np.where(np.isnan(values), np.nan, errors)
+
+
+def check_proper_motion(
+    pmra: np.ndarray | None, pmdec: np.ndarray | None, pm_corr: Any, n_star: int
+) -> np.ndarray | None:
+    """Return the correlations of the errors (N,); both components must be there, or none."""
+    if pmra is None or pmdec is None:
+        lacking = "pmdec" if pmdec is None else "pmra"
+        given = {"pmra": pmra, "pmdec": pmdec, "pm_corr": pm_corr}
+        found = [name for name, value in given.items() if value is not None]
+        if not found:
+            return None
+        raise ValueError(
+            f"{' and '.join(found)} came without {lacking}, but a proper motion has two "
+            "components; give pmra, pmra_err, pmdec and pmdec_err (mas/yr), or none of them."
+        )
+    measured = np.isfinite(pmra)
+    one = measured != np.isfinite(pmdec)
+    if one.any():
+        raise ValueError(
+            f"one of pmra and pmdec is NaN in {named_rows(one)}, but a proper motion has two "
+            "components; set both to NaN where it was not measured."
+        )
+    corr = as_floats("pm_corr", 0.0 if pm_corr is None else pm_corr)
+    corr = np.full(n_star, corr) if corr.ndim == 0 else corr
+    if corr.shape != (n_star,):
+        raise ValueError(
+            f"pm_corr must be one number or have shape ({n_star},), got {corr.shape}; select the "
+            "same stars as for mag."
+        )
+    bad = measured & ~(np.abs(corr) < 1.0)
+    if bad.any():
+        raise ValueError(
+            f"pm_corr must lie between -1 and 1, got {corr[bad][0]} in {named_rows(bad)}; it is "
+            "the correlation of the errors of pmra and pmdec, not their covariance: use 0 where it "
+            "is not known."
+        )
+    return np.where(measured, corr, np.nan)
 
 
 def check_agreement(name: str, given: np.ndarray, derived: np.ndarray) -> None:

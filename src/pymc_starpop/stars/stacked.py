@@ -14,7 +14,8 @@ __all__ = ["StackedCatalog", "stack"]
 
 # Measured besides photometry.
 _COLUMNS = (
-    "parallax", "parallax_err", "teff", "teff_err", "feh", "feh_err", "membership_prior",
+    "parallax", "parallax_err", "teff", "teff_err", "feh", "feh_err", "pmra", "pmra_err", "pmdec",
+    "pmdec_err", "pm_corr", "membership_prior",
 )  # fmt: skip
 _SEPARATOR = ": "
 
@@ -132,7 +133,8 @@ class StackedCatalog:
         ----------
         name : str
             ``parallax``, ``parallax_err`` (mas), ``teff``, ``teff_err`` (K), ``feh``, ``feh_err``
-            (dex), or ``membership_prior``.
+            (dex), ``pmra``, ``pmra_err``, ``pmdec``, ``pmdec_err`` (mas/yr), ``pm_corr``, or
+            ``membership_prior``.
 
         Returns
         -------
