@@ -16,6 +16,7 @@ from pymc_starpop.field import (
     ControlField,
     FieldDensity,
     InflatedScatterField,
+    ProperMotionField,
     UniformField,
 )
 from pymc_starpop.hess import (
@@ -61,6 +62,7 @@ from pymc_starpop.isochrones.sequence_knots import SequenceKnots
 from pymc_starpop.likelihoods.function import cluster_function
 from pymc_starpop.likelihoods.hess import hess_logp, plr
 from pymc_starpop.likelihoods.logp import cluster_logp
+from pymc_starpop.likelihoods.proper_motion import proper_motion_logp
 from pymc_starpop.population.ages import AgeDistribution
 from pymc_starpop.population.imf import (
     BrokenPowerLaw,
@@ -178,6 +180,7 @@ __all__ = [
     "Parameter",
     "PowerLaw",
     "PowerLawMZR",
+    "ProperMotionField",
     "RandomBinaryPairs",
     "SFHFit",
     "SFRPrior",
@@ -229,6 +232,7 @@ __all__ = [
     "polygon_mask",
     "power_law_mzr",
     "predict_cmd",
+    "proper_motion_logp",
     "read_basti",
     "read_dolphot",
     "read_dolphot_artificial_stars",
