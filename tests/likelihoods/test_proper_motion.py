@@ -225,7 +225,7 @@ def test_the_optimum_is_near_the_truth(coarse, beside):
     """Mean motion and dispersion are found with the rest; bounds are about three errors."""
     cat = simulate(coarse, beside, 400, 5)
     with motion_model(coarse, beside, cat):
-        found = psp.find_start(n_start=2, random_seed=1, progressbar=False)
+        found = psp.find_start(n_starts=2, random_seed=1, progressbar=False)
     bounds = {"pmra": 0.05, "pmdec": 0.05, "dispersion": 0.04, "field_fraction": 0.08,
               "distance_modulus": 0.1, "log_age": 0.06}  # fmt: skip
     off = {name: abs(float(found[name]) - AT[name]) for name in bounds}
@@ -239,7 +239,7 @@ def test_fits_are_unbiased(iso, beside):
     for seed in range(5):
         cat = simulate(iso, beside, 400, 100 + seed)
         with motion_model(iso, beside, cat):
-            start = psp.find_start(n_start=4, random_seed=seed, progressbar=False)
+            start = psp.find_start(n_starts=4, random_seed=seed, progressbar=False)
             idata = pm.sample(
                 500, tune=500, chains=2, cores=1, random_seed=seed, progressbar=False,
                 **start.sample_kwargs(),
