@@ -110,6 +110,7 @@ from pymc_starpop.simulate import (
 )
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.examples import load_example
+from pymc_starpop.stars.gaia import GaiaReport
 from pymc_starpop.stars.selection import MagnitudeLimits
 from pymc_starpop.stars.stacked import StackedCatalog
 from pymc_starpop.summaries import (
@@ -158,6 +159,7 @@ __all__ = [
     "FieldDensity",
     "FixedAMR",
     "FlatPrior",
+    "GaiaReport",
     "GaussianProcessPrior",
     "HessAxes",
     "HessDiagram",

@@ -241,8 +241,8 @@ def test_fits_are_unbiased(iso, beside):
         with motion_model(iso, beside, cat):
             start = psp.find_start(n_starts=4, random_seed=seed, progressbar=False)
             idata = pm.sample(
-                500, tune=500, chains=2, cores=1, random_seed=seed, progressbar=False,
-                **start.sample_kwargs(),
+                500, tune=500, cores=1, random_seed=seed, progressbar=False,
+                **start.sample_kwargs(chains=2),
             )  # fmt: skip
         draws = idata.posterior[list(FREE)]
         pull = (draws.mean() - xr.Dataset({n: AT[n] for n in FREE})) / draws.std()

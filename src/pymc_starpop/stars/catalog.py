@@ -9,6 +9,7 @@ import numpy as np
 from pymc_starpop.stars import checks, tables
 from pymc_starpop.stars.colors import bands_of, column_name, pair_of
 from pymc_starpop.stars.fluxes import FLUX_ZERO_POINT, MAG_PER_LN, flux_of_mag, mag_of_flux
+from pymc_starpop.stars.gaia import GaiaOptions, GaiaReport, read_gaia
 from pymc_starpop.stars.stacked import StackedCatalog, stack
 
 __all__ = ["StarCatalog"]
@@ -109,7 +110,7 @@ class StarCatalog:
     pmdec: np.ndarray | None = None
     pmdec_err: np.ndarray | None = None
     pm_corr: np.ndarray | None = None
-    report: Any = None
+    report: GaiaReport | None = None
 
     def __post_init__(self) -> None:
         """Convert every column to a read-only array and check it."""
@@ -327,6 +328,106 @@ class StarCatalog:
             floors = [column_name(key) for key in error_floor]
             checks.check_floor_names(floors, catalog.bands, tuple(mag))
         return catalog.with_error_floor(error_floor)
+
+    @classmethod
+    def from_gaia(
+        cls,
+        table: Any,
+        *,
+        columns: Mapping[str, str] | None = None,
+        bands: Sequence[str] | None = None,
+        floor: float | Mapping[str, float] | None = None,
+        parallax_zero_point: float | str | None = None,
+        max_ruwe: float | None = None,
+        bp_excess_sigma: float | None = None,
+        tmass_quality: str | None = "AB",
+        extra: Sequence[str] = (),
+        repeated: str = "refuse",
+    ) -> Self:
+        """Build a catalog from a table of Gaia DR3, with 2MASS or without, as the archive has it.
+
+        Columns have their names in ``gaiadr3.gaia_source`` and, for 2MASS, in
+        ``gaiadr1.tmass_original_valid``, in upper or lower case. Masked values, NaN and empty
+        ones are not measured, and so is a magnitude without an error. Cuts mask measurements and
+        leave the stars in: what was lost, and by what, is in ``catalog.report``.
+
+        Errors of magnitudes are 2.5/ln(10) over ``phot_g_mean_flux_over_error``, with the error of
+        the zero point (Riello et al. 2021, A&A 649, A3: 0.0028, 0.0028 and 0.0038 mag in G, BP
+        and RP) and the floor added in quadrature.
+
+        Parameters
+        ----------
+        table : path, astropy.table.Table, pandas.DataFrame or mapping of arrays
+            A file is a .csv, .vot, .xml, .ecsv or .fits, also with .gz; all but the first need
+            astropy, in the extra ``gaia``.
+        columns : mapping of str to str, optional
+            Archive name to name in the table, of columns that are called otherwise, such as
+            ``{"source_id": "dr3_source_id"}``.
+        bands : sequence of str, optional
+            Of Gaia_G_EDR3, Gaia_BP_EDR3, Gaia_RP_EDR3, 2MASS_J, 2MASS_H and 2MASS_Ks; by default
+            all those of which the table has magnitudes and errors. Where it lacks a magnitude
+            of BP or RP, it is computed from ``bp_g``, ``g_rp`` or ``bp_rp``.
+        floor : float or mapping of str to float, optional
+            Added to the errors in quadrature, mag: one number, or one by band (others have none).
+            By default 0.005 in Gaia's bands, as in `load_example`: formal errors of bright stars
+            are below 0.001 mag, which isochrones and the calibration are not good to.
+        parallax_zero_point : float or "lindegren", optional
+            Mas, subtracted from the parallaxes; about -0.03. "lindegren" is that of Lindegren et
+            al. 2021, A&A 649, A4, for the star's magnitude, color and ecliptic latitude, from
+            gaiadr3-zeropoint in the extra ``gaia``. Stars beyond its range in magnitude (6 to 21)
+            or color get its value at the end of the range, those that lack a column -0.017, the
+            median of quasars; the report counts both. With it, leave out the
+            ``parallax_zero_point`` of `ClusterPhotometry`, or center its prior on 0.
+        max_ruwe : float, optional
+            Parallax and proper motion of stars with a larger RUWE, 1.4 as a rule, or none, are
+            masked. Their photometry stays: many are binaries, and a catalog without them would
+            have too few.
+        bp_excess_sigma : float, optional
+            BP and RP are masked where the corrected flux excess factor is so many of its
+            standard deviations from 0 (Riello et al. 2021, equations 6 and 18), as for stars
+            with neighbors or on a bright sky; G stays. 3 to 5 are usual.
+        tmass_quality : str or None
+            Letters of ``ph_qual`` with which a magnitude of 2MASS is taken; None takes all.
+        extra : sequence of str
+            Further columns to keep, besides ra, dec, ruwe and phot_bp_rp_excess_factor.
+        repeated : {"refuse", "first"}
+            What to do with rows that repeat a ``source_id`` with other values. Rows that repeat
+            all values are dropped and counted.
+
+        Returns
+        -------
+        StarCatalog
+            Its ``star`` labels are source identifiers with all their digits, its ``report`` says
+            what became of each row: see `GaiaReport`.
+
+        Raises
+        ------
+        ImportError
+            Where astropy or gaiadr3-zeropoint is needed and not installed.
+        ValueError
+            For a table without magnitudes, columns that an option needs and the table lacks,
+            identifiers that are missing or came as floats and lost digits, and rows that repeat
+            a star with other values.
+
+        Examples
+        --------
+        >>> from pymc_starpop.stars.catalog import StarCatalog
+        >>> table = {
+        ...     "source_id": [4089361234567890123, 4089361234567890124],
+        ...     "phot_g_mean_mag": [12.0, 15.0], "phot_g_mean_flux_over_error": [3000.0, 1500.0],
+        ...     "parallax": [3.2, 3.3], "parallax_error": [0.02, 0.05], "ruwe": [1.0, 2.6],
+        ... }
+        >>> cat = StarCatalog.from_gaia(table, max_ruwe=1.4, parallax_zero_point=-0.03)
+        >>> cat
+        StarCatalog(2 stars; Gaia_G_EDR3: 2; parallax: 1)
+        >>> cat.report.counts
+        {'parallax and proper motion masked, ruwe above 1.4': 1}
+        """
+        options = GaiaOptions(
+            bands, floor, parallax_zero_point, max_ruwe, bp_excess_sigma, tmass_quality, extra,
+            repeated,
+        )  # fmt: skip
+        return read_gaia(cls, table, columns, options)
 
     @classmethod
     def stack(cls, catalogs: Mapping[str, "StarCatalog"]) -> StackedCatalog:
