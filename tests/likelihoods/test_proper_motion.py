@@ -244,7 +244,7 @@ def test_fits_are_unbiased(iso, beside):
                 500, tune=500, cores=1, random_seed=seed, progressbar=False,
                 **start.sample_kwargs(chains=2),
             )  # fmt: skip
-        draws = idata.posterior[list(FREE)]
+        draws = idata.posterior.to_dataset()[list(FREE)]
         pull = (draws.mean() - xr.Dataset({n: AT[n] for n in FREE})) / draws.std()
         pulls.append([float(pull[name]) for name in FREE])
         print(seed, dict(zip(FREE, np.round(pulls[-1], 2).tolist(), strict=True)))

@@ -72,8 +72,13 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
             f"values for {len(header)} columns; write it with commas between values"
         )
     values = np.array(rest, dtype=object).reshape(len(rest), len(header))
-    # Of two columns of one name, pandas too takes the first for it.
-    return {name: values[:, k] for k, name in reversed(list(enumerate(header)))}
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"table is the file {path.name!r}, in which {', '.join(twice)} names several columns; "
+            "give each a name of its own"
+        )
+    return {name: values[:, k] for k, name in enumerate(header)}
 
 
 class GaiaTable:
@@ -145,7 +150,9 @@ class GaiaTable:
             )
 
     def _values(self, found: str) -> np.ndarray:
-        return column(self.table, found, found)
+        values = column(self.table, found, found)
+        # FITS holds the bytes of a number in the other order.
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def floats(self, name: str) -> np.ndarray:
         """Return a column as floats (N,), NaN where it is masked, empty or not there."""
