@@ -195,6 +195,25 @@ def test_membership_with_proper_motions(coarse, beside):
     assert areas["both"] > 0.995
 
 
+def test_in_the_likelihood_of_several_clusters(coarse, beside):
+    """A stack with a motion for each cluster is the clusters one by one."""
+    cat = simulate(coarse, beside, 40, 3)
+    cats = psp.StarCatalog.stack({"a": cat, "b": cat.select(np.arange(25))})
+    ra, sigma = np.array([-0.8, -0.5]), np.array([0.15, 0.3])
+    given = {**TRUTH, **GIVEN, "field_fraction": 0.6, "selection": LIMITS, "field": beside}
+    field_logp = {name: MOTIONS_OF_FIELD.logp(cats[name]) for name in cats}
+    logp = psp.cluster_logp(
+        coarse, cats, **given, member_logp=psp.proper_motion_logp(cats, ra, -2.6, sigma),
+        field_logp=MOTIONS_OF_FIELD.logp(cats),
+    ).eval(mode="FAST_COMPILE")  # fmt: skip
+    for k, name in enumerate(cats):
+        alone = psp.cluster_logp(
+            coarse, cats[name], **given, field_logp=field_logp[name],
+            member_logp=psp.proper_motion_logp(cats[name], ra[k], -2.6, sigma[k]),
+        ).eval(mode="FAST_COMPILE")  # fmt: skip
+        assert_close(logp[cats.rows(name)], alone, "stacked")
+
+
 # Free in the fits below, with their priors.
 FREE = {
     "log_age": lambda: pm.Uniform("log_age", 8.6, 9.4),
@@ -249,6 +268,7 @@ def test_fits_are_unbiased(iso, beside):
         pulls.append([float(pull[name]) for name in FREE])
         print(seed, dict(zip(FREE, np.round(pulls[-1], 2).tolist(), strict=True)))
     pulls = np.array(pulls)
+    # The log age of seed 1 is 3.1 off; its members alone, without field or motions, are 2.7 off.
     assert np.abs(pulls).max() < 3.5
     # Three standard errors of a mean of five.
     assert np.abs(pulls.mean(axis=0)).max() < 3.0 / np.sqrt(5.0)

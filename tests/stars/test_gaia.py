@@ -440,6 +440,7 @@ def test_without_astropy(monkeypatch, tmp_path):
         (TABLE, {"repeated": "last"}, "repeated must be 'refuse' or 'first', got 'last'"),
         (TABLE, {"parallax_zero_point": "quasars"}, "must be None, a number .mas. or 'lindegren'"),
         (TABLE, {"parallax_zero_point": NAN}, "must be a finite number .mas., got nan"),
+        (TABLE, {"parallax_zero_point": [0.1]}, "must be a finite number .mas., got .0.1."),
         (TABLE, {"extra": ["cluster"]}, "extra needs the column cluster, which the table lacks"),
         (TABLE | {"ph_qual": [""] * 6, "phot_g_mean_mag": ["x"] * 6}, {}, "must hold numbers"),
         ({n: v for n, v in TABLE.items() if n != "ruwe"}, {"max_ruwe": 1.4},

@@ -1,6 +1,7 @@
 """The zero point of Gaia's parallaxes."""
 
 from importlib.util import find_spec
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,12 @@ def zero_point_of(
         )
         g, nu_eff, pseudocolour, solved = (table.floats(name) for name in _COLUMNS)
         return lindegren(g, nu_eff, pseudocolour, solved, latitude)
-    value = 0.0 if given is None else float(given)
-    if not np.isfinite(value):
+    value = 0.0 if given is None else given
+    if not (isinstance(value, Real) and np.isfinite(value)):
         raise ValueError(
             f"parallax_zero_point must be a finite number (mas), got {given!r}; None is none"
         )
-    return np.full(table.n_row, value), {}
+    return np.full(table.n_row, float(value)), {}
 
 
 def lindegren(
