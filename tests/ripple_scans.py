@@ -27,7 +27,10 @@ PLACES = (
 OFFSET, WAVE = 0.03, 0.3
 # What isochrones miss between the knots of the corrections, mag: nobody's are right to 1 mmag.
 SCATTER = 0.005
-LAST_EEP = 480
+LAST_EEP = 808
+# Every so many ages the curvature is computed anew; a top is better if it is by so many nats; and
+# scans go to and fro at most so often.
+CURVED, BETTER, MOST_SWEEPS = 4, 1e-3, 8
 GAIN = 1e-4  # nats that another step of a climb would bring
 
 
@@ -64,10 +67,11 @@ def build_model(catalog, place, n_nodes=None):
     iso = psp.load_isochrones(n_nodes)
     with pm.Model(coords=catalog.coords()) as model:
         psp.ClusterPhotometry(
-            "stars", iso, feh=pm.Normal("feh", place[1], 0.1),
+            "stars", iso, feh=pm.Normal("feh", place[1], 0.05),
             log_age=pm.Data("log_age", place[0]),
             distance_modulus=pm.Normal("distance_modulus", DISTANCE_MODULUS, 0.1),
             av=pm.LogNormal("av", np.log(AV), 0.5),
+            field_fraction=pm.Beta("field_fraction", 1.5, 30.0, initval=0.03),
             binary_fraction=pm.Beta("binary_fraction", 2.0, 2.0, initval=0.3),
             intrinsic_scatter=pm.LogNormal("intrinsic_scatter", np.log(SCATTER), 0.3),
             corrections=psp.correction_prior("offset", iso, catalog.model_bands),
@@ -87,17 +91,24 @@ class Profile:
         names = [value.name for value in model.value_vars]
         self.start = DictToArrayBijection.map({name: point[name] for name in names}).data
 
+    def at(self, log_age, x):
+        """Return the log density and its gradient at a log age."""
+        self.model["log_age"].set_value(float(log_age))
+        value, gradient = self.logp(x)
+        return float(value), gradient
+
     def top(self, log_age, start, factor, with_curvature=False):
         """Return the highest log density, where it is, and the curvature there as a factor."""
-        self.model["log_age"].set_value(float(log_age))
 
         def evaluate(z):
-            value, gradient = self.logp(start + factor @ z)
-            return float(value), factor.T @ gradient
+            value, gradient = self.at(log_age, start + factor @ z)
+            return value, factor.T @ gradient
 
         z, ones = np.zeros(start.size), np.ones(start.size)
         if with_curvature:
             found = follow(climb(z, ones), evaluate)
+            if found.covariance is None:
+                return found.logp, start + factor @ found.position, factor
             cov = factor @ found.covariance @ factor.T
             return found.logp, start + factor @ found.position, np.linalg.cholesky(cov)
         z, cov = follow(descend(z, ones, GAIN), evaluate)
@@ -106,20 +117,36 @@ class Profile:
     def scan(self, center, offsets):
         """Profile log-likelihood at a center plus ascending offsets.
 
-        The scan goes outwards from the middle and back: where there are two optima the better
-        counts.
+        The scan goes outwards from the middle, then to and fro, each time from the tops of the
+        neighbors, until nothing gets better: where there are several optima the best counts.
         """
-        found = np.full(len(offsets), -np.inf)
+        n = len(offsets)
         middle = int(np.abs(offsets).argmin())
-        factor = 0.1 * np.eye(self.start.size)
-        _, x0, factor = self.top(center + offsets[middle], self.start, factor, True)
-        for order in (range(middle, len(offsets)), range(middle - 1, -1, -1)):
-            x = before = x0
-            for k in (*order, *reversed(order)):
-                value, top, _ = self.top(center + offsets[k], 2.0 * x - before, factor)
-                x, before = top, x
-                found[k] = max(found[k], value)
-        return found
+        best, tops = np.full(n, -np.inf), [self.start] * n
+        factors = [0.1 * np.eye(self.start.size)] * n
+
+        def visit(k, start, factor):
+            if not np.isfinite(self.at(center + offsets[k], start)[0]):
+                return
+            value, x, own = self.top(center + offsets[k], start, factor, k % CURVED == 0)
+            if value > best[k] + BETTER:
+                best[k], tops[k], factors[k] = value, x, own
+
+        best[middle], tops[middle], factors[middle] = self.top(
+            center + offsets[middle], self.start, factors[middle], True
+        )
+        for order, step in ((range(middle + 1, n), 1), (range(middle - 1, -1, -1), -1)):
+            for k in order:
+                visit(k, tops[k - step], factors[k - step])
+        for sweep in range(MOST_SWEEPS):
+            before = best.copy()
+            step = 1 if sweep % 2 else -1
+            for k in range(n) if step == 1 else range(n - 1, -1, -1):
+                if 0 <= k - step < n:
+                    visit(k, tops[k - step], factors[k - step])
+            if sweep and np.all(best - before < 10.0 * BETTER):
+                break
+        return best
 
 
 def deepest_dip(profile):

@@ -93,7 +93,8 @@ def fine_eep(iso, bands, parameters, mass_min, eep_max, step):
     # The first node stays below the lowest mass, so that the track can start there.
     first = max(int(np.argmax(one.initial_mass > mass_min)) - 1, 0)
     keep = slice(first, int(np.searchsorted(one.eep, eep_max, side="right")))
-    eep, mag = one.eep[keep].astype(float), one.abs_mag[keep]
+    eep = iso.eep_at(parameters["feh"], parameters["log_age"])[keep]
+    mag = one.abs_mag[keep]
     counts = np.maximum(np.ceil(np.abs(np.diff(mag, axis=0)).max(axis=1) / step), 1).astype(int)
     inner = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(eep, eep[1:], counts)]  # noqa: B905
     return np.concatenate([*inner, eep[-1:]])

@@ -69,7 +69,7 @@ def _of_linear_likelihood(compiled, point, name, stencil, h=1e-4):
 def _at_bound(compiled, point, name, stencil):
     """For each star the largest step over which its log-likelihood hardly bends."""
     result = np.full(compiled.catalog.n_star, np.nan)
-    for h in (1e-12, 1e-10, 1e-8, 1e-6, 1e-4):
+    for h in (1e-14, 1e-13, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4):
         numeric = _by_step(compiled, point, name, stencil, h)
         slope = _of_linear_likelihood(compiled, point, name, stencil, h)
         result = np.where(np.abs(slope) * h < 1e-3, numeric, result)

@@ -177,7 +177,7 @@ def test_lowest_mass_is_the_grids(grids, likelihood):
     grid = psp.read_table(rows, initial_mass="m", feh=0.0, log_age=9.5, bands=["V", "J"])
     assert grid.option_defaults["mass_min"] == grid.mass_min > 0.13
     fixed = fixed | {"feh": 0.0, "log_age": 9.5, "av_scatter": 0.0}
-    with pytest.raises(ValueError, match=r"mass_min=0.1 is not possible: expected 0.14.* to 0.5"):
+    with pytest.raises(ValueError, match=r"mass_min=0.1 is not possible: expected 0.13.* to 0.5"):
         psp.cluster_logp(grid, cat, mass_min=0.1, **fixed)
     with pytest.raises(ValueError, match="av: the extinction in V, J is not known"):
         psp.cluster_logp(grid, cat, **(fixed | {"av_scatter": 0.1}))

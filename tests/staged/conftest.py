@@ -34,6 +34,7 @@ class ServedIsochrone:
 
     def get_predictions(self, feh, afe, loga, eep, apply_corr, corr_params):
         self.feh, self.log_age, self.corr_params = feh, loga, corr_params
+        self.eep_u = self.iso.eep_at(feh, loga)
         mass = self.iso.at(feh, loga, self.bands).initial_mass
         columns = np.full((len(eep), len(self.predictions)), np.nan)
         columns[:, 0] = self.interpolate(eep, mass)

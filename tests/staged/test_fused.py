@@ -105,7 +105,8 @@ def test_no_scatter_is_no_covariance(iso, catalogs):
     more = iso.at(one.feh, one.log_age, BANDS, av=0.06)
     slopes = (more.abs_mag - one.abs_mag) / 0.01
     points = np.searchsorted(population.grid["eep"], [300, 450, 700])
-    nodes = np.searchsorted(one.eep, population.grid["eep"][points])
+    eep = iso.eep_at(one.feh, one.log_age)
+    nodes = np.searchsorted(eep, population.grid["eep"][points])
     np.testing.assert_allclose(population.directions[0][points], slopes[nodes], rtol=0.02)
 
 

@@ -52,10 +52,11 @@ def test_grid_on_few_nodes_is_that_of_brutus(brutus, stellar_pop, coarse):
 
 def test_single_stars_are_the_points_of_the_isochrone(iso):
     one = iso.at(*MIDDLE[:2], BANDS, av=MIDDLE[2], rv=MIDDLE[3])
+    eep = iso.eep_at(*MIDDLE[:2])
     grid = psp.staged.population_grid(
-        iso, *MIDDLE, smf_grid=[0.0], eep_grid=one.eep, mini_bound=0.0, bands=BANDS
+        iso, *MIDDLE, smf_grid=[0.0], eep_grid=eep, mini_bound=0.0, bands=BANDS
     )
-    kept = np.isin(one.eep, grid["eep"])
+    kept = np.isin(eep, grid["eep"])
     assert kept.mean() > 0.9
     assert_close(grid["masses"], one.initial_mass[kept], "same_formula")
     modulus = 5.0 * np.log10(MIDDLE[4] / 10.0)

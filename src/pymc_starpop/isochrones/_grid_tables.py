@@ -48,7 +48,11 @@ class GridTables:
 
     @property
     def eep(self) -> np.ndarray:
-        """EEPs of the nodes (E,)."""
+        """Numbers of the nodes (E,): their EEPs, after the middle of the main sequence (353).
+
+        Before it nodes of the bundled isochrones are spaced by mass, and only counted:
+        `IsochroneGrid.at` has their EEPs.
+        """
         return read_only(self._eep)
 
     @property

@@ -72,7 +72,9 @@ class IsochroneGrid(GridTables):
         Returns
         -------
         Isochrone
-            The points, at the same EEPs for every [Fe/H] and age.
+            The points. Up to the middle of the main sequence (EEP 353) those of the bundled
+            isochrones have nearly the same masses for every [Fe/H] and age, and `eep` counts them;
+            later the same EEPs.
 
         Raises
         ------
@@ -107,6 +109,37 @@ class IsochroneGrid(GridTables):
             abs_mag=track.mag,
             filled=self._filled_at(metallicity, age),
         )
+
+    def eep_at(self, feh: SupportsFloat, log_age: SupportsFloat) -> np.ndarray:
+        """Return the EEPs (E,) at which the points of an isochrone are.
+
+        Up to the middle of the main sequence (EEP 353) points of the bundled isochrones are spaced
+        by mass, and lie between EEPs; elsewhere, and of other isochrones, these are `eep`.
+
+        Parameters
+        ----------
+        feh, log_age : float
+            As in `at`.
+
+        Raises
+        ------
+        ValueError
+            For numbers outside the grid.
+
+        Examples
+        --------
+        >>> import pymc_starpop as psp
+        >>> iso = psp.load_isochrones()
+        >>> float(iso.eep_at(0.0, 9.0)[453]) == iso.eep[453] == 454
+        True
+        """
+        metallicity = check_number("feh", feh, self.feh_range, "dex")
+        age = check_number("log_age", log_age, self.log_age_range, "log10(age / yr)")
+        if self._source.numbers is None:
+            return self._eep.astype(np.float64)
+        table = self._source.numbers[:, :, self._index, None]
+        axes = self._source.feh, self._source.log_age
+        return interpolate_theory(metallicity, age, *axes, table)[0][0]
 
     def _filled_at(self, feh: float, log_age: float) -> np.ndarray:
         axes = (self._source.feh, feh), (self._source.log_age, log_age)

@@ -18,7 +18,8 @@ class Isochrone:
     bands : tuple of str
         The B bands of `abs_mag`.
     eep : ndarray of int (E,)
-        Equivalent evolutionary points.
+        Equivalent evolutionary points. Of bundled isochrones the numbers before 353 only count
+        points, which are spaced by mass: `IsochroneGrid.eep_at` has their EEPs.
     initial_mass : ndarray (E,)
         Initial mass (Msun).
     log_teff, log_g, log_l : ndarray (E,)

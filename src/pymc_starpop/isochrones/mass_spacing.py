@@ -22,8 +22,8 @@ _WIDTH = np.log(10.0)
 
 
 def spaced_by_mass(
-    theory: np.ndarray, filled: np.ndarray, n_point: int
-) -> tuple[np.ndarray, np.ndarray]:
+    theory: np.ndarray, filled: np.ndarray, eep: np.ndarray, n_point: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Space the first points of isochrones by mass.
 
     The points x = 0 ... 1 have ln M = ln 0.095 + 2.3 x + r x^2, where r is such that the last one
@@ -36,6 +36,8 @@ def spaced_by_mass(
         Columns by [Fe/H], age and EEP; the first is log10 of the initial mass.
     filled : ndarray of bool (F, A, E)
         Which points are not those of the source.
+    eep : ndarray (E,)
+        EEPs of the source.
     n_point : int
         How many points to space: up to about the middle of the main sequence.
 
@@ -43,8 +45,11 @@ def spaced_by_mass(
     -------
     theory, filled : ndarray
         New arrays. A point between two, one of which is filled, counts as filled.
+    eep : ndarray (F, A, E)
+        Where the points are along the isochrones of the source.
     """
     theory, filled = theory.copy(), filled.copy()
+    numbers = np.broadcast_to(eep.astype(np.float64), filled.shape).copy()
     x = np.linspace(0.0, 1.0, n_point)
     for place in np.ndindex(theory.shape[:2]):
         points = theory[place][:n_point]
@@ -54,10 +59,12 @@ def spaced_by_mass(
         new[-1] = ln_mass[-1]
         # A few points of the source have the mass of the point before.
         rises = ln_mass > np.concatenate([[-np.inf], np.maximum.accumulate(ln_mass)[:-1]])
+        # At the last point cubics are off by rounding.
         columns = PchipInterpolator(ln_mass[rises], points[rises])(new)
-        columns[:, 0] = new / np.log(10.0)
+        columns[:, 0], columns[-1] = new / np.log(10.0), points[-1]
+        numbers[place][:n_point] = np.interp(new, ln_mass[rises], eep[:n_point][rises])
         after = np.clip(np.searchsorted(ln_mass, new), 1, n_point - 1)
         own = filled[place][:n_point]
         theory[place][:n_point] = columns
         filled[place][:n_point] = own[after] | own[after - 1]
-    return theory, filled
+    return theory, filled, numbers

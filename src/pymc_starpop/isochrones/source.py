@@ -95,6 +95,8 @@ class IsochroneSource:
         files are rounded.
     metadata : mapping
         Where the isochrones come from.
+    numbers : ndarray (F, A, E), optional
+        EEPs of the points where they differ between isochrones: `eep` then only counts the points.
     """
 
     name: str
@@ -109,6 +111,7 @@ class IsochroneSource:
     mass_min: float = 0.1
     tolerance: float = 0.0
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    numbers: np.ndarray | None = None
 
     @cached_property
     def departures(self) -> np.ndarray:
@@ -142,7 +145,8 @@ class IsochroneSource:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of axes, theory, photometry and what the EEPs mean."""
-        arrays = (self.feh, self.log_age, self.eep, self.theory, self.filled)
+        arrays = [self.feh, self.log_age, self.eep, self.theory, self.filled]
+        arrays += [] if self.numbers is None else [self.numbers]
         return content_hash(*arrays, self.photometry.fingerprint, self.scale, self.mass_min)
 
 
@@ -150,7 +154,7 @@ class IsochroneSource:
 def bundled_source() -> IsochroneSource:
     """The source of the isochrones that come with the package, read once a process."""
     bundle = read_bundle()
-    theory, filled = spaced_by_mass(bundle.theory, bundle.filled, LAST_BY_MASS)
+    theory, filled, numbers = spaced_by_mass(bundle.theory, bundle.filled, bundle.eep, LAST_BY_MASS)
     table = BolometricTable(
         feh=as_table(bundle.bc_feh),
         log_teff=as_table(bundle.bc_log_teff),
@@ -168,6 +172,7 @@ def bundled_source() -> IsochroneSource:
         filled=np.ascontiguousarray(filled, dtype=bool),
         photometry=photometry,
         bundled=True,
+        numbers=as_table(numbers),
     )
 
 

@@ -113,6 +113,8 @@ def _to_dataset(grid: IsochroneGrid) -> xr.Dataset:
         "filled": (_NODE, source.filled.astype(np.int8)),
         "nodes": ("node", np.array(grid.eep)),
     }
+    if source.numbers is not None:
+        variables["numbers"] = (_NODE, source.numbers)
     parts = []
     for k, part in enumerate(source.photometry.parts):
         band = f"band_{k}"
@@ -180,8 +182,16 @@ def _to_grid(dataset: xr.Dataset) -> IsochroneGrid:
         mass_min=json.loads(attrs["mass_min"]),
         tolerance=json.loads(attrs["tolerance"]),
         metadata=json.loads(attrs["metadata"]),
+        numbers=_numbers(dataset),
     )
     return IsochroneGrid(source, dataset["nodes"].values.astype(np.int64))
+
+
+def _numbers(dataset: xr.Dataset) -> np.ndarray | None:
+    """EEPs of the points, where they differ between isochrones."""
+    if "numbers" not in dataset:
+        return None
+    return as_table(dataset["numbers"].transpose(*_NODE).values)
 
 
 def _part(

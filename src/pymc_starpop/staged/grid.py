@@ -141,7 +141,7 @@ def population_grid(
     if not exists.any():
         raise ValueError(
             f"eep_grid ({eep[0]:g} to {eep[-1]:g}) has no point whose mass increases; the nodes "
-            f"of iso lie between EEP {iso.eep[0]} and {iso.eep[-1]}, with {track.mass.min():.3g} "
+            f"of iso lie between EEP {track.eep[0]:g} and {track.eep[-1]:g}, with {track.mass.min():.3g} "
             f"to {track.mass.max():.3g} Msun, and mini_bound is {mini_bound:g} Msun."
         )
     before, after = exists & (eep <= eep_binary_max), exists & (eep > eep_binary_max)
@@ -213,19 +213,17 @@ def _isochrone(
     corr_params: Any, bands: tuple[str, ...],
 ) -> _Track:  # fmt: skip
     """Nodes of the isochrone with apparent magnitudes, corrected where that is asked for."""
-    one = iso.at(feh, loga, bands, av=av, rv=rv)
+    one, eep = iso.at(feh, loga, bands, av=av, rv=rv), iso.eep_at(feh, loga)
     mag = one.abs_mag
     if corr_params is not None:
         corrections = _corrections(corr_params)
         at = corrections.theory(
-            ModelNodes(
-                one.initial_mass, one.eep.astype(float), one.feh, one.log_teff, one.log_g, one.log_l
-            )
+            ModelNodes(one.initial_mass, eep, one.feh, one.log_teff, one.log_g, one.log_l)
         )
         coefficients = iso.bolometric(bands).interpolate(at.log_teff, at.log_g, one.feh)
         rv_term = iso.rv_slope(bands) * (1.0 / rv - 1.0 / TABLE_RV)
         mag, _ = track_weights.reddened(coefficients, at.log_l, av, rv_term)
-    return _Track(one.eep.astype(float), one.initial_mass, mag + 5.0 * np.log10(dist) - 5.0)
+    return _Track(eep, one.initial_mass, mag + 5.0 * np.log10(dist) - 5.0)
 
 
 def _corrections(corr_params: Any) -> EmpiricalCorrections:
