@@ -150,9 +150,11 @@ def test_stars_of_one_half_as_they_were_measured(shared_data, iso, seed, along_a
     counts = psp.bin_cmd(dict(zip(BANDS, out.T, strict=True)), axes).values
     expected = np.maximum(expected_of(build_transfer(second, axes), mag), 1e-4)
     # The places are given, and the control has the same: -2 ln PLR is less than with Poisson noise.
-    again = psp.observe(dict(zip(BANDS, mag.T, strict=True)), second, rng=rng)
-    control = psp.bin_cmd(again, axes).values
-    assert deviance(counts, expected).sum() < 1.1 * deviance(control, expected).sum()
+    # One control alone scatters by 4 %.
+    given = dict(zip(BANDS, mag.T, strict=True))
+    controls = [psp.bin_cmd(psp.observe(given, second, rng=rng), axes).values for _ in range(8)]
+    control = np.mean([deviance(counts, expected).sum() for counts in controls])
+    assert deviance(counts, expected).sum() < 1.1 * control
     rows = counts.sum(axis=1).reshape(-1, 19).sum(axis=1)
     predicted = expected.sum(axis=1).reshape(-1, 19).sum(axis=1)
     np.testing.assert_allclose(rows, predicted, rtol=0.02, atol=3.0 * np.sqrt(predicted.max()))

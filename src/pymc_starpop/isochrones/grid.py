@@ -137,9 +137,10 @@ class IsochroneGrid(GridTables):
         age = check_number("log_age", log_age, self.log_age_range, "log10(age / yr)")
         if self._source.numbers is None:
             return self._eep.astype(np.float64)
-        table = self._source.numbers[:, :, self._index, None]
+        # As departures, of which those after the spaced points are exactly 0.
+        departures = self._source.numbers[:, :, self._index, None] - self._eep[:, None]
         axes = self._source.feh, self._source.log_age
-        return interpolate_theory(metallicity, age, *axes, table)[0][0]
+        return self._eep + interpolate_theory(metallicity, age, *axes, departures)[0][0]
 
     def _filled_at(self, feh: float, log_age: float) -> np.ndarray:
         axes = (self._source.feh, feh), (self._source.log_age, log_age)

@@ -60,11 +60,11 @@ def spaced_by_mass(
         # A few points of the source have the mass of the point before.
         rises = ln_mass > np.concatenate([[-np.inf], np.maximum.accumulate(ln_mass)[:-1]])
         # At the last point cubics are off by rounding.
-        columns = PchipInterpolator(ln_mass[rises], points[rises])(new)
+        nodes, own = ln_mass[rises], filled[place][:n_point][rises]
+        columns = PchipInterpolator(nodes, points[rises])(new)
         columns[:, 0], columns[-1] = new / np.log(10.0), points[-1]
-        numbers[place][:n_point] = np.interp(new, ln_mass[rises], eep[:n_point][rises])
-        after = np.clip(np.searchsorted(ln_mass, new), 1, n_point - 1)
-        own = filled[place][:n_point]
+        numbers[place][:n_point] = np.interp(new, nodes, eep[:n_point][rises])
+        after = np.clip(np.searchsorted(nodes, new), 1, nodes.size - 1)
         theory[place][:n_point] = columns
         filled[place][:n_point] = own[after] | own[after - 1]
     return theory, filled, numbers
