@@ -142,7 +142,8 @@ def population_grid(
         raise ValueError(
             f"eep_grid ({eep[0]:g} to {eep[-1]:g}) has no point whose mass increases; the nodes "
             f"of iso lie between EEP {track.eep[0]:g} and {track.eep[-1]:g}, with "
-            f"{track.mass.min():.3g} to {track.mass.max():.3g} Msun, and mini_bound is {mini_bound:g} Msun."
+            f"{track.mass.min():.3g} to {track.mass.max():.3g} Msun, and mini_bound is "
+            f"{mini_bound:g} Msun."
         )
     before, after = exists & (eep <= eep_binary_max), exists & (eep > eep_binary_max)
     blocks = []
