@@ -31,7 +31,8 @@ class IsochroneGrid(GridTables):
     """Isochrones over [Fe/H] and age on a fixed set of EEP nodes.
 
     Made by `load_isochrones` and the readers of files. Interpolation is C1 cubic in [Fe/H] and log
-    age at fixed EEP (bundled isochrones: at nearly the same masses up to EEP 353), and in T_eff, gravity and [Fe/H] of bolometric corrections.
+    age at fixed EEP (bundled isochrones: at nearly the same masses up to EEP 353), and in T_eff,
+    gravity and [Fe/H] of bolometric corrections.
 
     Parameters
     ----------

@@ -2,10 +2,10 @@
 
 Points of equal EEP are what interpolation between isochrones mixes. On the main sequence and before
 it their masses differ by 7 %, at some by 26 %, from one age to the next, and tracks of MIST are
-0.05 Msun apart: EEPs against mass have kinks there. Mixed at equal EEP, isochrones of low-mass stars are off
-by up to 0.05 mag in the middle between two ages, and the luminosity function has spikes; a profile
-in log age then ripples with the period of the grid. At equal mass they are off by a tenth of that.
-Later phases move through the masses with age: there the EEPs are right and stay.
+0.05 Msun apart: EEPs against mass have kinks there. Mixed at equal EEP, isochrones of low-mass
+stars are off by up to 0.05 mag in the middle between two ages, and the luminosity function has
+spikes; a profile in log age then ripples with the period of the grid. At equal mass they are off by
+a tenth to a half of that. Later phases move through the masses with age: there the EEPs are right and stay.
 """
 
 import numpy as np
