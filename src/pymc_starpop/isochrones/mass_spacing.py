@@ -5,7 +5,8 @@ it their masses differ by 7 %, at some by 26 %, from one age to the next, and tr
 0.05 Msun apart: EEPs against mass have kinks there. Mixed at equal EEP, isochrones of low-mass
 stars are off by up to 0.05 mag in the middle between two ages, and the luminosity function has
 spikes; a profile in log age then ripples with the period of the grid. At equal mass they are off by
-a tenth to a half of that. Later phases move through the masses with age: there the EEPs are right and stay.
+a tenth to a half of that. Later phases move through the masses with age: there the EEPs are right
+and stay.
 """
 
 import numpy as np
