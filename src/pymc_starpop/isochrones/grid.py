@@ -131,8 +131,8 @@ class IsochroneGrid(GridTables):
         --------
         >>> import pymc_starpop as psp
         >>> iso = psp.load_isochrones()
-        >>> float(iso.eep_at(0.0, 9.0)[453]) == iso.eep[453] == 454
-        True
+        >>> iso.eep[[0, 453]], iso.eep_at(0.0, 9.0)[[0, 453]].round(1)
+        (array([  1, 454]), array([188.6, 454. ]))
         """
         metallicity = check_number("feh", feh, self.feh_range, "dex")
         age = check_number("log_age", log_age, self.log_age_range, "log10(age / yr)")
