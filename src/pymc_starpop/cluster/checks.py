@@ -26,6 +26,7 @@ from pymc_starpop.stars.selection import MagnitudeLimits
 
 __all__ = [
     "Range",
+    "check_corrections",
     "check_direction_bands",
     "check_number",
     "check_numbers",
@@ -154,11 +155,12 @@ def check_numbers(
     check_structure(grid, p, options)
     bands = bands_of(columns)
     for name, value, (limits, meaning) in ranged_values(grid, p):
-        number = number_of(name, value)
+        number = _of_simulation(name, value)
         check_shape(name, number.shape, p.axes().get(name, ()), len(bands), n_star)
         check_number(name, number, limits, meaning)
+    _check_held(p, len(bands), n_star)
     if isinstance(options.field, InflatedScatterField):
-        number_of("scale of InflatedScatterField", options.field.scale)
+        _of_simulation("scale of InflatedScatterField", options.field.scale)
     check_spread(grid, p, options)
     check_direction_bands(grid, p, bands)
     selection = options.selection
@@ -197,9 +199,11 @@ def check_shape(
             )
         meaning = ", ".join(axis if isinstance(axis, str) else "entry" for axis in axes)
         raise ValueError(f"{name} has the shape {shape}, expected {expected}, by ({meaning})")
+    may_be = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in axes)
+    or_else = f" or have the shape {may_be}" if axes else ""
     raise ValueError(
-        f"{name} must be a scalar, got {len(shape)} dimension(s); index it, or give the catalogs "
-        "of several clusters as StarCatalog.stack"
+        f"{name} must be a scalar{or_else}, got {len(shape)} dimension(s); index it, or give the "
+        "catalogs of several clusters as StarCatalog.stack"
     )
 
 
@@ -304,13 +308,7 @@ def check_types(p: ClusterParameters) -> None:
             f"imf must be a mass function, got {p.imf!r}; give an instance such as psp.Kroupa(), "
             f"{_ONE_FOR_ALL}"
         )
-    for part in parts_of(p.corrections):
-        if not isinstance(part, Corrections):
-            raise ValueError(
-                f"corrections must be None, psp.Corrections such as EmpiricalCorrections or "
-                f"MagnitudeCorrections, or a tuple of them, got {part!r}; give "
-                f"psp.EmpiricalCorrections() for the published ones, {_ONE_FOR_ALL}"
-            )
+    check_corrections(p.corrections)
     if p.second_population is not None and not isinstance(p.second_population, SecondPopulation):
         raise ValueError(
             f"second_population must be None or SecondPopulation, got {p.second_population!r}; "
@@ -323,6 +321,43 @@ def check_types(p: ClusterParameters) -> None:
     for name, value in values.items():
         if value is None or isinstance(value, str):
             number_of(name, value)
+
+
+def check_corrections(corrections: Any) -> None:
+    """Check that corrections are such."""
+    for part in parts_of(corrections):
+        if not isinstance(part, Corrections):
+            is_class = isinstance(part, type) and issubclass(part, Corrections)
+            instance = f"an instance, {part.__name__}(...)" if is_class else "such"
+            raise ValueError(
+                f"corrections must be None, psp.Corrections such as EmpiricalCorrections or "
+                f"MagnitudeCorrections, or a tuple of them, got {part!r}; give {instance}, or "
+                f"psp.EmpiricalCorrections() for the published ones, {_ONE_FOR_ALL}"
+            )
+
+
+def _check_held(p: ClusterParameters, n_band: int, n_star: int) -> None:
+    """Check the numbers that the mass function and the corrections hold."""
+    axes = p.axes()
+
+    def check(name: str, value: Any) -> Any:
+        if name.startswith(("imf.", "corrections.")):
+            number = _of_simulation(name, value)
+            check_shape(name, number.shape, axes.get(name, ()), n_band, n_star)
+            check_number(name, number, (-np.inf, np.inf), "of the models")
+        return value
+
+    p.map_values(check)
+
+
+def _of_simulation(name: str, value: Any) -> np.ndarray:
+    """Return a parameter of a simulation as floats; a ValueError where it is an expression."""
+    if hasattr(value, "owner"):
+        raise ValueError(
+            f"{name} is the expression {value}, expected a number: simulations draw from numbers; "
+            "give one, such as a draw or the mean of its posterior"
+        )
+    return number_of(name, value)
 
 
 def check_spread(grid: IsochroneGrid, p: ClusterParameters, options: ClusterOptions) -> None:

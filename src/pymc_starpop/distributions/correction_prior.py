@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+from pytensor.graph.basic import Constant, Variable
 
+from pymc_starpop.cluster.checks import number_of
+from pymc_starpop.field.given import without_constant
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.magnitude_corrections import MagnitudeCorrections
 from pymc_starpop.isochrones.sequence_knots import SequenceKnots
@@ -51,7 +54,7 @@ def correction_sigma(
     Raises
     ------
     ValueError
-        For unknown bands and bands without a wavelength.
+        For no isochrones, unknown bands and bands without a wavelength.
 
     Examples
     --------
@@ -59,8 +62,12 @@ def correction_sigma(
     >>> correction_sigma(psp.load_isochrones(), ["2MASS_Ks"]).shape
     (1, 12)
     """
-    knots = knots or SequenceKnots()
-    bands = tuple(bands)
+    bands, knots = _checked(bands, knots)
+    if not isinstance(iso, IsochroneGrid):
+        raise ValueError(
+            f"iso must be an IsochroneGrid, whose bands have wavelengths, got {type(iso).__name__};"
+            " give one such as psp.load_isochrones(), of a mapping any that has all bands, or sigma"
+        )
     wavelength = iso.effective_wavelength(bands)
     unknown = [band for band, x in zip(bands, wavelength, strict=True) if not np.isfinite(x)]
     if unknown:
@@ -72,6 +79,15 @@ def correction_sigma(
     tables = [_DWARFS] * (n_dwarf + n_evolved) + [_GIANTS] * len(knots.giants)
     columns = [_interpolated(t, x, wavelength) for t, x in zip(tables, knots.log_teff, strict=True)]
     return np.stack(columns, axis=1)
+
+
+def _checked(
+    bands: Sequence[str], knots: SequenceKnots | None
+) -> tuple[tuple[str, ...], SequenceKnots]:
+    """Return bands and knots as corrections take them."""
+    given: Any = bands
+    without = MagnitudeCorrections(0.0, given, SequenceKnots() if knots is None else knots)
+    return without.bands, without.knots
 
 
 def _interpolated(
@@ -123,8 +139,8 @@ def correction_prior(
     Raises
     ------
     ValueError
-        For bands without a wavelength where `sigma` is not given, and a deviation in a model
-        without the coordinate ``cluster``.
+        For bands without a wavelength where `sigma` is not given, a deviation in a model without
+        the coordinate ``cluster``, and widths that are not positive or of another shape.
 
     Examples
     --------
@@ -137,20 +153,44 @@ def correction_prior(
     'Gaia_G_EDR3'
     """
     model = pm.modelcontext(None)
-    knots, bands = knots or SequenceKnots(), tuple(bands)
-    width = correction_sigma(iso, bands, knots) if sigma is None else sigma
+    bands, knots = _checked(bands, knots)
+    shape = (len(bands), len(knots))
+    width = correction_sigma(iso, bands, knots) if sigma is None else _width("sigma", sigma, shape)
+    if deviation is not None:
+        deviation = _width("deviation", deviation, ())
+        if "cluster" not in model.coords:
+            raise ValueError(
+                "deviation: the model has no coordinate 'cluster'; build it with "
+                "coords=cats.coords() of a stack, or leave deviation out"
+            )
     dims = (f"{name}_band", f"{name}_knot")
     model.add_coord(dims[0], list(bands))
     model.add_coord(dims[1], list(knots.labels))
     shared = pm.Normal(name, 0.0, width, dims=dims)
     if deviation is None:
         return MagnitudeCorrections(shared, bands, knots)
-    if "cluster" not in model.coords:
-        raise ValueError(
-            "deviation: the model has no coordinate 'cluster'; build it with coords=cats.coords() "
-            "of a stack, or leave deviation out"
-        )
     by_cluster = ("cluster", *dims)
     own = pm.Normal(f"{name}_deviation", 0.0, 1.0, dims=by_cluster)
     of_cluster = pm.Deterministic(f"{name}_cluster", shared + deviation * own, dims=by_cluster)
     return MagnitudeCorrections(of_cluster, bands, knots)
+
+
+def _width(name: str, value: Any, shape: tuple[int, ...]) -> Any:
+    """Return a width, which is one number or has a shape, and is positive."""
+    is_symbolic = isinstance(value, Variable) and not isinstance(value, Constant)
+    given: Any = value if is_symbolic else number_of(name, without_constant(value))
+    found = given.type.shape if is_symbolic else given.shape
+    fits = len(found) == len(shape) and all(
+        n in (None, length) for n, length in zip(found, shape, strict=True)
+    )
+    if found and not fits:
+        or_else = f", or numbers of the shape {shape} (band, knot)" if shape else ""
+        raise ValueError(
+            f"{name} has the shape {found}, expected one number{or_else}; give one of these"
+        )
+    if not is_symbolic and not np.all((given > 0.0) & np.isfinite(given)):
+        raise ValueError(
+            f"{name} must be positive and finite (mag), got {value!r}; give a width, or leave "
+            f"{name} out"
+        )
+    return given

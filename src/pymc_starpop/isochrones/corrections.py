@@ -136,4 +136,4 @@ def parts_of(corrections: Any) -> tuple[Corrections, ...]:
     """Return the corrections, which may be None, one or several that follow each other."""
     if corrections is None:
         return ()
-    return corrections if isinstance(corrections, tuple) else (corrections,)
+    return tuple(corrections) if isinstance(corrections, tuple | list) else (corrections,)

@@ -110,4 +110,6 @@ class MagnitudeCorrections(Corrections):
                 f"for {', '.join(self.bands)}; give coefficients for all bands of the catalog"
             )
         rows = [self.bands.index(band) for band in bands]
-        return mag + self.knots.basis(at, xp) @ self.coefficients[rows].T
+        given = self.coefficients
+        values = given if hasattr(given, "owner") else np.asarray(given)
+        return mag + self.knots.basis(at, xp) @ values[rows].T

@@ -64,7 +64,7 @@ def resolved(name: str, value: Any, cats: StackedCatalog, own: Axes = ()) -> Par
             f"value for each cluster in the order of the stack, {few(cats.cluster_names)}"
         )
     value = number_of(name, value) if isinstance(value, list | tuple) else value
-    value, dims = dims_of(name, value, cats)
+    value, dims = dims_of(name, value, cats, sum(isinstance(axis, int) for axis in own))
     if isinstance(value, Constant):
         value = value.data
     if isinstance(value, np.ndarray):
@@ -95,7 +95,8 @@ def _possible(own: Axes) -> list[Axes]:
     """Return the axes that a parameter may have, from those that it has for one cluster."""
     if own == ("star",):
         return [("cluster",), own]
-    scalar: list[Axes] = [("cluster",)] if len(own) < 2 else []
+    # What has entries of its own has them in every cluster.
+    scalar: list[Axes] = [("cluster",)] if own in ((), ("band",)) else []
     return [*scalar, own, ("cluster", *own)] if own else scalar
 
 
@@ -158,11 +159,13 @@ def _sizes_shown(sizes: Mapping[str | int, int]) -> str:
 
 def _shapes_shown(possible: Sequence[Axes]) -> str:
     """Show what shapes may be."""
-    return " or ".join(f"one for each {' and '.join(map(_axis_shown, axes))}" for axes in possible)
+    return " or ".join(f"one for each {_axes_shown(axes)}" for axes in possible)
 
 
-def _axis_shown(axis: str | int) -> str:
-    return axis if isinstance(axis, str) else f"of {axis} entries"
+def _axes_shown(axes: Axes) -> str:
+    named = [axis for axis in axes if isinstance(axis, str)]
+    entries = " x ".join(str(axis) for axis in axes if isinstance(axis, int))
+    return " and ".join([*named, f"of {entries} entries"] if entries else named)
 
 
 def _how_to_label(name: str, own: Axes) -> str:

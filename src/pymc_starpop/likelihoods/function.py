@@ -13,7 +13,8 @@ import cloudpickle
 import numpy as np
 import pytensor
 from pytensor import tensor as pt
-from pytensor.graph.basic import Variable
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor import TensorVariable
 
 from pymc_starpop.cluster.checks import parameter_ranges
@@ -23,8 +24,10 @@ from pymc_starpop.cluster.parameters import (
     ClusterParameters,
     split_arguments,
 )
+from pymc_starpop.field import FieldDensity, InflatedScatterField
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.likelihoods.logp import logp_of_stars
+from pymc_starpop.likelihoods.stars import FURTHER
 from pymc_starpop.stars.catalog import StarCatalog
 
 __all__ = ["ClusterFunction", "cluster_function"]
@@ -237,6 +240,7 @@ def _arguments(
 ) -> dict[str, Any]:
     """Keyword arguments of `cluster_logp` with entries of the vector in their places."""
     left = dict(entries)
+    _check_numbers(fixed)
     numbers = [f.name for f in fields(ClusterParameters) if f.name not in _HOLDERS]
     arguments = fixed | {name: left.pop(name) for name in numbers if name in left}
     for name in BY_BAND:
@@ -251,6 +255,12 @@ def _arguments(
     known = list(numbers)
 
     def put(name: str, value: Any) -> Any:
+        if name in left and "." in name and _ndim(value):
+            raise ValueError(
+                f"parameters: {name} holds {_ndim(value)} dimension(s) of numbers, expected one "
+                "number: a function varies scalars; leave it out, or compile psp.cluster_logp with "
+                "an expression in its place"
+            )
         known.append(name)
         _check_fixed(name, value, entries)
         return left.pop(name, value)
@@ -267,12 +277,30 @@ def _arguments(
     return given | {f.name: getattr(options, f.name) for f in fields(ClusterOptions)}
 
 
+def _check_numbers(fixed: dict[str, Any]) -> None:
+    """Refuse expressions where the function has no parameters for what is in them."""
+    field = fixed.get("field")
+    values = {name: fixed.get(name) for name in (*BY_BAND, *FURTHER)}
+    values["field"] = field.values if isinstance(field, FieldDensity) else field
+    values["field.scale"] = field.scale if isinstance(field, InflatedScatterField) else None
+    for name, value in values.items():
+        if isinstance(value, Variable) and not isinstance(value, Constant | SharedVariable):
+            raise ValueError(
+                f"{name} is the expression {value}, expected numbers: a function has no parameters "
+                "but those that it names; give numbers, or compile psp.cluster_logp yourself"
+            )
+
+
 def _check_fixed(name: str, value: Any, entries: dict[str, Variable]) -> None:
     is_ours = value is entries.get(name) or name in BY_BAND
     if isinstance(value, Variable) and not is_ours:
         raise ValueError(
             f"{name} is the expression {value}; name it in parameters to vary it, or give a number"
         )
+
+
+def _ndim(value: Any) -> int:
+    return value.ndim if hasattr(value, "ndim") else np.ndim(value)
 
 
 def _range(ranges: dict[str, tuple[float, float]], name: str) -> tuple[float, float]:

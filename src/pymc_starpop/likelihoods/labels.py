@@ -20,7 +20,7 @@ __all__ = ["dims_of", "few", "without_labels"]
 
 
 def dims_of(
-    name: str, value: Any, catalog: StarCatalog | StackedCatalog
+    name: str, value: Any, catalog: StarCatalog | StackedCatalog, n_own: int = 0
 ) -> tuple[Any, tuple[str | None, ...]]:
     """Return a value without labels, and its axes, None where nothing is known of one.
 
@@ -30,6 +30,9 @@ def dims_of(
         Of the parameter, for messages.
     value : number, array, Series, DataArray or PyTensor expression
     catalog : StarCatalog or StackedCatalog
+    n_own : int
+        How many of its last dimensions are its own: their labels may be any, such as the bands of
+        corrections, which may be more than those of the catalog and in another order.
 
     Raises
     ------
@@ -40,18 +43,20 @@ def dims_of(
         value = value.to_xarray()
     if isinstance(value, xr.DataArray):
         labels = {dim: value.coords[dim].to_numpy() for dim in value.dims if dim in value.coords}
-        return value.to_numpy(), tuple(
-            _axis_of(name, str(d), labels.get(d), catalog, are_sure=True) for d in value.dims
-        )
+        first = value.dims[: max(value.ndim - n_own, 0)]
+        found = [_axis_of(name, str(d), labels.get(d), catalog, are_sure=True) for d in first]
+        return value.to_numpy(), (*found, *(None,) * (value.ndim - len(first)))
     ndim = value.ndim if hasattr(value, "ndim") else np.ndim(value)
     model = pm.modelcontext(None) if pm.Model.get_context(error_if_none=False) else None
     called = getattr(value, "name", None)
     if model is None or called is None or model.named_vars.get(called) is not value:
         return value, (None,) * ndim
     dims = model.named_vars_to_dims.get(called, (None,) * ndim)
-    return value, tuple(
-        None if d is None else _axis_of(name, str(d), model.coords.get(d), catalog) for d in dims
-    )
+    first = dims[: max(ndim - n_own, 0)]
+    found = [
+        None if d is None else _axis_of(name, str(d), model.coords.get(d), catalog) for d in first
+    ]
+    return value, (*found, *(None,) * (ndim - len(first)))
 
 
 def without_labels(parameters: Mapping[str, Any], catalog: StarCatalog) -> dict[str, Any]:

@@ -16,7 +16,12 @@ from pymc_starpop.plots.labels import color_label, mag_label
 from pymc_starpop.stars.catalog import StarCatalog
 from pymc_starpop.stars.colors import color_name
 from pymc_starpop.stars.stacked import StackedCatalog
-from pymc_starpop.summaries.posterior_tracks import build_track, of_cluster, track_parameters
+from pymc_starpop.summaries.posterior_tracks import (
+    build_track,
+    corrections_of_cluster,
+    of_cluster,
+    track_parameters,
+)
 
 __all__ = ["plot_cmd"]
 
@@ -73,7 +78,8 @@ def plot_cmd(
         The same names: what `samples` lacks, or, without `samples`, one isochrone. ``av`` is 0 and
         ``rv`` 3.1 unless given. Of a stack also vectors, one number for each cluster.
     corrections : Corrections or tuple of them, optional
-        Numbers, or variables of the model, whose values are looked up in `samples` by name.
+        Numbers, or variables of the model, whose values are looked up in `samples` by name. Of a
+        stack, those of all clusters or of each, as the likelihood takes them.
     membership : array-like, shape (N,), optional
         Probability of membership, 0 to 1, shown by color. With `cluster` also of its stars alone.
     binary_sequence : bool
@@ -126,19 +132,20 @@ def plot_cmd(
         )
     bands = _check_cmd_bands(catalog, color, mag)
     return _plot_cluster(
-        catalog, bands, ax, iso=iso, samples=samples, parameters=parameters,
-        corrections=corrections, membership=membership, rng=rng, **options,
+        catalog, bands, ax, of_bands=catalog.model_bands, iso=iso, samples=samples,
+        parameters=parameters, corrections=corrections, membership=membership, rng=rng, **options,
     )  # fmt: skip
 
 
 def _plot_cluster(
-    catalog: StarCatalog, bands: tuple[str, str, str], ax: Axes | None, *, iso: Any,
+    catalog: StarCatalog, bands: tuple[str, str, str], ax: Axes | None, *,
+    of_bands: tuple[str, ...], iso: Any,
     samples: Any, parameters: Mapping[str, float] | None, corrections: Any,
     membership: Any, binary_sequence: bool, error_bars: bool, n_samples: int, rng: Any,
 ) -> Axes:  # fmt: skip
     """Plot one cluster, in the two bands of the color and in the third one."""
-    draws = track_parameters(iso, samples, parameters, corrections, n_samples, rng)
-    tracks = [build_track(iso, p, bands) for p in draws] if iso is not None else []
+    draws = track_parameters(iso, samples, parameters, corrections, n_samples, rng, of_bands)
+    tracks = [build_track(iso, p, bands, of_bands) for p in draws] if iso is not None else []
     rows = _complete_rows(catalog, bands)
     probability = _check_membership(membership, catalog.n_star)
     ax = axes_or_new(ax, (6.0, 6.5))
@@ -155,7 +162,8 @@ def _plot_cluster(
 
 def _plot_clusters(
     catalog: StackedCatalog, color: Any, mag: Any, cluster: str | None, ax: Any, *,
-    iso: Any, samples: Any, parameters: Mapping[str, Any] | None, membership: Any, **options: Any,
+    iso: Any, samples: Any, parameters: Mapping[str, Any] | None, corrections: Any,
+    membership: Any, **options: Any,
 ) -> Any:  # fmt: skip
     """Plot the clusters of a stack, or the one that is named, each in a panel."""
     names = catalog.cluster_names if cluster is None else (cluster,)
@@ -181,7 +189,8 @@ def _plot_clusters(
         place = catalog.cluster_names.index(name)
         rows = slice(None) if own else catalog.rows(name)
         axes[k] = _plot_cluster(
-            catalog[name], shown[name], axes[k],
+            catalog[name], shown[name], axes[k], of_bands=catalog.model_bands,
+            corrections=corrections_of_cluster(corrections, place, catalog.n_cluster),
             iso=_own("iso", iso, name),
             samples=of_cluster(samples, place, catalog.cluster_names),
             parameters=None if parameters is None else {

@@ -123,7 +123,9 @@ def mean_isochrones(fit: FitDraws, shown: Diagram) -> xr.DataArray:
         ages = options.age_distribution
         log_age = p.log_age if ages is None else np.average(ages.log_age, weights=ages.weight)
         flat = replace(p, av=float(np.mean(p.av)), log_age=log_age, zero_points=0.0)
-        track = build_track(fit.cluster.iso, flat, (*shown.color, shown.mag))[:, 1:]
+        track = build_track(
+            fit.cluster.iso, flat, (*shown.color, shown.mag), bands_of(fit.columns)
+        )[:, 1:]
         tracks.append(track + _offsets(p.zero_points, fit.columns, shown))
     length = max(len(track) for track in tracks)
     filled = [np.pad(t, ((0, length - len(t)), (0, 0)), constant_values=np.nan) for t in tracks]

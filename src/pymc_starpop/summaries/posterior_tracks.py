@@ -1,12 +1,15 @@
 """The isochrones that a plot shows: parameters from draws and numbers, and the track of each."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from pymc_starpop.cluster.checks import check_corrections, check_shape
 from pymc_starpop.cluster.parameters import ClusterOptions, ClusterParameters
+from pymc_starpop.field.given import without_constant
 from pymc_starpop.isochrones import IsochroneGrid
 from pymc_starpop.isochrones.corrections import Corrections, parts_of
 from pymc_starpop.isochrones.grid import RV_RANGE
@@ -28,8 +31,13 @@ def track_parameters(
     corrections: Corrections | tuple[Corrections, ...] | None,
     n_samples: int,
     rng: np.random.Generator | int | None,
+    of_bands: Sequence[str],
 ) -> list[ClusterParameters]:
-    """Parameters of each track to draw; none without samples and parameters."""
+    """Parameters of each track to draw; none without samples and parameters.
+
+    Corrections with one number a band have those of `of_bands`.
+    """
+    check_corrections(corrections)
     if samples is None and parameters is None:
         if iso is not None:
             raise ValueError(
@@ -56,17 +64,24 @@ def track_parameters(
         values = fixed | {name: float(own[name]) for name in own if name not in wanted}
         _check_range(iso, values)
         moved = tuple(
-            _with_draws(part, names, own) for part, names in zip(parts, corrected, strict=True)
+            _with_draws(part, names, own, len(of_bands))
+            for part, names in zip(parts, corrected, strict=True)
         )
         tracks.append(ClusterParameters(corrections=moved or None, **values))  # type: ignore[arg-type]
     return tracks
 
 
 def build_track(
-    iso: IsochroneGrid, p: ClusterParameters, bands: tuple[str, str, str]
+    iso: IsochroneGrid, p: ClusterParameters, bands: tuple[str, str, str], of_bands: Sequence[str]
 ) -> np.ndarray:
-    """EEP, color and magnitude of a single-star track (E, 3), with NaN at a helium flash."""
+    """EEP, color and magnitude of a single-star track (E, 3), with NaN at a helium flash.
+
+    Corrections with one number a band have those of `of_bands`.
+    """
     options, unique = ClusterOptions(**iso.option_defaults), tuple(dict.fromkeys(bands))
+    shown = [of_bands.index(band) for band in unique]
+    moved = tuple(_of_bands(part, shown) for part in parts_of(p.corrections))
+    p = replace(p, corrections=moved or None)
     eep, mass, mag, _ = single_star_track(iso, unique, p, options)
     blue, red, ordinate = (mag[:, unique.index(band)] for band in bands)
     track = np.column_stack([eep, blue - red, ordinate])
@@ -103,6 +118,34 @@ def of_cluster(samples: Any, place: int, names: Sequence[str]) -> xr.Dataset | N
         if labels == list(names) or (labels is None and dim == "cluster" and size == len(names)):
             return posterior.isel({dim: place}, drop=True)
     return posterior
+
+
+def corrections_of_cluster(corrections: Any, place: int, n_cluster: int) -> Any:
+    """Return the corrections of one of several clusters, where they are numbers by cluster."""
+    check_corrections(corrections)
+
+    def own(part: Corrections) -> Corrections:
+        def take(name: str, value: Any) -> Any:
+            number = _as_number(value)
+            by_cluster = np.ndim(number) == 1 + len(part.axes.get(name, ()))
+            return number[place] if by_cluster and len(number) == n_cluster else value
+
+        return part.with_parameters(take)
+
+    return tuple(own(part) for part in parts_of(corrections)) or None
+
+
+def _of_bands(part: Corrections, bands: Sequence[int]) -> Corrections:
+    """Return corrections with their numbers for some of the bands."""
+    if not any("band" in axes for axes in part.axes.values()):
+        return part
+
+    def take(name: str, value: Any) -> Any:
+        axes = part.axes.get(name, ())
+        has_bands = "band" in axes and np.ndim(value) > 0
+        return np.take(value, bands, axis=axes.index("band")) if has_bands else value
+
+    return part.with_parameters(take)
 
 
 def _posterior(samples: Any) -> xr.Dataset:
@@ -147,21 +190,31 @@ def _draw(
 
 
 def _with_draws(
-    part: Corrections, names: Mapping[str, str], drawn: Mapping[str, Any]
+    part: Corrections, names: Mapping[str, str], drawn: Mapping[str, Any], n_band: int
 ) -> Corrections:
     """Return corrections with a draw of the parameters that are variables."""
 
     def take(field: str, value: Any) -> Any:
-        return drawn[names[field]] if field in names else value
+        number = drawn[names[field]] if field in names else _as_number(value)
+        axes = part.axes.get(field, ())
+        check_shape(f"corrections.{field}", np.shape(number), axes, n_band, n_star=0)
+        return number
 
     return part.with_parameters(take)
+
+
+def _as_number(value: Any) -> Any:
+    """Return numbers without labels and constants; anything else as it is."""
+    if isinstance(value, list | tuple | xr.DataArray):
+        return np.asarray(value)
+    return without_constant(value)
 
 
 def _correction_names(corrections: Corrections) -> dict[str, str]:
     """Field -> name in the samples, of the corrections that are variables of a model."""
     names = {}
     for field, value in corrections.parameters().items():
-        if isinstance(value, int | float | np.number | np.ndarray):
+        if isinstance(_as_number(value), int | float | np.number | np.ndarray):
             continue
         if not getattr(value, "name", None):
             raise ValueError(
