@@ -1,5 +1,7 @@
 """A small cluster with awkward stars, and the likelihood compiled once with every parameter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytensor
@@ -196,6 +198,10 @@ def arguments(values):
         plain["second_population"] = psp.SecondPopulation(**second)
     if "field.scale" in values:
         plain["field"] = psp.InflatedScatterField(values["field.scale"])
+    own = {k.removeprefix("corrections."): v for k, v in values.items() if k.startswith("corr")}
+    own.pop("corrections", None)
+    if own:
+        plain["corrections"] = replace(plain["corrections"], **own)
     return plain
 
 
@@ -203,7 +209,7 @@ def check_with_slow(iso, catalog, case, also=("log_age",)):
     """Value against the slow likelihood; gradients by what a case adds against differences."""
     values = {**TRUTH, **OPTIONS, **case}
     # What is no parameter.
-    fixed = ("age_nodes", "selection", "field")
+    fixed = ("age_nodes", "selection", "field", "corrections")
     names = [name for name in (*case, *also) if name not in fixed]
     symbols = {name: _symbol(name, values[name]) for name in names}
     logp = psp.cluster_logp(iso, catalog, **arguments({**values, **symbols}))
@@ -230,5 +236,37 @@ def check_with_slow(iso, catalog, case, also=("log_age",)):
             assert_gradient_close(slope[entry] / scale, numeric.sum() / scale)
 
 
+def check_along(iso, catalog, case, names, n_direction=2):
+    """Value against the slow likelihood, gradients by all names along random directions at once."""
+    values = {**TRUTH, **OPTIONS, **case}
+    symbols = {name: _symbol(name, values[name]) for name in names}
+    logp = psp.cluster_logp(iso, catalog, **arguments({**values, **symbols}))
+    cotangent = np.linspace(0.5, 1.5, catalog.n_star)
+    gradient = pt.grad((cotangent * logp).sum(), list(symbols.values()))
+    function = pytensor.function([*symbols.values()], [logp, *gradient], mode="FAST_COMPILE")
+    got, *exact = function(*[values[name] for name in names])
+
+    def slow(moved):
+        return psp.reference.cluster_logp(iso, catalog, **arguments({**values, **moved}))
+
+    assert_close(got, slow({}), "pruned")
+    assert np.isfinite(got).all()
+    rng = np.random.default_rng(4)
+    for _ in range(n_direction):
+        # Ages move the atmospheres across the kinks of their tables' second derivatives.
+        along = {
+            name: rng.normal(0.0, 0.1 if "log_age" in name else 1.0, np.shape(values[name]))
+            for name in names
+        }
+        terms = [
+            weight * slow({name: values[name] + k * 1e-5 * d for name, d in along.items()})
+            for k, weight in CENTRAL.items()
+        ]
+        numeric = cotangent * sum(terms) / 1e-5
+        scale = max(1.0, np.abs(numeric).sum())
+        slope = sum((g * d).sum() for g, d in zip(exact, along.values(), strict=True))
+        assert_gradient_close(slope / scale, numeric.sum() / scale)
+
+
 def _symbol(name, value):
-    return pt.dscalar(name) if np.ndim(value) == 0 else pt.dvector(name, shape=np.shape(value))
+    return pt.tensor(name, dtype="float64", shape=np.shape(value))

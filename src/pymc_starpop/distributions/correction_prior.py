@@ -73,7 +73,8 @@ def correction_sigma(
     if unknown:
         raise ValueError(
             f"the wavelength of {', '.join(unknown)} is not known, by which the width of the prior "
-            "goes; give sigma, or iso.with_extinction(wavelength={...}) (micron)"
+            "goes; give sigma, or iso.with_extinction(wavelength={...}) (micron), for bolometric "
+            "corrections of your own iso.with_bolometric(..., wavelength={...})"
         )
     n_dwarf, n_evolved = len(knots.dwarfs), len(knots.turn_off)
     tables = [_DWARFS] * (n_dwarf + n_evolved) + [_GIANTS] * len(knots.giants)
