@@ -127,7 +127,8 @@ def corrections_of_cluster(corrections: Any, place: int, n_cluster: int) -> Any:
     def own(part: Corrections) -> Corrections:
         def take(name: str, value: Any) -> Any:
             number = _as_number(value)
-            by_cluster = np.ndim(number) == 1 + len(part.axes.get(name, ()))
+            is_array = isinstance(number, np.ndarray)
+            by_cluster = is_array and number.ndim == 1 + len(part.axes.get(name, ()))
             return number[place] if by_cluster and len(number) == n_cluster else value
 
         return part.with_parameters(take)
