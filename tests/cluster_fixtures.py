@@ -236,35 +236,33 @@ def check_with_slow(iso, catalog, case, also=("log_age",)):
             assert_gradient_close(slope[entry] / scale, numeric.sum() / scale)
 
 
-def check_along(iso, catalog, case, names, n_direction=2):
-    """Value against the slow likelihood, gradients by all names along random directions at once."""
+def check_along(iso, catalog, case, names, points=({},)):
+    """Value against the slow likelihood, gradient by all names along a random direction."""
     values = {**TRUTH, **OPTIONS, **case}
     symbols = {name: _symbol(name, values[name]) for name in names}
     logp = psp.cluster_logp(iso, catalog, **arguments({**values, **symbols}))
     cotangent = np.linspace(0.5, 1.5, catalog.n_star)
     gradient = pt.grad((cotangent * logp).sum(), list(symbols.values()))
     function = pytensor.function([*symbols.values()], [logp, *gradient], mode="FAST_COMPILE")
-    got, *exact = function(*[values[name] for name in names])
-
-    def slow(moved):
-        return psp.reference.cluster_logp(iso, catalog, **arguments({**values, **moved}))
-
-    assert_close(got, slow({}), "pruned")
-    assert np.isfinite(got).all()
     rng = np.random.default_rng(4)
-    for _ in range(n_direction):
+    for point in points:
+        at = {name: {**values, **point}[name] for name in names}
         # Ages move the atmospheres across the kinks of their tables' second derivatives.
         along = {
-            name: rng.normal(0.0, 0.1 if "log_age" in name else 1.0, np.shape(values[name]))
-            for name in names
+            name: rng.normal(0.0, 0.1 if "log_age" in name else 1.0, np.shape(value))
+            for name, value in at.items()
         }
-        terms = [
-            weight * slow({name: values[name] + k * 1e-5 * d for name, d in along.items()})
-            for k, weight in CENTRAL.items()
-        ]
-        numeric = cotangent * sum(terms) / 1e-5
+
+        def slow(step, at=at, along=along):
+            moved = {name: value + step * along[name] for name, value in at.items()}
+            return psp.reference.cluster_logp(iso, catalog, **arguments({**values, **moved}))
+
+        got, *exact = function(*at.values())
+        assert_close(got, slow(0.0), "pruned")
+        assert np.isfinite(got).all()
+        numeric = cotangent * sum(w * slow(1e-5 * k) for k, w in CENTRAL.items()) / 1e-5
         scale = max(1.0, np.abs(numeric).sum())
-        slope = sum((g * d).sum() for g, d in zip(exact, along.values(), strict=True))
+        slope = sum((g * along[name]).sum() for name, g in zip(names, exact, strict=True))
         assert_gradient_close(slope / scale, numeric.sum() / scale)
 
 

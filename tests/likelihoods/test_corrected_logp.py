@@ -32,23 +32,26 @@ def corrected(coefficients, bands=BANDS, knots=KNOTS):
     }
 
 
-CASES = {
-    "random, binaries": corrected(RANDOM) | BINARIES,
-    "none": corrected(np.zeros_like(RANDOM)),
-    "large": corrected(np.where(RANDOM > 0.0, 0.3, -0.3)) | BINARIES,
-    "knots outside of all temperatures": corrected(RANDOM[:, :2], knots=OUTSIDE),
+POINTS = {
+    "random": RANDOM,
+    "none": np.zeros_like(RANDOM),
+    "large": np.where(RANDOM > 0.0, 0.3, -0.3),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_value_and_gradient_are_those_of_the_slow_likelihood(coarse, stars, name):
-    check_along(coarse, stars, CASES[name], (NAME, "av"))
+def test_value_and_gradient_are_those_of_the_slow_likelihood(coarse, stars):
+    points = [{NAME: coefficients} for coefficients in POINTS.values()]
+    check_along(coarse, stars, corrected(RANDOM) | BINARIES, (NAME, "av"), points)
+
+
+def test_knots_outside_of_all_temperatures(coarse, stars):
+    check_along(coarse, stars, corrected(RANDOM[:, :2], knots=OUTSIDE), (NAME,))
 
 
 def test_gradients_of_everything_else(coarse, stars):
     case = corrected(RANDOM) | EVERYTHING
     free = [name for name in case if name not in ("selection", "corrections")]
-    check_along(coarse, stars, case, [*TRUTH, *free], n_direction=1)
+    check_along(coarse, stars, case, [*TRUTH, *free])
 
 
 def test_one_band(coarse, stars):
@@ -99,13 +102,11 @@ def logp(iso, catalog, corrections):
     return fast, psp.reference.cluster_logp(iso, catalog, **given)
 
 
-@pytest.mark.parametrize("several", [tuple, list])
-def test_several_follow_each_other(coarse, stars, several):
+def test_several_follow_each_other(coarse, stars):
     magnitudes = psp.MagnitudeCorrections(RANDOM, BANDS, KNOTS)
     parts = (psp.EmpiricalCorrections(), magnitudes, Tilt(0.2))
-    fast, slow = logp(coarse, stars, several(parts))
+    fast, slow = logp(coarse, stars, list(parts))
     assert_close(fast, slow, "pruned")
-    assert np.abs(fast - logp(coarse, stars, parts[:1])[0]).max() > 1.0
 
 
 def test_bands_in_another_order_and_more_of_them(coarse, stars):
