@@ -354,7 +354,7 @@ def _of_simulation(name: str, value: Any) -> np.ndarray:
     """Return a parameter of a simulation as floats; a ValueError where it is an expression."""
     if hasattr(value, "owner"):
         raise ValueError(
-            f"{name} is the expression {value}, expected a number: simulations draw from numbers; "
+            f"{name} must be a number, from which simulations draw, got the expression {value}; "
             "give one, such as a draw or the mean of its posterior"
         )
     return number_of(name, value)
