@@ -25,8 +25,9 @@ PLACES = (
 )  # fmt: skip
 # Colors off by that much, mag; over 0.3 dex in T_eff they go through a whole wave.
 OFFSET, WAVE = 0.03, 0.3
-# What isochrones miss between the knots of the corrections, mag: nobody's are right to 1 mmag.
-SCATTER, WIDTH = 0.005, 0.3
+# What isochrones miss between the knots of the corrections, in each band and in all, mag: those of
+# MIST and PARSEC differ by 0.01 to 0.03 there.
+SCATTER, GREY = 0.01, 0.03
 LAST_EEP = 808
 # Every so many ages the curvature is computed anew; a top is better if it is by so many nats; and
 # scans go to and fro at most so often.
@@ -73,7 +74,7 @@ def build_model(catalog, place, n_nodes=None):
             av=pm.LogNormal("av", np.log(AV), 0.5),
             field_fraction=pm.Beta("field_fraction", 1.5, 30.0, initval=0.03),
             binary_fraction=pm.Beta("binary_fraction", 2.0, 2.0, initval=0.3),
-            intrinsic_scatter=pm.LogNormal("intrinsic_scatter", np.log(SCATTER), WIDTH),
+            intrinsic_scatter=SCATTER, grey_scatter=GREY,
             corrections=psp.correction_prior("offset", iso, catalog.model_bands),
             selection=LIMITS, eep_max=LAST_EEP, mass_ratio_nodes=15, observed=catalog,
         )  # fmt: skip
